@@ -1,0 +1,37 @@
+"""Every error that sigdca raises on purpose: one line for a person, an exit code for a script."""
+
+
+class SigdcaError(Exception):
+    """A fault on the way: a worker lost, a disk full. The run can be resumed.
+
+    Attributes:
+        exit_code: what the `sigdca` command exits with.
+    """
+
+    exit_code = 3
+
+
+class JobError(SigdcaError):
+    """The job file, or what it names (a model, a layer, a data source), is wrong."""
+
+    exit_code = 2
+
+
+class FormatError(SigdcaError):
+    """A file from outside (a container, a `.caffemodel`) does not hold what it must."""
+
+    exit_code = 2
+
+
+class TargetError(SigdcaError):
+    """A target is unknown, or can be neither reached nor emulated."""
+
+    exit_code = 2
+
+
+class EngineError(SigdcaError):
+    """An engine is missing, or refused a model."""
+
+
+class StorageError(SigdcaError):
+    """Data could not be fetched, read, written or verified."""
