@@ -1,0 +1,217 @@
+"""What a job file may say: frozen pydantic models. YAML is only how they lie on disk."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Percent = Annotated[float, Field(ge=0.0, le=100.0)]
+Bits = Annotated[int, Field(ge=1, le=12)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataSource(_Section):
+    """Where images and labels come from."""
+
+    source: str = Field(description="a name that `sigdca data get` knows, such as mnist")
+    limit: Positive | None = Field(
+        None, description="use only the first N images of each split (smoke tests)"
+    )
+
+
+class Augment(_Section):
+    """Random changes to each training image, drawn anew every epoch."""
+
+    shift: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+        0.0, description="largest translation, as a fraction of the image's side"
+    )
+    rotate: Annotated[float, Field(ge=0.0, le=180.0)] = Field(
+        0.0, description="largest rotation, degrees"
+    )
+    scale: Fraction = Field(0.0, description="largest relative change of size")
+
+
+class Optimisation(_Section):
+    """How a number of epochs are spent. The same words for TRAIN and for each RETRAIN."""
+
+    epochs: Annotated[int, Field(ge=0)] = 1
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0.0)] = 0.05
+    momentum: Fraction = Field(0.9, description="sgd only")
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    schedule_lr: Literal["constant", "cosine"] = Field(
+        "cosine", description="the learning rate over the stage's steps"
+    )
+    augment: Augment = Augment()
+
+
+class Train(Optimisation):
+    """TRAIN: from the initial weights to a network that is accurate enough."""
+
+    strategy: Literal["ddp"] = "ddp"
+    workers: Positive = 1
+    batch_size: Positive = Field(64, description="images per step, over all workers")
+    accuracy_at_least: Percent | None = Field(
+        None, description="train again (from where it stands) until TEST gives this accuracy"
+    )
+    iterations: Positive = Field(3, description="how often TRAIN may be repeated for that")
+
+
+class Prune(Optimisation):
+    """Magnitude pruning with masks held through retraining (Han et al. 2015, section 2).
+
+    The gradual schedule is Zhu and Gupta, "To prune, or not to prune" (2017), equation 1.
+    """
+
+    schedule: Literal["gradual", "one-shot"] = "gradual"
+    sparsity: Fraction | dict[str, Fraction] = Field(
+        description="one figure for every layer, or per layer, per kind (conv, fc) or per prefix"
+    )
+    ramp: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.6, description="gradual: share of the epochs after which the final sparsity is reached"
+    )
+
+
+class Share(Optimisation):
+    """Weight sharing by a k-means codebook per layer (Deep Compression, section 3)."""
+
+    bits: Bits | dict[str, Bits] = Field(
+        description="log2 of the codebook's size: one figure, per layer, per kind or per prefix"
+    )
+    init: Literal["linear", "density", "random"] = "linear"
+    optimizer: Literal["sgd", "adam"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-4
+
+
+class Encode(_Section):
+    """Entropy coding of the shared, sparse weights into a container."""
+
+    coder: Literal["huffman"] = "huffman"
+
+
+class Pass(_Section):
+    """One step of a recipe: exactly one of the passes."""
+
+    prune: Prune | None = None
+    share: Share | None = None
+    encode: Encode | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        """`- encode` and `- encode:` mean the pass with its defaults."""
+        if isinstance(value, str):
+            return {value: {}}
+        if isinstance(value, dict):
+            return {key: {} if config is None else config for key, config in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Pass:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("must hold exactly one pass (prune, share or encode)")
+        return self
+
+    @property
+    def name(self) -> str:
+        """`prune`, `share` or `encode`."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def config(self) -> Prune | Share | Encode:
+        """The pass's own settings."""
+        config: Prune | Share | Encode = getattr(self, self.name)
+        return config
+
+
+class Compress(_Section):
+    """COMPRESS: the recipe, and how often it may be tried anew to meet the budget."""
+
+    recipe: tuple[Pass, ...] = Field(min_length=1)
+    iterations: Positive = Field(3, description="compress-retrain-retest rounds at the most")
+
+    @field_validator("recipe")
+    @classmethod
+    def _ends_with_encode(cls, recipe: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        names = [step.name for step in recipe]
+        if names[-1] != "encode" or names.count("encode") != 1:
+            raise ValueError("must end with its only 'encode' pass")
+        return recipe
+
+
+class EdgeTest(_Section):
+    """EDGE TEST: how much of the test split each target's test leg sees."""
+
+    num_samples: Positive | None = Field(
+        None, description="the first N test images; an emulated target is slow. None: all"
+    )
+
+
+class Budget(_Section):
+    """What the result must meet. Everything left out is free."""
+
+    accuracy_drop: float | None = Field(
+        None, description="percentage points against the uncompressed model on the same data"
+    )
+    error: Percent | None = Field(None, description="test error in percent, at most")
+    container_bytes: Positive | None = Field(None, description="bytes of the whole file, at most")
+    fps: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="frames per second at batch 1 on each target; only a device can tell"
+    )
+    time_s: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="start no further iteration after this many seconds"
+    )
+
+
+class Job(_Section):
+    """One YAML file: model, data, training, compression, targets, budget."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    model: str = Field(description="a name in MODELS, or an import path (pkg.module:Class)")
+    weights: str | None = Field(
+        None, description="start from this .safetensors or .caffemodel file"
+    )
+    data: DataSource
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    train: Train
+    compress: Compress | None = None
+    targets: tuple[str, ...] = ()
+    edge_test: EdgeTest = EdgeTest()
+    budget: Budget = Budget()
+    storage: str = Field("runs", description="folder or pyarrow address that holds the runs")
+
+    @model_validator(mode="after")
+    def _something_to_start_from(self) -> Job:
+        if self.train.epochs == 0 and self.weights is None:
+            raise ValueError("train.epochs is 0 and no 'weights' are given: nothing to start from")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Job:
+        if self.train.batch_size % self.train.workers:
+            raise ValueError(
+                f"train.batch_size must be a multiple of train.workers ({self.train.workers}), "
+                f"got {self.train.batch_size}"
+            )
+        return self
+
+    def smoke_test(self) -> Job:
+        """The same job on 1,000 images and one epoch a stage, under another name, no budget."""
+        document = self.model_dump(exclude_none=True)
+        document["name"] = f"{self.name[:90]}-smoke"
+        document["data"]["limit"] = 1000
+        document["edge_test"] = {"num_samples": 100}
+        document["budget"] = {}
+        document["train"].pop("accuracy_at_least", None)
+        document["train"]["epochs"] = min(1, self.train.epochs)
+        for step in document.get("compress", {}).get("recipe", ()):
+            for config in step.values():
+                if "epochs" in config:
+                    config["epochs"] = 1
+        return Job.model_validate(document)

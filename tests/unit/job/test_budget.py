@@ -1,0 +1,37 @@
+from sigdca.job import Budget
+from sigdca.job.budget import check_budget
+
+
+def lines(budget, **changes):
+    figures = {
+        "accuracy_drop": 0.1,
+        "error": 1.5,
+        "container_bytes": 20_000,
+        "device_fps": {"atom-x5-e3940": None},
+    }
+    return check_budget(budget, **(figures | changes))
+
+
+def test_an_empty_budget_has_no_lines():
+    assert lines(Budget()) == []
+
+
+def test_a_bound_is_met_up_to_itself():
+    assert lines(Budget(error=1.5))[0].met is True
+    assert lines(Budget(error=1.49))[0].met is False
+    assert lines(Budget(container_bytes=19_999))[0].met is False
+
+
+def test_a_drop_of_zero_allows_a_gain():
+    assert lines(Budget(accuracy_drop=0.0), accuracy_drop=-0.2)[0].met is True
+
+
+def test_fps_without_a_device_is_neither_met_nor_missed():
+    (line,) = lines(Budget(fps=30))
+    assert (line.name, line.met) == ("fps@atom-x5-e3940", None)
+    assert "device" in line.note
+
+
+def test_fps_from_a_device_is_held_against_the_bound():
+    (line,) = lines(Budget(fps=30), device_fps={"atom-x5-e3940": 29.0})
+    assert line.met is False

@@ -1,0 +1,144 @@
+import pytest
+import yaml
+
+from sigdca.errors import JobError
+from sigdca.job import dump_job, load_job, parse_job
+
+JOB = """
+name: lenet5
+model: lenet-5
+data: {source: mnist}
+train: {epochs: 2, workers: 2, batch_size: 64}
+compress:
+  recipe:
+    - prune: {sparsity: {conv1: 0.3, ip1: 0.9}, epochs: 4}
+    - share: {bits: {conv: 8, ip: 5}}
+    - encode
+"""
+
+
+def test_defaults_are_filled_in():
+    job = parse_job(JOB, "a.yaml")
+    assert job.seed == 0
+    assert job.compress is not None
+    assert [step.name for step in job.compress.recipe] == ["prune", "share", "encode"]
+    assert job.compress.recipe[1].share.init == "linear"
+
+
+def test_a_resolved_job_reads_back_as_itself():
+    job = parse_job(JOB, "a.yaml")
+    assert parse_job(dump_job(job), "b.yaml") == job
+
+
+def test_set_overrides_one_value():
+    job = parse_job(JOB, "a.yaml", ["seed=7", "compress.recipe.0.prune.sparsity.ip1=0.95"])
+    assert job.seed == 7
+    assert job.compress.recipe[0].prune.sparsity == {"conv1": 0.3, "ip1": 0.95}
+
+
+def test_set_makes_sections_that_the_file_has_not():
+    assert parse_job(JOB, "a.yaml", ["budget.error=1.5"]).budget.error == 1.5
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("sede=1", "a.yaml: sede: unknown key; did you mean 'seed'?"),
+        ("train.epoch=1", "a.yaml: train.epoch: unknown key; did you mean 'epochs'?"),
+        (
+            "compress.recipe.1.share.bit=3",
+            "a.yaml: compress.recipe[1].share.bit: unknown key; did you mean 'bits'?",
+        ),
+        (
+            "compress.recipe.0.prune.sparsity.ip1=1.5",
+            "a.yaml: compress.recipe[0].prune.sparsity.ip1: must be in [0, 1), got 1.5",
+        ),
+        (
+            "compress.recipe.0.prune.sparsity=1.5",
+            "a.yaml: compress.recipe[0].prune.sparsity: must be in [0, 1), got 1.5",
+        ),
+        (
+            "compress.recipe.1.share.bits.ip=77",
+            "a.yaml: compress.recipe[1].share.bits.ip: must be in [1, 12], got 77",
+        ),
+        ("train.epochs=x", "a.yaml: train.epochs: must be a whole number, got 'x'"),
+        (
+            "train.optimizer=sgdd",
+            "a.yaml: train.optimizer: must be one of 'sgd' or 'adam', got 'sgdd'",
+        ),
+        ("compress.recipe=[]", "a.yaml: compress.recipe: must not be empty"),
+        ("seed=.nan", "a.yaml: seed: must be a finite number, got nan"),
+        ("seed=-1", "a.yaml: seed: must be at least 0, got -1"),
+        ("model=null", "a.yaml: model: must be text, got None"),
+        ("budget.error=101", "a.yaml: budget.error: must be at most 100.0, got 101"),
+        ("train.epochs=0", "train.epochs is 0 and no 'weights' are given: nothing to start from"),
+        ("train.batch_size=63", "train.batch_size must be a multiple of train.workers (2), got 63"),
+        (
+            "compress.recipe=[share: {bits: 3}]",
+            "a.yaml: compress.recipe: must end with its only 'encode' pass",
+        ),
+        (
+            "compress.recipe.2={encode: {}, share: {bits: 3}}",
+            "a.yaml: compress.recipe[2]: must hold exactly one pass (prune, share or encode)",
+        ),
+        (
+            "compress.recipe.0={prun: {sparsity: 0.1}}",
+            "a.yaml: compress.recipe[0].prun: unknown key; did you mean 'prune'?",
+        ),
+        ("compress.recipe.9.x=1", "--set compress.recipe.9: no such item; the list has 3"),
+        ("data.source.x=1", "--set data.source.x: 'data.source' is a value, not a section"),
+        ("seed", "--set seed: must be path=value, for example seed=1"),
+        ("data=[1", "--set data: line 1, column 3: not YAML"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_helps(setting, message):
+    with pytest.raises(JobError) as caught:
+        parse_job(JOB, "a.yaml", [setting])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a.yaml: must be a mapping of keys, got NoneType"),
+        ("- a", "a.yaml: must be a mapping of keys, got list"),
+        ("name: [", "a.yaml: line 1, column"),
+        ("a: &x 1\nb: *x", "a.yaml: YAML aliases (*x) are not allowed"),
+        ("name: !!python/object/apply:os.system [id]", "a.yaml: line 1, column 7: not YAML"),
+        ("[" * 5000, "a.yaml:"),
+        ("name: x", "a.yaml: model: is missing"),
+    ],
+)
+def test_a_file_that_is_no_job_is_refused(text, message):
+    with pytest.raises(JobError) as caught:
+        parse_job(text, "a.yaml")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(JobError, match=r"none\.yaml: cannot be read: No such file"):
+        load_job(tmp_path / "none.yaml")
+
+
+def test_a_huge_file_is_refused(tmp_path):
+    (tmp_path / "big.yaml").write_bytes(b"#" * 1_000_001)
+    with pytest.raises(JobError, match="larger than a job file may be"):
+        load_job(tmp_path / "big.yaml")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "bin.yaml").write_bytes(b"name: \xff\xfe")
+    with pytest.raises(JobError, match="not UTF-8 text"):
+        load_job(tmp_path / "bin.yaml")
+
+
+def test_the_smoke_test_is_a_small_job_of_another_name():
+    small = parse_job(JOB, "a.yaml", ["budget.error=1.0", "train.accuracy_at_least=99"]).smoke_test()
+    assert small.name == "lenet5-smoke"
+    assert small.data.limit == 1000
+    assert small.budget.error is None
+    assert small.train.accuracy_at_least is None
+    assert small.compress.recipe[0].prune.epochs == 1
+    assert yaml.safe_load(dump_job(small))["edge_test"] == {"num_samples": 100}
