@@ -1,0 +1,209 @@
+"""One way to files, whatever holds them: pyarrow.fs. Writes are atomic, artifacts have hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from sigdca.errors import StorageError
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder on any file system that pyarrow knows.
+
+    Attributes:
+        filesystem: the pyarrow file system.
+        root: the folder's path on it.
+    """
+
+    filesystem: pafs.FileSystem
+    root: str
+
+    def child(self, name: str) -> Store:
+        """The folder `name` inside this one."""
+        return Store(self.filesystem, self.path(name))
+
+    def path(self, name: str) -> str:
+        """The path of `name` on the file system."""
+        return f"{self.root}/{name}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder is on this machine's own file system."""
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or folder `name`."""
+        with _explained("look up", self.path(name)):
+            info = self.filesystem.get_file_info(self.path(name))
+        return bool(info.type != pafs.FileType.NotFound)
+
+    def names(self) -> list[str]:
+        """The names in this folder, sorted; none if the folder is not there."""
+        selector = pafs.FileSelector(self.root, allow_not_found=True)
+        with _explained("list", self.root):
+            return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of file `name`.
+
+        Raises:
+            StorageError: it is not there or cannot be read.
+        """
+        path = self.path(name)
+        with _explained("read", path), self.filesystem.open_input_file(path) as file:
+            content: bytes = file.read()
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes file `name` whole or not at all.
+
+        On a local disk the bytes go to a temporary name, to the disk, and are renamed; object
+        stores make an object visible only once it is complete.
+
+        Raises:
+            StorageError: the disk is full, or the place cannot be written.
+        """
+        if self.is_local:
+            write_file(self.path(name), content)
+            return
+        path = self.path(name)
+        with _explained("write", path):
+            self.filesystem.create_dir(os.path.dirname(path), recursive=True)
+            with self.filesystem.open_output_stream(path) as file:
+                file.write(content)
+
+    def remove(self, name: str) -> None:
+        """Removes the folder `name` and all in it, if it is there."""
+        with _explained("remove", self.path(name)), contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_dir(self.path(name))
+
+    def set_aside(self, name: str) -> str | None:
+        """Renames the folder `name` to `name.1` (or .2, ...), so that nothing is overwritten.
+
+        Returns:
+            The name it has now; None if there was no such folder.
+        """
+        if not self.exists(name):
+            return None
+        number = 1
+        while self.exists(f"{name}.{number}"):
+            number += 1
+        old, new = self.path(name), self.path(f"{name}.{number}")
+        with _explained("rename", old):
+            if self.is_local:
+                self.filesystem.move(old, new)
+            else:  # object stores have no folders to rename
+                self._copy_folder(old, new)
+                self.filesystem.delete_dir(old)
+        return f"{name}.{number}"
+
+    def _copy_folder(self, old: str, new: str) -> None:
+        for info in self.filesystem.get_file_info(pafs.FileSelector(old, recursive=True)):
+            if info.is_file:
+                copy = new + info.path.removeprefix(old)
+                self.filesystem.create_dir(os.path.dirname(copy), recursive=True)
+                self.filesystem.copy_file(info.path, copy)
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Keeps `name` to this process; the lock ends with the process, however that ends.
+
+        Object stores have no locks: there it is up to the user not to run a job twice at once.
+
+        Raises:
+            StorageError: another process holds it.
+        """
+        if not self.is_local:
+            yield
+            return
+        path = Path(self.path(f".{name}.lock"))
+        with contextlib.ExitStack() as stack:
+            with _explained("lock", str(path)):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(open(path, "a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StorageError(
+                    f"{self.path(name)}: another process is at work there"
+                ) from error
+            yield
+
+    def put(self, content: bytes) -> str:
+        """Keeps an artifact under the name of its own sha256.
+
+        Returns:
+            The hex digest, which `get` takes.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        if not self.exists(f"artifacts/{digest}"):
+            self.write(f"artifacts/{digest}", content)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """An artifact, verified.
+
+        Raises:
+            StorageError: it is missing, or its bytes no longer have that sha256.
+        """
+        content = self.read(f"artifacts/{digest}")
+        got = hashlib.sha256(content).hexdigest()
+        if got != digest:
+            path = self.path(f"artifacts/{digest}")
+            raise StorageError(f"{path}: damaged: its sha256 is {got}")
+        return content
+
+
+def open_store(address: str) -> Store:
+    """Opens a folder by path (`runs`) or by pyarrow address (`s3://bucket/runs`).
+
+    Raises:
+        StorageError: no file system answers to that address.
+    """
+    if "://" not in address:
+        return Store(pafs.LocalFileSystem(), str(Path(address).absolute()))
+    with _explained("open", address):
+        filesystem, root = pafs.FileSystem.from_uri(address)
+    return Store(filesystem, root.rstrip("/"))
+
+
+def write_file(path: str | Path, content: bytes) -> None:
+    """Writes a local file whole or not at all: temporary name, to the disk, rename.
+
+    Raises:
+        StorageError: one line with the path and the reason (disk full, no permission, ...).
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    with _explained("write", str(target)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def _explained(verb: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise StorageError(f"{path}: cannot {verb}: {reason}") from error

@@ -1,0 +1,109 @@
+import os
+import subprocess
+import sys
+
+import pyarrow.fs as pafs
+import pytest
+
+from sigdca.errors import StorageError
+from sigdca.storage import Store, open_store, write_file
+
+
+@pytest.fixture(params=["local", "object"])
+def store(request, tmp_path):
+    """The local disk, and a file system that is not the local class, as object stores are not."""
+    if request.param == "local":
+        return open_store(str(tmp_path / "runs"))
+    return Store(pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "runs")
+
+
+def test_what_is_written_is_read(store):
+    store.write("a/b.bin", b"12")
+    store.write("a/b.bin", b"345")
+    assert store.read("a/b.bin") == b"345"
+    assert store.child("a").names() == ["b.bin"]
+
+
+def test_a_folder_that_is_not_there_has_no_names(store):
+    assert store.child("none").names() == []
+    assert not store.exists("none")
+
+
+def test_a_missing_file_is_named(store):
+    with pytest.raises(StorageError, match="runs/none: cannot read"):
+        store.read("none")
+
+
+def test_an_artifact_is_found_by_its_hash_and_verified(store):
+    digest = store.put(b"weights")
+    assert store.put(b"weights") == digest
+    assert store.get(digest) == b"weights"
+    store.write(f"artifacts/{digest}", b"weight!")
+    with pytest.raises(StorageError, match="damaged: its sha256 is"):
+        store.get(digest)
+
+
+def test_set_aside_keeps_every_earlier_run(store):
+    assert store.set_aside("run") is None
+    for expected in ("run.1", "run.2"):
+        store.write("run/job.yaml", expected.encode())
+        assert store.set_aside("run") == expected
+    assert not store.exists("run")
+    assert store.read("run.1/job.yaml") == b"run.1"
+
+
+def test_remove_takes_a_folder_away_or_does_nothing(store):
+    store.write("gone/x", b"1")
+    store.remove("gone")
+    store.remove("gone")
+    assert not store.exists("gone")
+
+
+def test_an_address_is_a_path_or_a_uri(tmp_path):
+    open_store(f"file://{tmp_path}/runs").write("x", b"1")
+    assert open_store(str(tmp_path / "runs")).read("x") == b"1"
+    with pytest.raises(StorageError, match="nowhere"):
+        open_store("nowhere://bucket/runs")
+
+
+def test_a_lock_keeps_other_processes_out(tmp_path):
+    store = open_store(str(tmp_path))
+    code = (
+        "import sys; from sigdca.storage import open_store\n"
+        "from sigdca.errors import StorageError\n"
+        "try:\n"
+        "    with open_store(sys.argv[1]).lock('run'): print('free')\n"
+        "except StorageError as error: print(error)"
+    )
+
+    def other():
+        run = [sys.executable, "-c", code, str(tmp_path)]
+        return subprocess.run(run, capture_output=True, text=True, check=True).stdout
+
+    with store.lock("run"):
+        assert "another process is at work there" in other()
+    assert other() == "free\n"
+
+
+FULL_DISK = """
+import resource, signal, sys
+from sigdca.errors import StorageError
+from sigdca.storage import write_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_file(sys.argv[1], bytes(5000))
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_half_file(tmp_path):
+    path = tmp_path / "model.dca"
+    write_file(path, b"old")
+    run = [sys.executable, "-c", FULL_DISK, str(path)]
+    said = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"{path}: cannot write: ")
+    assert said.count("\n") == 1
+    assert os.listdir(tmp_path) == ["model.dca"]
+    assert path.read_bytes() == b"old"
