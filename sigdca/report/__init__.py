@@ -1,0 +1,35 @@
+"""What a run leaves for people: `report.json`, typed in `schema`; the page; a summary table."""
+
+from sigdca.report.collect import collect_report
+from sigdca.report.page import build_report
+from sigdca.report.schema import (
+    Baseline,
+    Best,
+    BudgetLine,
+    Epoch,
+    Layer,
+    LayerParts,
+    Report,
+    TargetResult,
+    TestPoint,
+    dump_report,
+    validate_report,
+)
+from sigdca.report.summary import summary_table
+
+__all__ = [
+    "Baseline",
+    "Best",
+    "BudgetLine",
+    "Epoch",
+    "Layer",
+    "LayerParts",
+    "Report",
+    "TargetResult",
+    "TestPoint",
+    "build_report",
+    "collect_report",
+    "dump_report",
+    "summary_table",
+    "validate_report",
+]

@@ -1,0 +1,128 @@
+"""From a run's folder (ledger, job, container) to its report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sigdca.codec import inspect_container
+from sigdca.job import Job, parse_job
+from sigdca.job.budget import check_budget
+from sigdca.report.schema import Report, Status, TargetResult, validate_report
+from sigdca.storage import Ledger, Record, Store
+
+
+def collect_report(store: Store, command: str) -> Report:
+    """Reads what a run has left so far.
+
+    Args:
+        store: the run's folder.
+        command: the command that reproduces it.
+
+    Returns:
+        The report; of a run that is not at its end, as far as it came.
+
+    Raises:
+        StorageError: there is no run there, or its files are damaged.
+    """
+    text = store.read("job.yaml").decode()
+    job = parse_job(text, store.path("job.yaml"))
+    ledger = Ledger(store)
+    tests = ledger.of("test")
+    baseline = max(tests, key=lambda record: record.metrics["accuracy"]) if tests else None
+    packages = ledger.of("package")
+    package = packages[-1] if packages else None
+    edge = _latest_by_target(ledger, package)
+    budget = _budget(job, package, edge)
+    container = None if package is None else store.get(str(package.artifact))
+    info = None if container is None else inspect_container(container)
+    return validate_report(
+        {
+            "schema": 1,
+            "name": job.name,
+            "model": job.model,
+            "data": job.data.source,
+            "seed": job.seed,
+            "status": _status(job, package, edge, budget),
+            "baseline": _baseline(baseline, info),
+            "best": _best(package, store),
+            "budget": budget,
+            "test_points": [_point(record) for record in ledger.records],
+            "layers": [] if info is None else [_layer(layer) for layer in info.layers],
+            "targets": [_target(record) for record in edge.values()],
+            "versions": ledger.records[-1].versions if ledger.records else {},
+            "machine": ledger.records[-1].machine if ledger.records else {},
+            "command": command,
+            "job": text,
+        }
+    )
+
+
+def _latest_by_target(ledger: Ledger, package: Record | None) -> dict[str, Record]:
+    """The last edge test of each target, as long as it is of the packaged container."""
+    if package is None:
+        return {}
+    records = ledger.of("edge-test")
+    return {record.label: record for record in records if record.number > package.number}
+
+
+def _budget(job: Job, package: Record | None, edge: dict[str, Record]) -> list[dict[str, Any]]:
+    if package is None:
+        return []
+    fps: dict[str, float | None] = dict.fromkeys(job.targets)
+    for target, record in edge.items():
+        latency_us = record.metrics.get("latency_us")
+        if latency_us is not None and not record.metrics["emulated"]:
+            fps[target] = 1e6 / latency_us
+    lines = check_budget(
+        job.budget,
+        accuracy_drop=package.metrics["accuracy_drop"],
+        error=package.metrics["error"],
+        container_bytes=package.metrics["container_bytes"],
+        device_fps=fps,
+    )
+    return [asdict(line) for line in lines]
+
+
+def _status(
+    job: Job, package: Record | None, edge: dict[str, Record], budget: list[dict[str, Any]]
+) -> Status:
+    if package is None or any(target not in edge for target in job.targets):
+        return "incomplete"
+    return "budget-not-met" if any(line["met"] is False for line in budget) else "done"
+
+
+def _baseline(test: Record | None, info: Any) -> dict[str, Any] | None:
+    if test is None or info is None:
+        return None
+    figures = {name: test.metrics[name] for name in ("accuracy", "error", "num_samples")}
+    parameters = info.dense_bytes // 4
+    return figures | {"dense_bytes": info.dense_bytes, "num_parameters": parameters}
+
+
+def _best(package: Record | None, store: Store) -> dict[str, Any] | None:
+    if package is None:
+        return None
+    names = ("accuracy", "error", "accuracy_drop", "container_bytes", "compression_ratio")
+    figures = {name: package.metrics[name] for name in names}
+    place = {"sha256": package.artifact, "path": store.path("model.dca")}
+    return figures | place | {"iteration": package.iteration}
+
+
+def _point(record: Record) -> dict[str, Any]:
+    shown = {"number", "stage", "iteration", "label", "status", "duration_s", "artifact", "epochs"}
+    metrics = {
+        name: value
+        for name, value in record.metrics.items()
+        if isinstance(value, bool | int | float | str)
+    }
+    return record.model_dump(include=shown) | {"metrics": metrics}
+
+
+def _layer(layer: Any) -> dict[str, Any]:
+    fields = asdict(layer)
+    return fields | {"parts": dict(fields["parts"])}
+
+
+def _target(record: Record) -> dict[str, Any]:
+    return {name: record.metrics.get(name) for name in TargetResult.model_fields}
