@@ -1,0 +1,44 @@
+"""The `sigdca` command. Ray and torch are imported inside the verbs that need them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from sigdca.cli import containers, jobs, lists
+from sigdca.errors import SigdcaError
+
+app = typer.Typer(
+    name="sigdca",
+    help="Compress trained CNNs, prove them on embedded targets, and run the loop on Ray.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _verbs in (jobs, containers, lists):
+    _verbs.add_to(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command; exits with 0 done, 1 budget not met, 2 bad input, 3 a fault on the way."""
+    given = sys.argv[1:] if arguments is None else arguments
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(given or ["--help"], prog_name="sigdca", standalone_mode=False)
+    except SigdcaError as error:
+        _say(str(error))
+        code = error.exit_code
+    except TyperException as error:
+        _say(error.format_message() if hasattr(error, "format_message") else str(error))
+        code = 2
+    except (typer.Abort, KeyboardInterrupt):
+        _say("interrupted; the same command with --resume goes on from here")
+        code = 3
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(message: str) -> None:
+    """One line on standard error, whatever the message holds."""
+    sys.stderr.write(f"sigdca: {' '.join(message.split())}\n")

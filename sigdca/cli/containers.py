@@ -1,0 +1,262 @@
+"""The verbs on files: `test`, `encode`, `decode`, `inspect`, `export`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from sigdca.cli.output import errors, print_json, results
+from sigdca.codec import decode_container, encode_container, inspect_container
+from sigdca.errors import JobError
+from sigdca.storage import write_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sigdca.codec import Graph
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+Weights = Annotated[
+    str, typer.Argument(metavar="FILE", help="a .dca, or with --model a weights file")
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(help="the network that a .safetensors or .caffemodel file belongs to"),
+]
+Data = Annotated[str, typer.Option(help="the data source that gives shapes and test images")]
+Output = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="file to write")]
+
+
+class DenseFormat(str, Enum):
+    """What `decode` writes."""
+
+    npz = "npz"
+    safetensors = "safetensors"
+    onnx = "onnx"
+
+
+class ExportFormat(str, Enum):
+    """What `export` writes."""
+
+    onnx = "onnx"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    app.command("test")(run_test)
+    app.command()(encode)
+    app.command()(decode)
+    app.command()(inspect)
+    app.command()(export)
+
+
+def run_test(
+    file: Weights,
+    data: Data = "mnist",
+    engine: Annotated[str, typer.Option(help="what computes the logits")] = "onnxruntime",
+    model: ModelName = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first N images")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="share the images among N workers")] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="a running Ray cluster; default: this process, or one here")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Test a container on test images.
+
+    Or, with --model, a network with a weights file.
+
+    Example: sigdca test runs/lenet-5-mnist/model.dca --data mnist --engine onnxruntime
+    """
+    from sigdca.data import find_source
+
+    find_source(data)
+    graph, tensors = _open(file, model, data)
+    from sigdca.engines import open_engine
+    from sigdca.engines.latency import measure_latency_us
+    from sigdca.job import DataSource
+    from sigdca.loop import LocalExecutor, TestTask, evaluation_metrics
+
+    task = TestTask(graph, tensors, DataSource(source=data, limit=limit), engine, workers)
+    opened = open_engine(engine, graph, tensors, threads=1)
+    if address is None and workers == 1:
+        counts = LocalExecutor().test(task)
+    else:
+        from sigdca.distributed import connect
+
+        with connect(address, workers) as executor:
+            counts = executor.test(task)
+    metrics = evaluation_metrics(counts, engine)
+    metrics["latency_us"] = measure_latency_us(opened, graph.input_shape)
+    if as_json:
+        print_json({"file": file, "data": data} | metrics)
+        return 0
+    results.print(
+        f"error {metrics['error']:.2f} % ({metrics['num_samples'] - metrics['num_correct']} of "
+        f"{metrics['num_samples']} images), {metrics['latency_us']:.0f} us an image at batch 1 "
+        f"on this machine ({engine})\nlogits sha256 {metrics['logits_sha256']}"
+    )
+    return 0
+
+
+def encode(
+    file: Annotated[str, typer.Argument(metavar="FILE", help=".safetensors or .caffemodel")],
+    model: Annotated[str, typer.Option(help="the network that the weights belong to")],
+    output: Output,
+    data: Data = "mnist",
+    coder: Annotated[str, typer.Option(help="the entropy coder")] = "huffman",
+    as_json: Json = False,
+) -> int:
+    """Pack weights into a container.
+
+    Losslessly: zeros and shared values are found and coded.
+
+    Example: sigdca encode lenet-5.safetensors --model lenet-5 -o lenet-5.dca
+    """
+    graph, tensors = _open(file, model, data)
+    metadata = {"model": model, "data": data}
+    content = encode_container(graph, tensors, coder=coder, metadata=metadata)
+    write_file(output, content)
+    return _describe(content, output, as_json)
+
+
+def decode(
+    file: Annotated[str, typer.Argument(metavar="FILE.dca")],
+    output: Output,
+    to: Annotated[DenseFormat, typer.Option(help="the dense format to write")],
+) -> int:
+    """Unpack a container into dense weights.
+
+    Example: sigdca decode model.dca --to safetensors -o model.safetensors
+    """
+    container = decode_container(read_file(file))
+    if to is DenseFormat.onnx:
+        return _write_onnx(container.graph, container.tensors, output)
+    write_file(output, _dense_bytes(container.tensors, to))
+    errors.print(f"wrote {output}")
+    return 0
+
+
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE.dca")],
+    as_json: Json = False,
+) -> int:
+    """Show what is in a container.
+
+    Example: sigdca inspect model.dca --json
+    """
+    return _describe(read_file(file), file, as_json)
+
+
+def export(
+    file: Annotated[str, typer.Argument(metavar="FILE.dca")],
+    output: Output,
+    to: Annotated[ExportFormat, typer.Option(help="the format to write")] = ExportFormat.onnx,
+) -> int:
+    """Export a container to another format.
+
+    The export is checked against our own result.
+
+    Example: sigdca export model.dca --to onnx -o model.onnx
+    """
+    container = decode_container(read_file(file))
+    return _write_onnx(container.graph, container.tensors, output)
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        JobError: it is not there, or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise JobError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _open(file: str, model: str | None, data: str) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The graph and weights of a container, or of a network with a weights file."""
+    if model is None:
+        if not file.endswith(".dca"):
+            raise JobError(f"{file}: not a .dca; name its network with --model")
+        container = decode_container(read_file(file))
+        return container.graph, container.tensors
+    from sigdca.data import find_source
+    from sigdca.loop.network import build_for, state_of
+    from sigdca.models import load_weights, trace
+
+    source = find_source(data)
+    network = build_for(model, data)
+    load_weights(network, file)
+    return trace(network, source.input_shape, source.input_scale), state_of(network)
+
+
+def _describe(content: bytes, name: str, as_json: bool) -> int:
+    info = inspect_container(content)
+    if as_json:
+        layers = [asdict(layer) for layer in info.layers]
+        print_json(
+            {
+                "file": name,
+                "version": info.version,
+                "container_bytes": info.container_bytes,
+                "dense_bytes": info.dense_bytes,
+                "compression_ratio": info.compression_ratio,
+                "metadata": dict(info.metadata),
+                "layers": layers,
+            }
+        )
+        return 0
+    table = Table("layer", "kind", "weights", "sparsity", "centroids", "bytes", "ratio")
+    for layer in info.layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            f"{layer.num_weights:,}",
+            f"{layer.sparsity:.4f}",
+            str(layer.num_centroids),
+            f"{layer.bytes:,}",
+            f"{layer.dense_bytes / layer.bytes:.1f}x",
+        )
+    results.print(table)
+    results.print(
+        f"{name}: {info.container_bytes:,} bytes, {info.compression_ratio:.1f}x smaller than "
+        f"{info.dense_bytes:,} bytes of float32"
+    )
+    return 0
+
+
+def _dense_bytes(tensors: Mapping[str, np.ndarray], to: DenseFormat) -> bytes:
+    if to is DenseFormat.safetensors:
+        from sigdca.loop.network import pack
+
+        return pack(tensors)
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = dict(tensors)
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _write_onnx(graph: Graph, tensors: dict[str, np.ndarray], output: str) -> int:
+    from sigdca.engines import to_onnx
+    from sigdca.engines.export_check import check_export
+
+    content = to_onnx(graph, tensors)
+    difference = check_export(content, graph, tensors)
+    write_file(output, content)
+    errors.print(
+        f"wrote {output}; onnxruntime agrees with our own result within {difference:.1e} "
+        "of the largest logit"
+    )
+    return 0

@@ -1,0 +1,176 @@
+"""The verbs that run a job: `run`, `train`, `compress`, and `report` on what they left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sigdca.cli.output import StageProgress, errors, print_json, results
+from sigdca.job import Job, load_job
+from sigdca.storage import Store, open_store
+
+if TYPE_CHECKING:
+    from sigdca.loop.run import Until
+    from sigdca.report import Report
+
+JobFile = Annotated[str, typer.Argument(metavar="JOB", help="the job's YAML file")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="override one value of the job; repeatable"),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="go on with the run of that name, as far as it came")
+]
+SmokeTest = Annotated[
+    bool, typer.Option("--smoke-test", help="1,000 images, one epoch a stage: does it run?")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="a running Ray cluster (host:port or auto); default: one started here"),
+]
+Json = Annotated[bool, typer.Option("--json", help="print the report as one JSON object")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    app.command()(run)
+    app.command()(train)
+    app.command()(compress)
+    app.command()(report)
+
+
+def run(
+    job: JobFile,
+    settings: Settings = None,
+    resume: Resume = False,
+    smoke_test: SmokeTest = False,
+    address: Address = None,
+    as_json: Json = False,
+) -> int:
+    """Run the whole loop of a job.
+
+    TRAIN, TEST, COMPRESS, RETRAIN, RETEST, PACKAGE, EDGE TEST.
+
+    Example: sigdca run jobs/lenet-300-100-mnist.yaml --set seed=1
+    """
+    return _run(job, settings, resume, smoke_test, address, as_json, "edge-test")
+
+
+def train(
+    job: JobFile,
+    settings: Settings = None,
+    resume: Resume = False,
+    smoke_test: SmokeTest = False,
+    address: Address = None,
+    as_json: Json = False,
+) -> int:
+    """Run TRAIN and TEST only.
+
+    `compress --resume` and `run --resume` go on from there.
+
+    Example: sigdca train jobs/lenet-5-mnist.yaml --address auto
+    """
+    return _run(job, settings, resume, smoke_test, address, as_json, "test")
+
+
+def compress(
+    job: JobFile,
+    settings: Settings = None,
+    resume: Resume = False,
+    smoke_test: SmokeTest = False,
+    address: Address = None,
+    as_json: Json = False,
+) -> int:
+    """Run the loop without the targets.
+
+    As far as the container and its RETEST.
+
+    Example: sigdca compress jobs/lenet-5-mnist.yaml --resume
+    """
+    return _run(job, settings, resume, smoke_test, address, as_json, "retest")
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a run's folder, such as runs/NAME")],
+    as_json: Json = False,
+) -> int:
+    """Write the report of a run anew.
+
+    report.json and report.html; prints the summary.
+
+    Example: sigdca report runs/lenet-5-mnist
+    """
+    store = open_store(run)
+    _show(_write_report(store), store, as_json)
+    return 0
+
+
+def _run(
+    path: str,
+    settings: list[str] | None,
+    resume: bool,
+    smoke_test: bool,
+    address: str | None,
+    as_json: bool,
+    until: Until,
+) -> int:
+    job = load_job(path, settings or ())
+    if smoke_test:
+        job = job.smoke_test()
+    from sigdca.loop import check_job, run_job
+
+    check_job(job, path)
+    runs = open_store(job.storage)
+    store = runs.child(job.name)
+    progress = StageProgress()
+    with runs.lock(job.name):
+        if not resume:
+            _set_aside(runs, job.name)
+        from sigdca.distributed import connect
+
+        try:
+            with connect(address, job.train.workers) as executor:
+                errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
+                outcome = run_job(job, executor, store, progress, until)
+        finally:
+            progress.stop()
+            if store.exists("job.yaml"):
+                result = _write_report(store)
+        _show(result, store, as_json)
+    return _exit_code(job, outcome.meets_budget)
+
+
+def _exit_code(job: Job, meets_budget: bool) -> int:
+    if not meets_budget:
+        errors.print(f"the budget was not met; the best so far is in {job.name}/model.dca")
+    return 0 if meets_budget else 1
+
+
+def _set_aside(runs: Store, name: str) -> None:
+    aside = runs.set_aside(name)
+    if aside is not None:
+        errors.print(f"an earlier run of that name is now {aside} (--resume would go on with it)")
+
+
+def _write_report(store: Store) -> Report:
+    from sigdca.report import build_report, collect_report, dump_report
+
+    command = f"sigdca run {store.path('job.yaml')}"
+    collected = collect_report(store, command)
+    store.write("report.json", dump_report(collected).encode())
+    store.write("report.html", build_report(collected).encode())
+    return collected
+
+
+def _show(collected: Report, store: Store, as_json: bool) -> None:
+    if as_json:
+        print_json(collected.model_dump(mode="json", by_alias=True))
+        return
+    from sigdca.report import summary_table
+
+    page = store.path("report.html")
+    if store.is_local and Path(page).is_relative_to(Path.cwd()):
+        page = str(Path(page).relative_to(Path.cwd()))
+    results.print(summary_table(collected, page))

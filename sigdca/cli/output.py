@@ -1,0 +1,90 @@
+"""What the verbs show: progress for people on standard error, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sigdca.storage import Record
+
+errors = Console(stderr=True, highlight=False)
+results = Console(highlight=False)
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object on standard output, nothing else."""
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+class StageProgress:
+    """Shows the stages as they pass: a line each, and a bar for epochs on a terminal."""
+
+    def __init__(self) -> None:
+        """Draws bars only where someone can see them."""
+        self._bars: Progress | None = None
+
+    def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
+        """See `sigdca.loop.Progress`."""
+        title = _title(stage, label, iteration)
+        if not errors.is_terminal:
+            errors.print(f"{title} ...", soft_wrap=True)
+            return
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} epochs {task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=errors,
+            transient=True,
+        )
+        self._bars.start()
+        self._bars.add_task(title, total=num_epochs or None, note="")
+
+    def epoch(self, figures: Mapping[str, Any]) -> None:
+        """See `sigdca.loop.Progress`."""
+        note = f"loss {figures['loss']:.4f}, {figures['images_per_s']:,.0f} images/s"
+        if self._bars is not None:
+            self._bars.update(self._bars.task_ids[0], completed=figures["epoch"], note=note)
+        elif not errors.is_terminal:
+            errors.print(f"  epoch {figures['epoch']}: {note}", soft_wrap=True)
+
+    def end(self, record: Record, reused: bool) -> None:
+        """See `sigdca.loop.Progress`."""
+        self.stop()
+        title = _title(record.stage, record.label, record.iteration)
+        seconds = "from the ledger" if reused else f"{record.duration_s:.1f} s"
+        errors.print(f"{title}: {_figures(record)} ({seconds})", soft_wrap=True)
+
+    def stop(self) -> None:
+        """Takes the bar away, whatever state it is in."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+_SHOWN = {
+    "error": "error {:.2f} %",
+    "loss": "loss {:.4f}",
+    "sparsity": "sparsity {:.4f}",
+    "container_bytes": "{:,} bytes",
+    "verdict": "{}",
+    "reason": "{}",
+}
+
+
+def _figures(record: Record) -> str:
+    shown = [
+        text.format(record.metrics[name])
+        for name, text in _SHOWN.items()
+        if record.metrics.get(name) is not None
+    ]
+    return ", ".join(shown) or record.status
+
+
+def _title(stage: str, label: str, iteration: int) -> str:
+    return f"{stage.upper()}{f' {label}' if label else ''} #{iteration}"

@@ -1,0 +1,39 @@
+"""The loop's work on a Ray cluster. Nothing else in sigdca imports Ray."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sigdca.distributed.environment import prepare_environment
+
+if TYPE_CHECKING:
+    from sigdca.distributed.executor import ClusterExecutor
+
+__all__ = ["connect"]
+
+
+@contextlib.contextmanager
+def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
+    """Joins a Ray cluster, or starts one on this machine for as long as it is needed.
+
+    Args:
+        address: a Ray address (`host:6379`, `auto`); None takes RAY_ADDRESS, which `ray job
+            submit` sets, and starts a cluster here if there is none.
+        num_workers: a cluster started here has at least this many CPUs, so that a job gives the
+            same result on a machine with fewer cores.
+
+    Yields:
+        The executor that works there.
+
+    Raises:
+        SigdcaError: no cluster answers, or it refuses us.
+    """
+    address = prepare_environment(address)
+    # Ray reads its environment when it is imported, so not before it is prepared.
+    from sigdca.distributed.cluster import connected
+    from sigdca.distributed.executor import ClusterExecutor
+
+    with connected(address, num_workers) as cluster:
+        yield ClusterExecutor(cluster)

@@ -1,0 +1,30 @@
+"""What Ray must find in the environment before it is imported."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+
+
+def prepare_environment(address: str | None) -> str | None:
+    """Sets Ray's variables where the user has not.
+
+    Args:
+        address: the cluster that the user named, or None.
+
+    Returns:
+        The cluster to join; None if one is to be started here.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray Train polls its workers this often; its default of 2 s would be most of a short epoch.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    # A user's own model is imported from the folder that the job was started in.
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None and "ray" not in sys.modules:
+        # A cluster started here has its own token, known to its own processes alone.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+    return address

@@ -1,0 +1,31 @@
+"""The loop's executor on a Ray cluster."""
+
+from __future__ import annotations
+
+from sigdca.distributed.cluster import Cluster
+from sigdca.distributed.edge import edge_test_on_cluster
+from sigdca.distributed.testing import evaluate_on_cluster
+from sigdca.distributed.training import train_on_cluster
+from sigdca.edge.legs import LegResult
+from sigdca.loop.executor import EdgeTask, OnEpoch, TestTask, TrainOutcome, TrainTask
+from sigdca.training import TestCounts
+
+
+class ClusterExecutor:
+    """See `sigdca.loop.executor.Executor`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Works on `cluster`, which must stay connected."""
+        self.cluster = cluster
+
+    def train(self, task: TrainTask, on_epoch: OnEpoch) -> TrainOutcome:
+        """By Ray Train."""
+        return train_on_cluster(self.cluster, task, on_epoch)
+
+    def test(self, task: TestTask) -> TestCounts:
+        """By Ray tasks on the servers."""
+        return evaluate_on_cluster(task)
+
+    def edge_test(self, task: EdgeTask) -> LegResult:
+        """By an actor on the target's node."""
+        return edge_test_on_cluster(self.cluster, task)

@@ -1,0 +1,149 @@
+"""TRAIN and RETRAIN by Ray Train: data-parallel workers, checkpoints, resume."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from dataclasses import asdict, replace
+from typing import Any
+
+import ray
+import ray.exceptions
+import ray.train
+import ray.train.torch
+from ray.util.queue import Queue
+
+from sigdca.distributed.cluster import SERVERS, Cluster
+from sigdca.errors import JobError, SigdcaError
+from sigdca.loop.dataset import dataset_of
+from sigdca.loop.executor import OnEpoch, TrainOutcome, TrainTask
+from sigdca.training import Checkpoint, EpochFigures, Place, load_checkpoint, save_checkpoint
+
+MAX_FAILURES = 3  # a worker or node may be lost this often before the stage gives up
+
+
+def train_on_cluster(cluster: Cluster, task: TrainTask, on_epoch: OnEpoch) -> TrainOutcome:
+    """Trains with `task.train.workers` workers; goes on from a checkpoint if there is one.
+
+    Args:
+        cluster: where the workers run: on servers, never on boards.
+        task: what to train.
+        on_epoch: called in this process with each epoch's figures.
+
+    Raises:
+        JobError: the cluster has fewer CPUs than the job has workers.
+        SigdcaError: training failed for good; its checkpoints are kept.
+    """
+    num_workers, num_cpus = task.train.workers, cluster.num_cpus()
+    if num_workers > num_cpus:
+        raise JobError(f"train.workers: {num_workers} asked, but the cluster has {num_cpus} CPUs")
+    dataset = dataset_of(task.source, "train")
+    queue = Queue()
+    config = {
+        "task": replace(task, state={}),
+        "state": ray.put(dict(task.state)),
+        "dataset": ray.put((dataset.images, dataset.labels)),
+        "queue": queue,
+    }
+    trainer = ray.train.torch.TorchTrainer(
+        _worker,
+        train_loop_config=config,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=num_workers,
+            use_gpu=cluster.num_gpus() >= num_workers,
+            resources_per_worker={"CPU": 1},
+            label_selector=SERVERS,
+        ),
+        run_config=ray.train.RunConfig(
+            name=task.key,
+            storage_path=task.checkpoints.root,
+            storage_filesystem=task.checkpoints.filesystem,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+        ),
+    )
+    watcher = threading.Thread(target=_pass_on, args=(queue, on_epoch), daemon=True)
+    watcher.start()
+    try:
+        result = trainer.fit()
+    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+        raise SigdcaError(f"training: {_root_cause(error)}") from error
+    finally:
+        queue.put(None)
+        watcher.join()
+        queue.shutdown()
+    state, epochs = result.return_value
+    return TrainOutcome(state, epochs)
+
+
+def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]] | None:
+    """What each worker runs. Rank 0 gives back the trained weights and the figures."""
+    import torch
+
+    from sigdca.loop.network import state_of
+    from sigdca.loop.work import train_share
+
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)  # one CPU each, and sums in one order on every machine
+    images, labels = ray.get(config["dataset"])
+    model, figures = train_share(
+        config["task"],
+        ray.get(config["state"]),
+        images,
+        labels,
+        place=Place(rank, context.get_world_size(), str(ray.train.torch.get_device())),
+        wrap=_data_parallel,
+        resume=_last_checkpoint(),
+        on_epoch=lambda figure, checkpoint: _report(config["queue"], rank, figure, checkpoint()),
+    )
+    if rank != 0:
+        return None
+    return state_of(model), tuple(asdict(figure) for figure in figures)
+
+
+def _data_parallel(model: Any) -> Any:
+    import torch.distributed
+
+    if torch.distributed.get_world_size() == 1:
+        return model
+    return torch.nn.parallel.DistributedDataParallel(model)
+
+
+def _last_checkpoint() -> Checkpoint | None:
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        return load_checkpoint(folder)
+
+
+def _report(queue: Queue, rank: int, figures: EpochFigures, checkpoint: Checkpoint) -> None:
+    """Tells Ray Train, with a checkpoint from rank 0; all workers must call this."""
+    metrics = asdict(figures)
+    if rank != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(folder, checkpoint)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+    queue.put(metrics)
+
+
+def _pass_on(queue: Queue, on_epoch: OnEpoch) -> None:
+    """Hands figures from the workers to the driver's progress display, until None comes."""
+    while (figures := queue.get()) is not None:
+        on_epoch(figures)
+
+
+def _root_cause(error: BaseException) -> str:
+    """The line that says what happened, out of the many that Ray gives."""
+    causes = getattr(error, "worker_failures", None) or {}
+    for cause in causes.values():
+        inner = getattr(cause, "cause", None) or cause
+        lines = [line for line in str(inner).splitlines() if line.strip()]
+        if lines:
+            return lines[-1].strip()
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

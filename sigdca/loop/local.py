@@ -1,0 +1,49 @@
+"""The executor that does all work in this process: for tests, and where there is no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sigdca.edge.legs import LegResult, run_test_leg
+from sigdca.loop.dataset import dataset_of
+from sigdca.loop.executor import EdgeTask, OnEpoch, TestTask, TrainOutcome, TrainTask
+from sigdca.loop.network import state_of
+from sigdca.loop.work import evaluate_share, train_share
+from sigdca.targets import load_target
+from sigdca.training import Place, TestCounts
+
+
+class LocalExecutor:
+    """Trains, tests and runs emulated legs here, one after the other, without checkpoints."""
+
+    def train(self, task: TrainTask, on_epoch: OnEpoch) -> TrainOutcome:
+        """See `Executor.train`; this process does the work of all workers."""
+        dataset = dataset_of(task.source, "train")
+        model, figures = train_share(
+            task,
+            task.state,
+            dataset.images,
+            dataset.labels,
+            place=Place(),
+            wrap=lambda model: model,
+            resume=None,
+            on_epoch=lambda figure, _: on_epoch(asdict(figure)),
+        )
+        return TrainOutcome(state_of(model), tuple(asdict(figure) for figure in figures))
+
+    def test(self, task: TestTask) -> TestCounts:
+        """See `Executor.test`."""
+        dataset = dataset_of(task.source, "test")
+        return evaluate_share(task, dataset.images, dataset.labels)
+
+    def edge_test(self, task: EdgeTask) -> LegResult:
+        """See `Executor.edge_test`; no board is attached here, so the target is emulated."""
+        dataset = dataset_of(task.source, "test").head(task.num_samples)
+        return run_test_leg(
+            load_target(task.target),
+            task.onnx_model,
+            dataset.images,
+            dataset.labels,
+            reference_logits=task.reference_logits,
+            emulated=True,
+        )

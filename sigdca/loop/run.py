@@ -1,0 +1,219 @@
+"""The loop: train until accurate enough, compress until the budget is met, prove it on targets."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from sigdca.errors import StorageError
+from sigdca.job import Job, dump_job
+from sigdca.job.budget import BudgetLine, check_budget
+from sigdca.loop import stages
+from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
+from sigdca.loop.executor import Executor
+from sigdca.loop.network import graph_of, initial_model, pack, state_of
+from sigdca.loop.stages import Progress, Run, Work
+from sigdca.storage import Record, Store
+
+Until = Literal["test", "retest", "edge-test"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One iteration's container and how it fares.
+
+    Attributes:
+        iteration: which one, from 1.
+        container: sha256 of the container among the run's artifacts.
+        figures: `error`, `accuracy`, `accuracy_drop`, `container_bytes`, `compression_ratio`.
+        lines: the budget, bound by bound.
+    """
+
+    iteration: int
+    container: str
+    figures: dict[str, float]
+    lines: list[BudgetLine]
+
+    @property
+    def meets_budget(self) -> bool:
+        """Whether no bound that could be checked was missed."""
+        return all(line.met is not False for line in self.lines)
+
+    def rank(self) -> tuple[float, float]:
+        """Sorts candidates, best first: how far bounds are missed, then the bytes."""
+        missed = sum(
+            (line.value - line.bound) / max(abs(line.bound), 1.0)
+            for line in self.lines
+            if line.met is False and line.value is not None
+        )
+        return missed, self.figures["container_bytes"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        baseline: the test point of the uncompressed network.
+        best: the best container; None if the run stopped before COMPRESS.
+        edge: the test points of the targets.
+    """
+
+    baseline: Record
+    best: Candidate | None
+    edge: list[Record]
+
+    @property
+    def meets_budget(self) -> bool:
+        """Whether no bound was missed, on no target either."""
+        return self.best is None or self.best.meets_budget
+
+
+def run_job(
+    job: Job, executor: Executor, store: Store, progress: Progress, until: Until = "edge-test"
+) -> Outcome:
+    """Runs the loop from wherever the run's ledger stands.
+
+    Args:
+        job: the job; `sigdca.loop.check_job` has found nothing wrong with it.
+        executor: who trains and tests.
+        store: the run's own folder. Holds afterwards `job.yaml`, `ledger/`, `artifacts/` and
+            `model.dca`, the best container so far (written anew as soon as there is a better one).
+        progress: who watches.
+        until: the last stage to run.
+
+    Returns:
+        The outcome; a missed budget is an outcome, not an error.
+
+    Raises:
+        SigdcaError: a fault on the way. What was done so far is on disk; run again to go on.
+    """
+    store.write("job.yaml", dump_job(job).encode())
+    model = initial_model(job)
+    run = Run(job, graph_of(job, model), store, executor, progress)
+    initial = store.put(pack(state_of(model)))
+    trained, baseline = _train_until_accurate(run, initial)
+    if until == "test" or job.compress is None:
+        return Outcome(baseline, None, [])
+    best = _compress_until_budget(run, trained, baseline)
+    if until == "retest":
+        return Outcome(baseline, best, [])
+    edge = [
+        stages.edge_test(run, best.iteration, target, best.container) for target in job.targets
+    ]
+    fps = {record.label: device_fps(record) for record in edge}
+    lines = _budget_lines(job, best.figures, fps)
+    store.remove("checkpoints")
+    return Outcome(baseline, Candidate(best.iteration, best.container, best.figures, lines), edge)
+
+
+def device_fps(edge_test: Record) -> float | None:
+    """Frames per second at batch 1 that a board measured; None where no board did."""
+    latency_us = edge_test.metrics.get("latency_us")
+    if latency_us is None or edge_test.metrics.get("emulated"):
+        return None
+    return 1e6 / float(latency_us)
+
+
+def _train_until_accurate(run: Run, state: str) -> tuple[str, Record]:
+    """TRAIN and TEST until accurate enough; gives the best weights and their test point."""
+    config = run.job.train
+    best: tuple[str, Record] | None = None
+    for iteration in range(1, config.iterations + 1):
+        if config.epochs > 0:
+            trained = stages.train(run, iteration, state).artifact
+            assert trained is not None
+            state = trained
+        test = stages.test(run, iteration, state)
+        if best is None or test.metrics["accuracy"] > best[1].metrics["accuracy"]:
+            best = state, test
+        wanted = config.accuracy_at_least
+        if wanted is None or test.metrics["accuracy"] >= wanted or config.epochs == 0:
+            break
+        if _out_of_time(run):
+            break
+    assert best is not None
+    return best
+
+
+def _compress_until_budget(run: Run, trained: str, baseline: Record) -> Candidate:
+    """COMPRESS, RETRAIN, RETEST until the budget is met; keeps the best all along."""
+    compress = run.job.compress
+    assert compress is not None
+    adjustment = Adjustment()
+    best: Candidate | None = None
+    for iteration in range(1, compress.iterations + 1):
+        candidate = _compress_once(run, iteration, adjustment, trained, baseline)
+        if best is None or candidate.rank() < best.rank():
+            best = candidate
+            _package(run, best)
+        if candidate.meets_budget or _out_of_time(run):
+            break
+        adjustment = next_adjustment(adjustment, run.job.budget, candidate.figures)
+    assert best is not None
+    return best
+
+
+def _compress_once(
+    run: Run, iteration: int, adjustment: Adjustment, state: str, baseline: Record
+) -> Candidate:
+    assert run.job.compress is not None
+    *passes, last = run.job.compress.recipe
+    for step in passes:
+        changed = adjusted(step, adjustment)
+        state = _artifact(stages.compress(run, iteration, changed, state))
+        if getattr(changed.config, "epochs", 0):
+            state = _artifact(stages.retrain(run, iteration, changed, state))
+        stages.retest(run, iteration, changed, state)
+    encoded = stages.encode(run, iteration, last, state)
+    container = _artifact(encoded)
+    retest = stages.retest_container(run, iteration, container)
+    # Both tests are of the same images, so the difference of the counts is exact.
+    num_lost = baseline.metrics["num_correct"] - retest.metrics["num_correct"]
+    figures = {
+        "accuracy": retest.metrics["accuracy"],
+        "error": retest.metrics["error"],
+        "accuracy_drop": 100 * num_lost / retest.metrics["num_samples"],
+        "container_bytes": encoded.metrics["container_bytes"],
+        "compression_ratio": encoded.metrics["compression_ratio"],
+    }
+    unknown = dict.fromkeys(run.job.targets)
+    return Candidate(iteration, container, figures, _budget_lines(run.job, figures, unknown))
+
+
+def _package(run: Run, best: Candidate) -> None:
+    """PACKAGE: the best container so far becomes the run's `model.dca`."""
+    inputs = {"container": best.container, "budget": run.job.budget.model_dump()}
+
+    def work(_key: str) -> Work:
+        container = run.store.get(best.container)
+        run.store.write("model.dca", container)
+        return Work(dict(best.figures) | {"meets_budget": best.meets_budget}, container)
+
+    record = run.stage("package", "", best.iteration, inputs, work)
+    if run.store.read("model.dca") != run.store.get(_artifact(record)):
+        run.store.write("model.dca", run.store.get(_artifact(record)))
+
+
+def _budget_lines(
+    job: Job, figures: dict[str, float], fps: dict[str, float | None]
+) -> list[BudgetLine]:
+    return check_budget(
+        job.budget,
+        accuracy_drop=figures["accuracy_drop"],
+        error=figures["error"],
+        container_bytes=int(figures["container_bytes"]),
+        device_fps=fps,
+    )
+
+
+def _out_of_time(run: Run) -> bool:
+    limit = run.job.budget.time_s
+    return limit is not None and time.monotonic() - run.started > limit
+
+
+def _artifact(record: Record) -> str:
+    if record.artifact is None:
+        raise StorageError(f"ledger: record {record.number} ({record.stage}) names no artifact")
+    return record.artifact

@@ -1,0 +1,62 @@
+"""How one process does its share of a task: the same code for one process and for many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from sigdca.compression import hook_for
+from sigdca.data import SOURCES
+from sigdca.engines import open_engine
+from sigdca.loop.executor import State, TestTask, TrainTask
+from sigdca.loop.network import build_for
+from sigdca.training import Checkpoint, EpochFigures, Place, TestCounts, evaluate, train_
+
+OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint]], None]
+
+
+def train_share(
+    task: TrainTask,
+    state: State,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    place: Place,
+    wrap: Callable[[nn.Module], nn.Module],
+    resume: Checkpoint | None,
+    on_epoch: OnEpochEnd,
+) -> tuple[nn.Module, list[EpochFigures]]:
+    """One worker's share of TRAIN or RETRAIN; see `sigdca.training.train_` for the arguments.
+
+    Returns:
+        The trained network on the CPU, and the figures of every epoch.
+    """
+    torch.manual_seed(task.seed + place.rank)  # dropout draws from the global generator
+    torch.use_deterministic_algorithms(True)
+    model = build_for(task.model, task.source.source)
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
+    hook = None if task.retrained is None else hook_for(task.retrained, model)
+    figures = train_(
+        model,
+        images,
+        labels,
+        task.config,
+        input_scale=SOURCES[task.source.source].input_scale,
+        batch_size=task.train.batch_size,
+        seed=task.seed,
+        hook=hook,
+        place=place,
+        wrap=wrap,
+        resume=resume,
+        on_epoch=on_epoch,
+    )
+    return model, figures
+
+
+def evaluate_share(task: TestTask, images: np.ndarray, labels: np.ndarray) -> TestCounts:
+    """One worker's share of TEST: its images through the task's engine, on one thread."""
+    engine = open_engine(task.engine, task.graph, dict(task.state), threads=1)
+    return evaluate(engine, images, labels)

@@ -1,0 +1,108 @@
+"""TRAIN and RETRAIN on real Ray workers."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sigdca.errors import JobError, SigdcaError
+
+
+def same(first, second):
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_two_workers_learn_and_report_every_epoch(executor, task):
+    seen = []
+    outcome = executor.train(task, seen.append)
+    assert [figures["epoch"] for figures in seen] == [1, 2, 3]
+    assert seen == list(outcome.epochs)
+    assert outcome.epochs[-1]["loss"] < outcome.epochs[0]["loss"]
+    assert not same(outcome.state, task.state)
+
+
+def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, tmp_path):
+    undisturbed = executor.train(replace(task, key="a"), lambda _: None)
+    killed = []
+
+    def kill_once(figures):
+        if figures["epoch"] == 1 and not killed:
+            killed.append(_kill_a_train_worker())
+
+    disturbed = executor.train(replace(task, key="b"), kill_once)
+    assert killed
+    assert same(undisturbed.state, disturbed.state)
+    assert len(disturbed.epochs) == 3
+
+
+def _kill_a_train_worker():
+    """Kills one worker process of this cluster, found by the name that Ray gives it."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as file:
+                name = file.read()
+        except OSError:
+            continue
+        if name.startswith("ray::RayTrainWorker") and _is_ours(int(pid)):
+            os.kill(int(pid), 9)
+            return int(pid)
+    raise AssertionError("no train worker found")
+
+
+def _is_ours(pid):
+    """Whether the process descends from this one."""
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        with open(f"/proc/{pid}/stat") as file:
+            pid = int(file.read().rpartition(")")[2].split()[1])
+    return False
+
+
+def test_a_finished_task_is_not_trained_again(executor, task):
+    first = executor.train(task, lambda _: None)
+    seen = []
+    again = executor.train(task, seen.append)
+    assert seen == []
+    assert same(first.state, again.state)
+    assert first.epochs == again.epochs
+
+
+def test_masks_hold_on_every_worker(executor, job, task):
+    prune = job.compress.recipe[0].prune
+    outcome = executor.train(replace(task, config=prune, retrained=prune), lambda _: None)
+    weight = outcome.state["ip1.weight"]
+    assert (weight == 0).sum() == round(0.9 * weight.size)
+
+
+def test_shared_weights_stay_tied_on_every_worker(executor, job, task):
+    from sigdca.compression import prepare_
+    from sigdca.loop.network import model_with, state_of
+
+    share = job.compress.recipe[1].share
+    model = model_with(job, task.state)
+    prepare_(model, share, seed=1)
+    start = state_of(model)
+    shared = replace(task, state=start, config=share, retrained=share)
+    outcome = executor.train(shared, lambda _: None)
+    for layer in ("ip1", "ip2", "ip3"):
+        name = f"{layer}.weight"
+        values, index = np.unique(start[name], return_inverse=True)
+        tuned = outcome.state[name].ravel()
+        for number in range(len(values)):
+            assert len(np.unique(tuned[index.ravel() == number])) == 1
+        assert not np.array_equal(start[name], outcome.state[name])
+
+
+def test_more_workers_than_cpus_is_refused(executor, task):
+    train = task.train.model_copy(update={"workers": 64, "batch_size": 64})
+    with pytest.raises(JobError, match=r"train\.workers: 64 asked, but the cluster has"):
+        executor.train(replace(task, train=train), lambda _: None)
+
+
+def test_a_diverging_run_says_so(executor, task):
+    config = task.config.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(SigdcaError, match="the loss is") as caught:
+        executor.train(replace(task, config=config), lambda _: None)
+    assert "\n" not in str(caught.value)

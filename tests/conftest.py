@@ -1,0 +1,55 @@
+"""What several test folders share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A job small enough for a test: 1,500 images, three short stages.
+SMALL_JOB = """
+name: small
+model: lenet-300-100
+data: {source: mnist, limit: 1500}
+train: {workers: 2, epochs: 3, batch_size: 50, learning_rate: 0.1}
+compress:
+  recipe:
+    - prune: {sparsity: {ip1: 0.9, ip2: 0.8, ip3: 0.5}, epochs: 3, learning_rate: 0.05}
+    - share: {bits: 4, epochs: 2}
+    - encode
+targets: [atom-x5-e3940, jetson-tx2]
+edge_test: {num_samples: 100}
+"""
+
+Sigdca = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def small_job(tmp_path: Path) -> Path:
+    """A job file, and a folder that `--set storage=` may name."""
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL_JOB + f"storage: {tmp_path / 'runs'}\n")
+    return path
+
+
+@pytest.fixture
+def sigdca() -> Sigdca:
+    """Runs the `sigdca` command as a user does."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "sigdca", *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | environment,
+        )
+
+    return run

@@ -1,0 +1,143 @@
+"""`ray job submit --working-dir . -- sigdca run JOB`, against a real head with its token on."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SMALL_JOB
+
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    """A head with dashboard and token; gives the environment and address of a submitter."""
+    folder = tmp_path_factory.mktemp("h")
+    token = folder / "token"
+    token.write_text(secrets.token_hex(32))
+    token.chmod(0o600)
+    port, dashboard = free_port(), free_port()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = clean | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    command = [RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
+    command += ["--dashboard-port", str(dashboard), "--disable-usage-stats"]
+    command += ["--labels", "sigdca.io/site=private"]
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{dashboard}"
+    try:
+        _wait_for(dashboard, process)
+        yield environment, address, f"127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+def _wait_for(port, process):
+    import time
+
+    for _ in range(600):
+        assert process.poll() is None, "the head ended"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the dashboard did not come up")
+
+
+@pytest.fixture
+def working_dir(tmp_path):
+    """What a user has: a folder with jobs/, and nothing else."""
+    shutil.copytree(ROOT / "jobs", tmp_path / "jobs")
+    (tmp_path / "jobs/small.yaml").write_text(SMALL_JOB + f"storage: {tmp_path}/runs\n")
+    return tmp_path
+
+
+def submit(environment, address, working_dir, *command):
+    return subprocess.run(
+        [RAY, "job", "submit", "--address", address, "--working-dir", ".", "--", *command],
+        cwd=working_dir,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_submitted_job_runs_the_loop_on_the_cluster(head, working_dir):
+    environment, address, _ = head
+    done = submit(environment, address, working_dir, "sigdca", "run", "jobs/small.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded" in done.stdout
+    assert (working_dir / "runs/small/model.dca").is_file()
+    assert (working_dir / "runs/small/report.html").is_file()
+    assert "tolerance" in done.stdout or "exact" in done.stdout
+
+
+def test_the_documented_job_file_is_accepted_by_a_submitted_command(head, working_dir):
+    environment, address, _ = head
+    done = submit(
+        environment,
+        address,
+        working_dir,
+        "sigdca",
+        "train",
+        "jobs/lenet-5-mnist.yaml",
+        "--smoke-test",
+        "--set",
+        f"storage={working_dir}/runs",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_address_joins_a_running_cluster(head, working_dir):
+    environment, _, address = head
+    command = [sys.executable, "-m", "sigdca", "train", "jobs/small.yaml", "--address", address]
+    done = subprocess.run(
+        command, cwd=working_dir, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"cluster at {address.split(':')[0]}" in done.stderr or address in done.stderr
+
+
+def test_a_wrong_token_is_refused_in_one_line(head, working_dir):
+    environment, _, address = head
+    wrong = {name: value for name, value in environment.items() if name != "RAY_AUTH_TOKEN_PATH"}
+    command = [sys.executable, "-m", "sigdca", "train", "jobs/small.yaml", "--address", address]
+    done = subprocess.run(
+        command,
+        cwd=working_dir,
+        env=wrong | {"RAY_AUTH_TOKEN": secrets.token_hex(32)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "oken" in done.stderr
+    assert "Traceback" not in done.stderr
