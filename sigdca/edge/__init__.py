@@ -1,0 +1,1 @@
+"""The embedded share of the loop. Nothing here imports torch."""

@@ -1,0 +1,213 @@
+"""The test leg: a model on a target or its emulation, compared with the server's logits."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigdca.edge.processes import Outcome, RunnerError, run_processes
+from sigdca.engines.agreement import (
+    Comparison,
+    Logits,
+    check_logits,
+    compare,
+    evaluate,
+    logits_sha256,
+)
+from sigdca.errors import EngineError, SigdcaError, TargetError
+from sigdca.targets import Emulator, Target, find_emulator
+
+ENGINE = "onnxruntime"  # the one that the runner has
+
+# Two correct float32 engines differ by rounding alone: their sums run in another order, with or
+# without fused multiply-add. A dot product of n terms is then off by about sqrt(n) * 2**-24 of its
+# size: 1e-5 for VGG-16's 25,088 inputs. Ten times that leaves room for the layers; saturated int8
+# or a wrong kernel is a hundred times beyond it.
+MAX_RELATIVE_DIFFERENCE = 1e-4
+# Rounding flips an argmax only between two classes that the network itself holds for equal. One in
+# 10,000 images moves the error by at most 0.01 points; of fewer images, none may flip.
+MAX_FLIPPED_FRACTION = 1e-4
+# LeNet-5 takes 10,000 images to about 3 minutes under emulation; this ends what hangs.
+DEFAULT_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class LegResult:
+    """The verdict on one target, with its evidence.
+
+    Attributes:
+        target: the target's name.
+        verdict: `exact` (every bit of every logit equal), `tolerance` (equal but for float32
+            rounding, see `MAX_RELATIVE_DIFFERENCE` and `MAX_FLIPPED_FRACTION`), or
+            `device-required` (only the device can tell).
+        evidence: `device` (a board's own logits), `isa` (an emulation of its instruction set), or
+            None where nothing was run to the end.
+        reason: why this verdict, one line.
+        emulated: whether an emulator stood in for the device.
+        engine: what executed the model, with its version.
+        emulator: what stood in for the target, with its version and CPU.
+        num_samples: images tested.
+        accuracy: percent right, on the target.
+        error: percent wrong, on the target.
+        logits_sha256: of the target's raw little-endian float32 logits, in the images' order.
+        reference_logits_sha256: of the server's.
+        max_abs_difference: the largest difference of two logits.
+        argmax_flips: images whose largest logit is at another place.
+        duration_s: how long the leg took here. Of an emulation that is no device's time.
+        latency_us: median time of one image at batch 1; None unless a board itself took it.
+        runtime: the target's side as it saw itself: versions, machine, vector extensions.
+        log: the lines that the processes said on standard error, for the record alone: an emulator
+            begins with a warning for each feature that it lacks.
+    """
+
+    target: str
+    verdict: Literal["exact", "tolerance", "device-required"]
+    evidence: Literal["isa", "device"] | None
+    reason: str
+    emulated: bool
+    engine: str | None = None
+    emulator: str | None = None
+    num_samples: int | None = None
+    accuracy: float | None = None
+    error: float | None = None
+    logits_sha256: str | None = None
+    reference_logits_sha256: str | None = None
+    max_abs_difference: float | None = None
+    argmax_flips: int | None = None
+    duration_s: float | None = None
+    latency_us: float | None = None
+    runtime: str = ""
+    log: tuple[str, ...] = ()
+
+
+def run_test_leg(
+    target: Target,
+    onnx_model: bytes,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    *,
+    reference_logits: Logits,
+    emulated: bool,
+    num_processes: int = 1,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> LegResult:
+    """Tests a model on a target and compares it with the server.
+
+    Whatever the target does - no emulator, a crash, no answer, wrong answers - becomes a verdict
+    of `device-required` with its reason: a leg never ends the loop.
+
+    Args:
+        target: the target.
+        onnx_model: an ONNX file as `sigdca.engines.to_onnx` makes it.
+        images: uint8 [n, C, H, W], n >= 1.
+        labels: uint8 [n].
+        reference_logits: float32 [n, K], computed on the server by the same engine.
+        emulated: run in the target's emulator; else this machine must be such a device itself.
+        num_processes: over how many processes the images are split; the logits do not depend on
+            it, but a latency is taken only of a single one.
+        timeout_s: the leg is given up after this many seconds.
+
+    Raises:
+        EngineError: the reference itself or the labels do not fit the images, a fault of the
+            caller's.
+    """
+    reference = check_logits(reference_logits, len(images), "reference")
+    evaluate(reference, labels)
+    start = time.monotonic()
+    try:
+        emulator = _place(target, emulated)
+    except SigdcaError as error:
+        return device_required(target, str(error))
+    begun = replace(
+        device_required(target, ""),
+        emulated=emulated,
+        engine=ENGINE,
+        emulator=str(emulator) if emulator else None,
+        num_samples=len(images),
+        reference_logits_sha256=logits_sha256(reference),
+    )
+    try:
+        outcome = run_processes(onnx_model, images, emulator, num_processes, timeout_s)
+    except SigdcaError as error:
+        log = error.log if isinstance(error, RunnerError) else ""
+        elapsed = time.monotonic() - start
+        return replace(begun, reason=str(error), duration_s=round(elapsed, 3), log=_lines(log))
+    return _judged(begun, outcome, reference, labels, time.monotonic() - start)
+
+
+def device_required(target: Target, reason: str) -> LegResult:
+    """The verdict where nothing could be run: only the device can tell, and why."""
+    return LegResult(target.name, "device-required", None, reason, emulated=False)
+
+
+def _lines(log: str) -> tuple[str, ...]:
+    return tuple(line for line in log.splitlines() if line)
+
+
+def _place(target: Target, emulated: bool) -> Emulator | None:
+    """Where the leg runs: an emulator, or None for this very machine."""
+    emulator = find_emulator(target) if emulated else None
+    if not emulated and (why := target.why_not_here()) is not None:
+        raise TargetError(f"target '{target.name}': this machine is not one: {why}")
+    if target.engine != ENGINE:
+        raise EngineError(
+            f"target '{target.name}': its engine {target.engine} is not there; the test leg runs "
+            f"{ENGINE}"
+        )
+    return emulator
+
+
+def _judged(
+    begun: LegResult,
+    outcome: Outcome,
+    reference: Logits,
+    labels: NDArray[np.uint8],
+    duration_s: float,
+) -> LegResult:
+    result = replace(
+        begun,
+        evidence="isa" if begun.emulated else "device",
+        engine=outcome.engine,
+        duration_s=round(duration_s, 3),
+        runtime=outcome.runtime,
+        log=_lines(outcome.log),
+    )
+    try:
+        logits = check_logits(outcome.logits, len(labels), f"target '{begun.target}'")
+        comparison = compare(logits, reference)
+    except EngineError as error:
+        return replace(result, reason=str(error))
+    counts = evaluate(logits, labels)
+    verdict, reason = _verdict(comparison, counts.num_samples)
+    return replace(
+        result,
+        verdict=verdict,
+        reason=reason,
+        accuracy=counts.accuracy,
+        error=counts.error,
+        logits_sha256=logits_sha256(logits),
+        max_abs_difference=comparison.max_abs_difference,
+        argmax_flips=comparison.argmax_flips,
+        latency_us=None if begun.emulated else outcome.latency_us,
+    )
+
+
+def _verdict(
+    comparison: Comparison, num_samples: int
+) -> tuple[Literal["exact", "tolerance", "device-required"], str]:
+    if comparison.equal_bits:
+        return "exact", f"all bits of the logits equal the server's on {num_samples} images"
+    difference, scale = comparison.max_abs_difference, comparison.scale
+    bound = MAX_RELATIVE_DIFFERENCE * scale
+    max_flips = int(MAX_FLIPPED_FRACTION * num_samples)
+    found = (
+        f"logits differ from the server's by at most {difference:.2g} (bound {bound:.2g}), "
+        f"{comparison.argmax_flips} of {num_samples} images change class (bound {max_flips})"
+    )
+    if difference <= bound and comparison.argmax_flips <= max_flips:
+        return "tolerance", found
+    return "device-required", f"beyond tolerance: {found}"

@@ -1,0 +1,157 @@
+"""What runs on the target itself, as a process of its own: a model, images in, logits out.
+
+    python -m sigdca.edge.runner MODEL.onnx IMAGES.npy OUT_DIR [--threads N] [--emulated]
+
+Needs numpy and ONNX Runtime. Writes `logits.npy` and then `result.json`, each whole or not at all.
+Inside a user-mode emulator the files under /proc and /sys are the host's, so nothing is read from
+them, and times mean nothing, so none are taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigdca.engines.onnxruntime import OnnxRuntimeEngine
+from sigdca.errors import FormatError, SigdcaError, StorageError
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code: 0 done, 2 bad input, 3 a fault."""
+    parser = argparse.ArgumentParser(prog="sigdca.edge.runner", description=__doc__)
+    parser.add_argument("model", help="ONNX file")
+    parser.add_argument("images", help="uint8 [n, C, H, W] as .npy")
+    parser.add_argument("out", help="folder for logits.npy and result.json")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--emulated", action="store_true", help="take no times")
+    parser.add_argument(
+        "--parent", type=int, metavar="PID", help="stop when this process, our parent, is gone"
+    )
+    options = parser.parse_args(arguments)
+    if options.parent is not None:
+        _die_with(options.parent)
+    try:
+        run(options.model, options.images, options.out, options.threads, options.emulated)
+    except SigdcaError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def run(model: str, images: str, out: str, threads: int, emulated: bool) -> None:
+    """Runs the model over the images and writes the results.
+
+    Args:
+        model: path of the ONNX file.
+        images: path of the `.npy` file, uint8 [n, C, H, W].
+        out: an existing folder.
+        threads: on how many threads an operator computes.
+        emulated: whether this process runs in an emulator.
+
+    Raises:
+        FormatError: the images are not what they must be.
+        EngineError: the engine refuses the model, or gave something else than logits.
+        StorageError: the results cannot be written.
+    """
+    pixels = read_images(images)
+    engine = OnnxRuntimeEngine(model, threads)
+    logits = engine.logits(pixels)
+    latency_us = None if emulated else _median_latency_us(engine, pixels)
+    result: dict[str, Any] = {
+        "engine": f"onnxruntime {engine.version}",
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "simd": _simd(),
+        "threads": threads,
+        "emulated": emulated,
+        "num_samples": len(logits),
+        "latency_us": latency_us,
+    }
+    folder = Path(out)
+    _write(folder / "logits.npy", lambda file: np.save(file, logits, allow_pickle=False))
+    text = json.dumps(result, indent=1).encode()
+    _write(folder / "result.json", lambda file: file.write(text))
+
+
+def read_images(path: str) -> NDArray[np.uint8]:
+    """Images from a `.npy` file that nobody vouches for.
+
+    Mapping the file compares the header's promise with the file's size before anything is
+    allocated. Object arrays, which would execute code, cannot be mapped.
+
+    Raises:
+        FormatError: the file cannot be read or does not hold uint8 [n >= 1, C, H, W].
+    """
+    try:
+        images: NDArray[np.uint8] = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # numpy's parser lets through whatever the file provokes
+        reason = str(error).partition("\n")[0][:200]
+        raise FormatError(f"{path}: not a .npy file of images: {reason}") from error
+    if images.dtype != np.uint8 or images.ndim != 4:
+        got = f"{images.dtype} {list(images.shape)}"
+        raise FormatError(f"{path}: images must be uint8 [n, C, H, W], got {got}")
+    if len(images) == 0:
+        raise FormatError(f"{path}: holds no images")
+    return images
+
+
+def _median_latency_us(engine: OnnxRuntimeEngine, images: NDArray[np.uint8]) -> float:
+    """Wall time of one image, pixels in to logits out: the median over all images.
+
+    The engine has seen them all before, so its caches are warm and its memory allocated.
+    """
+    times = []
+    for image in images:
+        start = time.perf_counter_ns()
+        engine.logits(image[np.newaxis])
+        times.append(time.perf_counter_ns() - start)
+    return float(np.median(times)) / 1000
+
+
+def _simd() -> list[str]:
+    """The vector extensions that numpy found by CPUID, which an emulator answers itself."""
+    try:
+        config: Any = np.show_config(mode="dicts")
+        extensions = config["SIMD Extensions"]
+        return [*extensions.get("baseline", []), *extensions.get("found", [])]
+    except (TypeError, KeyError):  # numpy before 1.25 says it on standard output only
+        return []
+
+
+def _write(path: Path, write: Callable[[Any], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot write: {error.strerror}") from error
+
+
+def _die_with(parent: int) -> None:
+    """Linux ends this process with its parent, even if that was killed and could not clean up."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it was gone before we had asked
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Engines: what executes a graph. Each is loaded when it is asked for, and not before.
+
+Importing this package needs numpy alone, so that a board without torch can use its own engine.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigdca.engines.agreement import (
+    Comparison,
+    Counts,
+    Logits,
+    check_logits,
+    compare,
+    evaluate,
+    logits_sha256,
+)
+from sigdca.errors import EngineError
+
+if TYPE_CHECKING:  # the codec is not needed where a model comes as ONNX
+    from sigdca.codec.graph import Graph
+
+__all__ = [
+    "ENGINES",
+    "Comparison",
+    "Counts",
+    "Engine",
+    "Logits",
+    "check_logits",
+    "compare",
+    "evaluate",
+    "logits_sha256",
+    "open_engine",
+    "to_onnx",
+]
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+class Engine(Protocol):
+    """What executes a network.
+
+    Attributes:
+        name: its key in `ENGINES`.
+        batch_size: images that it computes together. Cutting the images at multiples of it, and
+            nowhere else, gives the same bits as one call; 1 means wherever they are cut.
+    """
+
+    name: str
+    batch_size: int
+
+    def logits(self, images: NDArray[np.uint8]) -> Logits:
+        """Runs the network.
+
+        Args:
+            images: uint8 [n, C, H, W], raw pixel values.
+
+        Returns:
+            float32 [n, K], finite.
+
+        Raises:
+            EngineError: the images do not fit the network, or the result is not what it must be.
+        """
+        ...
+
+
+def _torch(graph: Graph, tensors: Tensors, threads: int) -> Engine:
+    from sigdca.engines.torch import TorchEngine
+
+    return TorchEngine(graph, tensors, threads)
+
+
+def _onnxruntime(graph: Graph, tensors: Tensors, threads: int) -> Engine:
+    from sigdca.engines.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(to_onnx(graph, tensors), threads)
+
+
+ENGINES: dict[str, Callable[[Graph, Tensors, int], Engine]] = {
+    "onnxruntime": _onnxruntime,
+    "torch": _torch,
+}
+
+_EXTRAS = {"onnxruntime": "edge", "onnx": "edge", "torch": "cluster"}
+
+
+def open_engine(name: str, graph: Graph, tensors: Tensors, threads: int = 1) -> Engine:
+    """Makes an engine ready to run a network.
+
+    Args:
+        name: a key of `ENGINES`.
+        graph: the network's operators and shapes.
+        tensors: its float32 weights, named as in the graph.
+        threads: on how many threads it computes. Other numbers may give other last bits.
+
+    Raises:
+        EngineError: the engine is unknown, not installed, or refuses the network.
+    """
+    if name not in ENGINES:
+        near = difflib.get_close_matches(name, ENGINES, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known engines are {', '.join(ENGINES)}"
+        raise EngineError(f"engine: unknown engine '{name}'; {hint}")
+    if threads < 1:
+        raise EngineError(f"engine '{name}': threads must be at least 1, got {threads}")
+    try:
+        return ENGINES[name](graph, tensors, threads)
+    except ModuleNotFoundError as error:
+        raise _not_installed(f"engine '{name}'", error) from error
+
+
+def to_onnx(graph: Graph, tensors: Tensors) -> bytes:
+    """A network as an ONNX file. See `sigdca.engines.onnx_export.to_onnx`."""
+    try:
+        from sigdca.engines import onnx_export
+    except ModuleNotFoundError as error:
+        raise _not_installed("export to ONNX", error) from error
+    return onnx_export.to_onnx(graph, tensors)
+
+
+def _not_installed(what: str, error: ModuleNotFoundError) -> EngineError:
+    missing = (error.name or "a library").partition(".")[0]
+    extra = _EXTRAS.get(missing, "edge")
+    return EngineError(f"{what}: {missing} is not installed; pip install 'sigdca[{extra}]'")

@@ -1,0 +1,136 @@
+"""Targets: what the bundled files say, a user's own file, and the errors."""
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from sigdca.errors import TargetError
+from sigdca.targets import load_target, target_names
+from sigdca.targets import spec as spec_module
+
+ATOM = Path(spec_module.__file__).parent / "atom-x5-e3940.toml"
+
+
+def write(tmp_path: Path, old: str, new: str) -> str:
+    """The Atom's file with one change, as a user's own."""
+    text = ATOM.read_text()
+    assert text.count(old) == 1, f"{old!r} must be in the file once"
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
+def test_bundled_targets_are_the_two_of_the_project():
+    assert target_names() == ("atom-x5-e3940", "jetson-tx2")
+
+
+@pytest.mark.parametrize("name", target_names())
+def test_every_bundled_target_loads_under_its_own_name(name):
+    target = load_target(name)
+    assert target.name == name
+    assert target.why_not_here() is not None, "a development machine is no embedded board"
+
+
+def test_atom_is_a_goldmont_without_avx():
+    target = load_target("atom-x5-e3940")
+    (cpu,) = target.cpu
+    assert (cpu.model, cpu.cores.value, cpu.l1d_bytes.value) == ("Goldmont", 4, 24 * 1024)
+    assert "sse4.2" in cpu.isa
+    assert not [name for name in cpu.isa if name.startswith(("avx", "fma"))]
+    assert target.emulator is not None
+    assert (target.emulator.program, target.emulator.cpu) == ("qemu-x86_64", "Denverton")
+
+
+def test_tx2_has_two_kinds_of_cores_and_an_engine_that_cannot_be_emulated():
+    target = load_target("jetson-tx2")
+    assert [(cpu.model, cpu.cores.value) for cpu in target.cpu] == [
+        ("Denver 2", 2),
+        ("Cortex-A57", 4),
+    ]
+    assert target.engine == "tensorrt"
+    assert target.emulator is not None
+    assert "sm_62" in target.emulator.blocked_by
+
+
+def test_figures_from_memory_are_marked():
+    assert "cpu[0].cores" in load_target("atom-x5-e3940").unchecked
+    assert "cpu[0].l1d_bytes" not in load_target("atom-x5-e3940").unchecked
+
+
+def test_users_own_target_by_path(tmp_path):
+    path = write(tmp_path, 'name = "atom-x5-e3940"', 'name = "my-board"')
+    assert load_target(path).name == "my-board"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("atom-x5", "targets: unknown target 'atom-x5'; did you mean 'atom-x5-e3940'?"),
+        ("zx81", "targets: unknown target 'zx81'; known targets are atom-x5-e3940, jetson-tx2"),
+    ],
+)
+def test_unknown_target_names_the_nearest(name, message):
+    with pytest.raises(TargetError) as caught:
+        load_target(name)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('source = "cpuid"', 'source = "rumour"', "source 'rumour' is not in [sources]"),
+        ('name = "atom-x5-e3940"', 'nmae = "atom"', "name: Field required"),
+        ('engine = "onnxruntime"', 'engine = "abacus"', "engine: Input should be"),
+        ("cores = { value = 4,", "cores = { value = -4,", "cpu.0.cores.value: Input should be"),
+        ("pattern = '", "pattern = '(", "device.pattern: not a regular expression"),
+        ("[memory]", "[memory", "not TOML"),
+    ],
+)
+def test_wrong_file_says_what_is_wrong_in_one_line(tmp_path, old, new, message):
+    path = write(tmp_path, old, new)
+    with pytest.raises(TargetError) as caught:
+        load_target(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_key_is_refused(tmp_path):
+    path = write(tmp_path, 'model = "Goldmont"', 'model = "Goldmont"\nflops = 1')
+    with pytest.raises(TargetError, match=r"cpu\.0\.flops: Extra inputs are not permitted"):
+        load_target(path)
+
+
+def test_missing_huge_and_binary_files_are_refused(tmp_path):
+    with pytest.raises(TargetError, match="cannot be read: No such file"):
+        load_target(str(tmp_path / "none.toml"))
+    huge = tmp_path / "huge.toml"
+    huge.write_text("#" * (spec_module.MAX_TARGET_BYTES + 1))
+    with pytest.raises(TargetError, match="larger than a target may be"):
+        load_target(str(huge))
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(TargetError, match="not TOML"):
+        load_target(str(binary))
+
+
+def test_device_is_recognised_by_machine_and_file(tmp_path):
+    board = tmp_path / "model"
+    board.write_text("Fruit Pie 9\0")
+    text = ATOM.read_text()
+    text = text.replace('machine = "x86_64"', f'machine = "{platform.machine()}"')
+    text = text.replace('file = "/proc/cpuinfo"', f'file = "{board}"')
+    text = text.replace(r"pattern = 'model name\s*:.*Atom.*\bE3940\b'", "pattern = 'Pie [89]'")
+    path = tmp_path / "pie.toml"
+    path.write_text(text)
+    target = load_target(str(path))
+    assert target.why_not_here() is None
+    board.write_text("Fruit Pie 1")
+    assert target.why_not_here() == f"{board} does not match 'Pie [89]'"
+    board.unlink()
+    assert target.why_not_here() == f"{board}: No such file or directory"
+    other = target.model_copy(
+        update={"device": target.device.model_copy(update={"machine": "m68k"})}
+    )
+    assert other.why_not_here() == f"it is {platform.machine()}, the target is m68k"
