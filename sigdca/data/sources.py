@@ -1,0 +1,94 @@
+"""The table of data sources, and the two verbs on it: `fetch` and `load`."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from pathlib import Path
+
+from sigdca.data.cache import cached_path, prepare_folder, read_cached, write_cached
+from sigdca.data.dataset import Dataset, Progress, Source
+from sigdca.data.mnist import MNIST
+from sigdca.errors import FormatError, JobError, StorageError
+
+SOURCES: dict[str, Source] = {MNIST.name: MNIST}
+
+_log = logging.getLogger(__name__)
+
+
+def find_source(name: str) -> Source:
+    """The source of that name.
+
+    Raises:
+        JobError: there is none; the message has the nearest name.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    near = difflib.get_close_matches(name, SOURCES, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known sources are {', '.join(SOURCES)}"
+    raise JobError(f"data: unknown source '{name}'; {hint}")
+
+
+def fetch(name: str, progress: Progress | None = None) -> dict[str, Path]:
+    """Makes sure that every split of a source is on this machine, whole and verified.
+
+    Splits that are there already are not downloaded again; a damaged one is replaced. Several
+    processes may do this at once.
+
+    Args:
+        name: a key of `SOURCES`.
+        progress: told of every download as it goes on.
+
+    Returns:
+        The Parquet file of each split.
+
+    Raises:
+        JobError: the source is unknown.
+        StorageError: it could not be fetched, verified or kept; nothing half-written is left.
+    """
+    source = find_source(name)
+    paths = {split: cached_path(source, split) for split in source.splits}
+    missing = [split for split in source.splits if _read(source, split) is None]
+    if missing:
+        prepare_folder(next(iter(paths.values())).parent)
+        for split, (dataset, origin) in source.obtain(missing, progress).items():
+            digest = dataset.sha256()
+            if digest != source.splits[split].sha256:
+                expected = source.splits[split].sha256
+                raise StorageError(
+                    f"{name}: {split} from {origin} has sha256 {digest}, must be {expected}"
+                )
+            write_cached(source, split, dataset, origin)
+    return paths
+
+
+def load(name: str, split: str) -> Dataset:
+    """One split of a source, from this machine's copy; fetched first if there is none.
+
+    Args:
+        name: a key of `SOURCES`.
+        split: `train` or `test`.
+
+    Raises:
+        JobError: the source or the split is unknown.
+        StorageError: it could not be fetched, verified, kept or read.
+    """
+    source = find_source(name)
+    if split not in source.splits:
+        known = " and ".join(source.splits)
+        raise JobError(f"data: {name} has no split '{split}'; it has {known}")
+    dataset = _read(source, split)
+    if dataset is None:
+        path = fetch(name)[split]
+        dataset = read_cached(source, split)
+        if dataset is None:
+            raise StorageError(f"{path}: was removed right after it had been fetched; try again")
+    return dataset
+
+
+def _read(source: Source, split: str) -> Dataset | None:
+    try:
+        return read_cached(source, split)
+    except FormatError as error:
+        _log.warning("%s; fetching it again", error)
+        return None

@@ -1,0 +1,7 @@
+"""Networks: the table of known ones, a user's own, their weights, and their graph."""
+
+from sigdca.models.build import MODELS, build
+from sigdca.models.trace import trace
+from sigdca.models.weights import load_weights, save_weights
+
+__all__ = ["MODELS", "build", "load_weights", "save_weights", "trace"]

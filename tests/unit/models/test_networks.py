@@ -1,0 +1,89 @@
+"""The contract of every network in MODELS: exact size, layers, output, and its seed."""
+
+import pytest
+import torch
+
+from sigdca.codec.graph import expected_tensors, infer_shapes
+from sigdca.models import MODELS, build, trace
+
+LENET_INPUT, IMAGENET_INPUT = (1, 28, 28), (3, 224, 224)
+EXPECTED = {
+    "lenet-300-100": (266_610, LENET_INPUT, ["ip1", "ip2", "ip3"]),
+    "lenet-5": (431_080, LENET_INPUT, ["conv1", "conv2", "ip1", "ip2"]),
+    "alexnet": (
+        61_100_840,
+        IMAGENET_INPUT,
+        ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"],
+    ),
+    "vgg-16": (
+        138_357_544,
+        IMAGENET_INPUT,
+        [
+            *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
+            *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
+            *("fc6", "fc7", "fc8"),
+        ],
+    ),
+}
+
+
+def test_every_model_is_tested():
+    assert EXPECTED.keys() == MODELS.keys()
+
+
+@pytest.fixture(params=EXPECTED)
+def case(request):
+    """A network without memory for its weights, and what is known of it."""
+    with torch.device("meta"):
+        return build(request.param), *EXPECTED[request.param]
+
+
+def test_parameters(case):
+    model, num_parameters, _, _ = case
+    assert sum(parameter.numel() for parameter in model.parameters()) == num_parameters
+
+
+def test_graph_is_the_network(case):
+    model, _, shape, layers = case
+    graph = trace(model, shape, 1 / 256)
+    assert [op.name for op in graph.ops if op.name] == layers
+    tensors = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert expected_tensors(graph) == tensors
+    with torch.device("meta"):
+        logits = model(torch.empty(2, *shape))
+    assert (2, *infer_shapes(graph)[-1]) == tuple(logits.shape)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_num_classes(name):
+    with torch.device("meta"):
+        model = build(name, 7)
+    assert list(model.state_dict().values())[-1].shape == (7,)
+
+
+@pytest.mark.parametrize("name", ["lenet-300-100", "lenet-5"])
+def test_weights_depend_on_the_seed_alone(name):
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.cat([parameter.flatten() for parameter in build(name).parameters()])
+
+    with torch.random.fork_rng(devices=[]):
+        assert torch.equal(weights(1), weights(1))
+        assert not torch.equal(weights(1), weights(2))
+
+
+@pytest.mark.parametrize("name", ["lenet-300-100", "lenet-5"])
+def test_initial_logits_keep_the_scale_of_their_input(name):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        logits = build(name)(torch.randn(64, 1, 28, 28))
+    assert 0.1 < float(logits.detach().std()) < 10
+
+
+def test_alexnet_keeps_the_scale_of_its_input():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build("alexnet").eval()
+        with torch.no_grad():
+            logits = model(torch.randn(1, 3, 224, 224))
+    assert 0.1 < float(logits.std()) < 10
