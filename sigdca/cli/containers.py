@@ -189,13 +189,14 @@ def _open(file: str, model: str | None, data: str) -> tuple[Graph, dict[str, np.
         container = decode_container(read_file(file))
         return container.graph, container.tensors
     from sigdca.data import find_source
-    from sigdca.loop.network import build_for, state_of
+    from sigdca.loop.network import build_for, state_of, weights_of
     from sigdca.models import load_weights, trace
 
     source = find_source(data)
     network = build_for(model, data)
     load_weights(network, file)
-    return trace(network, source.input_shape, source.input_scale), state_of(network)
+    graph = trace(network, source.input_shape, source.input_scale)
+    return graph, weights_of(graph, state_of(network))
 
 
 def _describe(content: bytes, name: str, as_json: bool) -> int:

@@ -21,7 +21,7 @@ from sigdca.engines.agreement import (
     evaluate,
     logits_sha256,
 )
-from sigdca.errors import EngineError
+from sigdca.errors import EngineError, JobError
 
 if TYPE_CHECKING:  # the codec is not needed where a model comes as ONNX
     from sigdca.codec.graph import Graph
@@ -100,14 +100,15 @@ def open_engine(name: str, graph: Graph, tensors: Tensors, threads: int = 1) -> 
         threads: on how many threads it computes. Other numbers may give other last bits.
 
     Raises:
-        EngineError: the engine is unknown, not installed, or refuses the network.
+        JobError: the engine is unknown, or cannot have so many threads.
+        EngineError: it is not installed, or refuses the network.
     """
     if name not in ENGINES:
         near = difflib.get_close_matches(name, ENGINES, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known engines are {', '.join(ENGINES)}"
-        raise EngineError(f"engine: unknown engine '{name}'; {hint}")
+        raise JobError(f"engine: unknown engine '{name}'; {hint}")
     if threads < 1:
-        raise EngineError(f"engine '{name}': threads must be at least 1, got {threads}")
+        raise JobError(f"engine '{name}': threads must be at least 1, got {threads}")
     try:
         return ENGINES[name](graph, tensors, threads)
     except ModuleNotFoundError as error:

@@ -9,7 +9,7 @@ import torch
 from safetensors.numpy import load, save
 from torch import nn
 
-from sigdca.codec import Graph
+from sigdca.codec import Graph, expected_tensors
 from sigdca.data import SOURCES
 from sigdca.errors import StorageError
 from sigdca.job import Job
@@ -43,6 +43,11 @@ def state_of(model: nn.Module) -> dict[str, np.ndarray]:
     return {
         name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items()
     }
+
+
+def weights_of(graph: Graph, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of the model's tensors that the graph reads (not a batch norm's step counter)."""
+    return {name: state[name] for name in expected_tensors(graph)}
 
 
 def graph_of(job: Job, model: nn.Module) -> Graph:

@@ -19,7 +19,7 @@ from sigdca.engines import logits_sha256, to_onnx
 from sigdca.job import Job, Pass, Prune, Share
 from sigdca.loop.dataset import num_images
 from sigdca.loop.executor import EdgeTask, Executor, TestTask, TrainTask
-from sigdca.loop.network import model_with, pack, state_of, unpack
+from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
 from sigdca.storage import Ledger, Record, Store
 from sigdca.training import TestCounts
 
@@ -182,7 +182,7 @@ def encode(run: Run, iteration: int, step: Pass, state: str) -> Record:
     inputs = {"state": state, "coder": coder, "metadata": metadata}
 
     def work(_key: str) -> Work:
-        weights = unpack(run.store.get(state))
+        weights = weights_of(run.graph, unpack(run.store.get(state)))
         container = encode_container(run.graph, weights, coder=coder, metadata=metadata)
         info = inspect_container(container)
         metrics = {
@@ -214,7 +214,8 @@ def edge_test(run: Run, iteration: int, target: str, container: str) -> Record:
         leg: LegResult = run.executor.edge_test(
             EdgeTask(target, model, run.job.data, num_samples, reference)
         )
-        return Work(asdict(leg), device_required=leg.verdict == "device-required")
+        metrics = asdict(leg) | {"container": container}
+        return Work(metrics, device_required=leg.verdict == "device-required")
 
     return run.stage("edge-test", target, iteration, inputs, work)
 
@@ -282,11 +283,13 @@ def _test(run: Run, stage: str, label: str, iteration: int, artifact: str, engin
             unpacked = decode_container(content)
             graph, state = unpacked.graph, unpacked.tensors
         else:
-            graph, state = run.graph, unpack(content)
+            graph, state = run.graph, weights_of(run.graph, unpack(content))
         counts = run.executor.test(
             TestTask(graph, state, run.job.data, engine, run.job.train.workers)
         )
-        return Work(evaluation_metrics(counts, engine))
+        num_parameters = sum(value.size for value in state.values())
+        size = {"num_parameters": num_parameters, "dense_bytes": 4 * num_parameters}
+        return Work(evaluation_metrics(counts, engine) | size)
 
     return run.stage(stage, label, iteration, inputs, work)
 

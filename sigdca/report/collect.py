@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from typing import Any
 
@@ -30,11 +31,10 @@ def collect_report(store: Store, command: str) -> Report:
     ledger = Ledger(store)
     tests = ledger.of("test")
     baseline = max(tests, key=lambda record: record.metrics["accuracy"]) if tests else None
-    packages = ledger.of("package")
-    package = packages[-1] if packages else None
-    edge = _latest_by_target(ledger, package)
+    container = store.read("model.dca") if store.exists("model.dca") else None
+    package = None if container is None else _package_of(ledger, container)
+    edge = _latest_by_target(job, ledger, package)
     budget = _budget(job, package, edge)
-    container = None if package is None else store.get(str(package.artifact))
     info = None if container is None else inspect_container(container)
     return validate_report(
         {
@@ -44,7 +44,7 @@ def collect_report(store: Store, command: str) -> Report:
             "data": job.data.source,
             "seed": job.seed,
             "status": _status(job, package, edge, budget),
-            "baseline": _baseline(baseline, info),
+            "baseline": _baseline(baseline),
             "best": _best(package, store),
             "budget": budget,
             "test_points": [_point(record) for record in ledger.records],
@@ -58,12 +58,23 @@ def collect_report(store: Store, command: str) -> Report:
     )
 
 
-def _latest_by_target(ledger: Ledger, package: Record | None) -> dict[str, Record]:
-    """The last edge test of each target, as long as it is of the packaged container."""
+def _package_of(ledger: Ledger, container: bytes) -> Record | None:
+    """The test point that made this container the best one."""
+    digest = hashlib.sha256(container).hexdigest()
+    found = [record for record in ledger.of("package") if record.artifact == digest]
+    return found[-1] if found else None
+
+
+def _latest_by_target(job: Job, ledger: Ledger, package: Record | None) -> dict[str, Record]:
+    """The last edge test of the packaged container on each of the job's targets."""
     if package is None:
         return {}
-    records = ledger.of("edge-test")
-    return {record.label: record for record in records if record.number > package.number}
+    tests = {
+        record.label: record
+        for record in ledger.of("edge-test")
+        if record.metrics["container"] == package.artifact
+    }
+    return {target: tests[target] for target in job.targets if target in tests}
 
 
 def _budget(job: Job, package: Record | None, edge: dict[str, Record]) -> list[dict[str, Any]]:
@@ -92,12 +103,11 @@ def _status(
     return "budget-not-met" if any(line["met"] is False for line in budget) else "done"
 
 
-def _baseline(test: Record | None, info: Any) -> dict[str, Any] | None:
-    if test is None or info is None:
+def _baseline(test: Record | None) -> dict[str, Any] | None:
+    if test is None:
         return None
-    figures = {name: test.metrics[name] for name in ("accuracy", "error", "num_samples")}
-    parameters = info.dense_bytes // 4
-    return figures | {"dense_bytes": info.dense_bytes, "num_parameters": parameters}
+    names = ("accuracy", "error", "num_samples", "dense_bytes", "num_parameters")
+    return {name: test.metrics[name] for name in names}
 
 
 def _best(package: Record | None, store: Store) -> dict[str, Any] | None:

@@ -58,8 +58,12 @@ class Ledger:
         ]
 
     def find(self, key: str) -> Record | None:
-        """The record of a stage that was already run with exactly these inputs."""
-        return next((record for record in self.records if record.key == key), None)
+        """The record of a stage that was run to its end with exactly these inputs.
+
+        One that found no device is not an end: there may be one next time.
+        """
+        found = (record for record in self.records if record.key == key)
+        return next((record for record in found if record.status == "done"), None)
 
     def of(self, stage: str) -> list[Record]:
         """All records of one stage, in order."""

@@ -1,7 +1,7 @@
 """TRAIN and TEST in one process; knows nothing of Ray or of compression."""
 
 from sigdca.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from sigdca.training.evaluate import TestCounts, share_ranges, evaluate
+from sigdca.training.evaluate import TestCounts, evaluate, share_ranges
 from sigdca.training.loop import EpochFigures, Hook, Place, train_
 
 __all__ = [
@@ -10,9 +10,9 @@ __all__ = [
     "Hook",
     "Place",
     "TestCounts",
-    "share_ranges",
     "evaluate",
     "load_checkpoint",
     "save_checkpoint",
+    "share_ranges",
     "train_",
 ]

@@ -25,8 +25,7 @@ JOB = "jobs/lenet-5-mnist.yaml"
 def test_a_wrong_job_is_refused_before_anything_starts(sigdca, tmp_path, settings, helps):
     flags = [flag for setting in settings for flag in ("--set", setting)]
     done = sigdca("run", JOB, "--set", f"storage={tmp_path}/runs", *flags)
-    assert done.returncode in (2, 3)
-    assert (done.returncode == 2) == ("weights" not in settings[0])
+    assert done.returncode == 2
     assert helps in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
@@ -66,7 +65,18 @@ def test_no_arguments_and_help_show_the_verbs(sigdca):
 
 @pytest.mark.parametrize(
     "verb",
-    "run train compress test encode decode inspect export report targets".split(),
+    [
+        "run",
+        "train",
+        "compress",
+        "test",
+        "encode",
+        "decode",
+        "inspect",
+        "export",
+        "report",
+        "targets",
+    ],
 )
 def test_every_verb_has_help_with_an_example(sigdca, verb):
     done = sigdca(verb, "--help")

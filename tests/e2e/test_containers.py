@@ -36,7 +36,9 @@ def test_inspect_says_what_the_file_has(sigdca, container):
     told = json.loads(done.stdout)
     assert told["container_bytes"] == container.stat().st_size
     assert told["dense_bytes"] == 431_080 * 4
-    assert told["compression_ratio"] == pytest.approx(told["dense_bytes"] / told["container_bytes"])
+    assert told["compression_ratio"] == pytest.approx(
+        told["dense_bytes"] / told["container_bytes"]
+    )
     assert [layer["name"] for layer in told["layers"]] == ["conv1", "conv2", "ip1", "ip2"]
     assert "conv1" in sigdca("inspect", container).stdout
 
@@ -89,7 +91,7 @@ def test_test_takes_a_weights_file_with_its_network(sigdca, weights, container):
 
 def test_an_unknown_engine_is_named(sigdca, container):
     done = sigdca("test", container, "--engine", "onnxruntim")
-    assert done.returncode in (2, 3)
+    assert done.returncode == 2
     assert "did you mean 'onnxruntime'?" in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -1,4 +1,4 @@
-"""The whole loop through the command, as a user runs it: once undisturbed, then in every other way."""
+"""The whole loop through the command, as a user runs it, undisturbed and disturbed."""
 
 import json
 import os
@@ -76,9 +76,7 @@ def test_the_container_holds_what_was_tested(undisturbed):
     assert report["best"]["container_bytes"] == len(content)
     weights = decode_container(content).tensors["ip1.weight"]
     assert (weights == 0).sum() == round(0.9 * weights.size)
-    told = json.loads(
-        run_sigdca("test", run / "model.dca", "--limit", 1500, "--json").stdout
-    )
+    told = json.loads(run_sigdca("test", run / "model.dca", "--limit", 1500, "--json").stdout)
     assert told["error"] == pytest.approx(report["best"]["error"])
     retest = [p for p in report["test_points"] if (p["stage"], p["label"]) == ("retest", "encode")]
     assert told["logits_sha256"] == retest[0]["metrics"]["logits_sha256"]
@@ -138,7 +136,7 @@ def test_a_finished_run_resumes_from_its_ledger_alone(undisturbed):
     job = run.parent.parent / "small.yaml"
     again = run_sigdca("run", job, "--resume", "--json")
     assert again.returncode == 0
-    assert again.stderr.count("from the ledger") == 13
+    assert again.stderr.count("from the ledger") == 12  # all but the missing board
     assert json.loads(again.stdout)["best"] == json.loads(done.stdout)["best"]
 
 

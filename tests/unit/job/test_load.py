@@ -72,7 +72,10 @@ def test_set_makes_sections_that_the_file_has_not():
         ("model=null", "a.yaml: model: must be text, got None"),
         ("budget.error=101", "a.yaml: budget.error: must be at most 100.0, got 101"),
         ("train.epochs=0", "train.epochs is 0 and no 'weights' are given: nothing to start from"),
-        ("train.batch_size=63", "train.batch_size must be a multiple of train.workers (2), got 63"),
+        (
+            "train.batch_size=63",
+            "train.batch_size must be a multiple of train.workers (2), got 63",
+        ),
         (
             "compress.recipe=[share: {bits: 3}]",
             "a.yaml: compress.recipe: must end with its only 'encode' pass",
@@ -135,7 +138,9 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 
 
 def test_the_smoke_test_is_a_small_job_of_another_name():
-    small = parse_job(JOB, "a.yaml", ["budget.error=1.0", "train.accuracy_at_least=99"]).smoke_test()
+    small = parse_job(
+        JOB, "a.yaml", ["budget.error=1.0", "train.accuracy_at_least=99"]
+    ).smoke_test()
     assert small.name == "lenet5-smoke"
     assert small.data.limit == 1000
     assert small.budget.error is None

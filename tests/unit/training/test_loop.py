@@ -64,15 +64,15 @@ def test_resume_from_a_file_gives_the_bits_of_never_stopping(tmp_path, stop, opt
     whole = network()
     expected = run(whole, config)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop_there(figures, checkpoint):
         save_checkpoint(tmp_path, checkpoint())
         if figures.epoch == stop:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(network(), config, on_epoch=stop_there)
     resumed = network()
     figures = run(resumed, config, resume=load_checkpoint(tmp_path))

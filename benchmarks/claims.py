@@ -1,0 +1,105 @@
+"""What all benchmarks share: claims with bounds, as JSON for programs or as a table for people."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import rich.box
+from rich.console import Console
+from rich.table import Table
+
+HEADINGS = ("claim", "median", "spread", "bound", "unit", "n", "ok", "against")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One figure with its bound.
+
+    Attributes:
+        name: what was measured.
+        value: the median of n measurements.
+        bound: the limit; `value` must be at most this (or at least, where `at_least`).
+        unit: of value, bound and spread.
+        n: how many measurements.
+        spread: from the smallest to the largest measurement.
+        ok: whether the bound holds for the median.
+        against: whose figure the bound is.
+    """
+
+    name: str
+    value: float
+    bound: float
+    unit: str
+    n: int
+    spread: tuple[float, float]
+    ok: bool
+    against: str
+
+
+def at_most(
+    name: str, values: Sequence[float], bound: float, unit: str, against: str = ""
+) -> Claim:
+    """A claim that the median is no larger than the bound."""
+    median = statistics.median(values)
+    spread = (min(values), max(values))
+    return Claim(name, median, bound, unit, len(values), spread, median <= bound + 1e-9, against)
+
+
+def at_least(
+    name: str, values: Sequence[float], bound: float, unit: str, against: str = ""
+) -> Claim:
+    """A claim that the median is no smaller than the bound."""
+    median = statistics.median(values)
+    spread = (min(values), max(values))
+    return Claim(name, median, bound, unit, len(values), spread, median >= bound - 1e-9, against)
+
+
+def main(description: str | None, measure: Callable[[bool], list[Claim]]) -> None:
+    """Parses `--quick` and `--json`, measures, prints; exits with 1 if a bound was missed."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer repeats, 5 minutes"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    arguments = parser.parse_args()
+    claims = measure(arguments.quick)
+    if arguments.json:
+        print(json.dumps({"claims": [asdict(claim) for claim in claims]}, indent=1))
+    else:
+        _draw(claims)
+    sys.exit(0 if all(claim.ok for claim in claims) else 1)
+
+
+def _draw(claims: list[Claim]) -> None:
+    """The table as Markdown, so that it can go into RESULTS.md as it is."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"Machine: {os.cpu_count()} cores, {_processor()}; {platform.platform()}")
+    table = Table(*HEADINGS, box=rich.box.MARKDOWN)
+    for claim in claims:
+        low, high = claim.spread
+        table.add_row(
+            claim.name,
+            f"{claim.value:,.6g}",
+            f"{low:,.6g} to {high:,.6g}",
+            f"{claim.bound:,.6g}",
+            claim.unit,
+            str(claim.n),
+            "yes" if claim.ok else "**missed**",
+            claim.against,
+        )
+    console.print(table)
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.machine()

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from sigdca.compression import PASSES, PruneHook, ShareHook, hook_for, prepare_
+from sigdca.errors import JobError
+from sigdca.job import Pass, Prune, Share
+
+NUM_WEIGHTS = 36 + 1280 + 60
+
+
+def test_the_table_has_every_pass_but_encode():
+    assert {config.__name__.lower() for config in PASSES} == set(Pass.model_fields) - {"encode"}
+
+
+def test_a_gradual_prune_that_retrains_leaves_it_to_the_hook(net):
+    config = Prune(sparsity=0.5, epochs=4, ramp=0.5)
+    assert prepare_(net, config, seed=0)["sparsity"] == 0.0
+    hook = hook_for(config, net)
+    assert isinstance(hook, PruneHook)
+    num_zero = []
+    for epoch in range(4):
+        hook.before_epoch(net, epoch, 4)
+        num_zero.append(int((net.ip1.weight == 0).sum()))
+    assert num_zero == [560, 640, 640, 640]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"epochs": 0}, {"schedule": "one-shot"}, {"schedule": "one-shot", "epochs": 0}]
+)
+def test_other_prunes_prune_at_once(net, settings):
+    metrics = prepare_(net, Prune(sparsity={"fc": 0.5}, **settings), seed=0)
+    assert metrics == {
+        "num_weights": NUM_WEIGHTS,
+        "num_nonzero": NUM_WEIGHTS - 670,
+        "sparsity": 1 - (NUM_WEIGHTS - 670) / NUM_WEIGHTS,
+    }
+    assert (net.conv1.weight != 0).all()
+
+
+def test_share_shares_at_once_and_its_hook_keeps_it(net):
+    config = Share(bits={"conv": 3, "ip": 2})
+    assert prepare_(net, config, seed=0)["sparsity"] == 0.0
+    assert len(net.conv1.weight.unique()) == 8
+    assert len(net.ip1.weight.unique()) == len(net.ip2.weight.unique()) == 4
+    assert isinstance(hook_for(config, net), ShareHook)
+
+
+def test_the_seed_reaches_the_centroids(make_net):
+    weights = []
+    for seed in (0, 0, 1):
+        model = make_net()
+        prepare_(model, Share(bits=3, init="random"), seed)
+        weights.append(model.ip1.weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("config", [Prune(sparsity={"ip9": 0.5}), Share(bits={"ip9": 5})])
+def test_an_unknown_layer_is_refused(net, config):
+    with pytest.raises(JobError, match="no layer 'ip9' in the model"):
+        hook_for(config, net)
