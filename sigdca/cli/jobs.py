@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sigdca.cli.output import StageProgress, errors, print_json, results
+from sigdca.errors import SigdcaError
 from sigdca.job import Job, load_job
 from sigdca.storage import Store, open_store
 
@@ -134,11 +136,12 @@ def _run(
             with connect(address, job.train.workers) as executor:
                 errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
                 outcome = run_job(job, executor, store, progress, until)
-        finally:
+        except BaseException:
             progress.stop()
-            if store.exists("job.yaml"):
-                result = _write_report(store)
-        _show(result, store, as_json)
+            with contextlib.suppress(SigdcaError):  # the fault itself is what to hear of
+                _write_report(store)
+            raise
+        _show(_write_report(store), store, as_json)
     return _exit_code(job, outcome.meets_budget)
 
 

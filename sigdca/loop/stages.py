@@ -122,7 +122,7 @@ class Run:
         return record
 
     def _artifact_is_there(self, record: Record) -> bool:
-        return record.artifact is None or self.store.exists(f"artifacts/{record.artifact}")
+        return record.artifact is None or self.store.has(record.artifact)
 
 
 def train(run: Run, iteration: int, state: str) -> Record:

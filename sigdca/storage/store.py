@@ -147,9 +147,15 @@ class Store:
             The hex digest, which `get` takes.
         """
         digest = hashlib.sha256(content).hexdigest()
-        if not self.exists(f"artifacts/{digest}"):
+        if not self.has(digest):
             self.write(f"artifacts/{digest}", content)
         return digest
+
+    def has(self, digest: str) -> bool:
+        """Whether the artifact is there, whole and undamaged."""
+        if not self.exists(f"artifacts/{digest}"):
+            return False
+        return hashlib.sha256(self.read(f"artifacts/{digest}")).hexdigest() == digest
 
     def get(self, digest: str) -> bytes:
         """An artifact, verified.

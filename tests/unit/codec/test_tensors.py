@@ -98,6 +98,17 @@ def test_65536_centroids_and_zero():
     assert weights.tobytes() == flat.tobytes()
 
 
+def test_a_value_too_many_in_a_later_piece(monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK", 1 << 17)
+    flat = np.zeros(400_000, np.float32)
+    flat[:65536] = np.arange(1, 65537)
+    assert round_trip(flat)[0] == SPARSE
+    flat[300_000] = 0.5
+    form, weights = round_trip(flat)
+    assert form == DENSE
+    assert weights.tobytes() == flat.tobytes()
+
+
 def test_across_pieces(monkeypatch):
     monkeypatch.setattr(module, "_CHUNK", 64)
     flat = sparse(1000, 0.2, 5)

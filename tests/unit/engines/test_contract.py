@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from sigdca.codec.graph import OP_KINDS
 from sigdca.engines import ENGINES, compare, open_engine
-from sigdca.errors import EngineError, FormatError
+from sigdca.errors import EngineError, FormatError, JobError
 from sigdca.models import build, trace
 
 TOLERANCE = 1e-4  # relative to the largest logit: float32 rounding, nothing else
@@ -189,7 +189,7 @@ class TestEveryEngine:
 
     def test_refuses_no_threads(self, engine, make):
         sample = make.networks["conv"]
-        with pytest.raises(EngineError, match="threads must be at least 1, got 0"):
+        with pytest.raises(JobError, match="threads must be at least 1, got 0"):
             open_engine(engine, sample.graph, sample.tensors, threads=0)
 
 
@@ -254,7 +254,7 @@ def _agree_on(make, side, op) -> None:
 )
 def test_unknown_engine_names_the_known_ones(make, name, hint):
     sample = make.networks["conv"]
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(JobError) as caught:
         open_engine(name, sample.graph, sample.tensors)
     assert str(caught.value) == f"engine: unknown engine '{name}'; {hint}"
 

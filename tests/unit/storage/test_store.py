@@ -41,6 +41,9 @@ def test_an_artifact_is_found_by_its_hash_and_verified(store):
     store.write(f"artifacts/{digest}", b"weight!")
     with pytest.raises(StorageError, match="damaged: its sha256 is"):
         store.get(digest)
+    assert not store.has(digest)
+    store.put(b"weights")
+    assert store.get(digest) == b"weights"
 
 
 def test_set_aside_keeps_every_earlier_run(store):

@@ -1,0 +1,74 @@
+"""What README, jobs/ and benchmarks/ tell someone to type is right."""
+
+import re
+import shlex
+
+import pytest
+import typer
+import yaml
+
+from sigdca.cli import app
+from sigdca.job import load_job, parse_job
+from sigdca.loop import check_job
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_every_job_file_is_a_job(path):
+    job = load_job(path)
+    check_job(job, str(path))
+    assert job.name == path.stem
+
+
+def test_readmes_job_is_a_job():
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    job = parse_job(text, "README.md", ["model=lenet-5"])
+    check_job(job, "README.md")
+
+
+def commands():
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words:
+                yield words
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_readmes_commands_exist_with_those_options(words):
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+        assert set(words[1:]) <= set(targets)
+        return
+    if words[:3] == ["ray", "job", "submit"]:  # the whole of it is run in test_submit.py
+        words = words[words.index("--") + 1 :]
+    assert words[0] == "sigdca"
+    command = typer.main.get_command(app)
+    verb = command.get_command(None, words[1])
+    context = verb.make_context(words[1], words[2:])
+    job = context.params.get("job")
+    if job is not None:
+        load_job(ROOT / job, context.params["settings"] or ())
+
+
+def test_the_two_commands_are_readmes():
+    words = [tuple(found) for found in commands()]
+    assert ("make", "demo") in words
+    assert ("make", "test") in words
+
+
+def test_the_pins_are_exact():
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+==[^ ;]+(; .*)?", line), line
+
+
+def test_pre_commit_runs_what_make_lint_runs():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    entries = {hook["entry"].removeprefix(".venv/bin/") for hook in config["repos"][0]["hooks"]}
+    lint = re.search(r"^lint:\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M).group(1)
+    for tool in ("ruff check", "ruff format", "mypy", "lint-imports"):
+        assert tool in entries
+        assert f"$(BIN)/{tool}" in lint

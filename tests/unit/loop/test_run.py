@@ -1,0 +1,192 @@
+"""The loop's order, iterations, budget and resume, with an executor that does as it is told."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sigdca.edge.legs import device_required
+from sigdca.errors import SigdcaError
+from sigdca.job import parse_job
+from sigdca.loop import LocalExecutor, TrainOutcome, run_job
+from sigdca.storage import Ledger, open_store
+from sigdca.targets import load_target
+from sigdca.training import TestCounts
+
+JOB = """
+name: told
+model: lenet-300-100
+data: {source: mnist, limit: 200}
+train: {epochs: 1}
+compress:
+  recipe:
+    - prune: {sparsity: 0.9, epochs: 1}
+    - encode
+targets: [jetson-tx2]
+"""
+
+
+class ToldExecutor:
+    """Trains nothing; each test finds as many of 200 images as it was told."""
+
+    def __init__(self, num_correct):
+        self.num_correct = list(num_correct)
+        self.trained = []
+
+    def train(self, task, on_epoch):
+        self.trained.append(task)
+        figures = {"epoch": 1, "loss": 0.5, "images_per_s": 1.0, "sparsity": 0.0}
+        on_epoch(figures)
+        state = dict(task.state)
+        if task.retrained is not None:  # prune by magnitude, so that the bytes follow the job
+            weight = state["ip1.weight"]
+            bound = np.quantile(np.abs(weight), task.retrained.sparsity)
+            state["ip1.weight"] = np.where(np.abs(weight) > bound, weight, 0).astype(np.float32)
+        return TrainOutcome(state, (figures,))
+
+    def test(self, task):
+        return TestCounts(self.num_correct.pop(0), np.zeros((200, 10), np.float32))
+
+    def edge_test(self, task):
+        return device_required(load_target(task.target), "told so")
+
+
+class Quiet:
+    def __init__(self):
+        self.ended = []
+
+    def begin(self, stage, label, iteration, num_epochs):
+        pass
+
+    def epoch(self, figures):
+        pass
+
+    def end(self, record, reused):
+        self.ended.append((record.stage, record.label, record.iteration, reused))
+
+
+def run(tmp_path, num_correct, *settings, until="edge-test", job=JOB):
+    executor, progress = ToldExecutor(num_correct), Quiet()
+    parsed = parse_job(job, "told.yaml", settings)
+    store = open_store(str(tmp_path)).child("told")
+    return run_job(parsed, executor, store, progress, until), executor, progress
+
+
+def test_the_boxes_come_in_the_flows_order(tmp_path):
+    outcome, _, progress = run(tmp_path, [190, 180, 185, 185])
+    assert [(stage, label) for stage, label, *_ in progress.ended] == [
+        ("train", ""),
+        ("test", ""),
+        ("compress", "prune"),
+        ("retrain", "prune"),
+        ("retest", "prune"),
+        ("compress", "encode"),
+        ("retest", "encode"),
+        ("package", ""),
+        ("edge-test", "jetson-tx2"),
+    ]
+    assert outcome.best.figures["accuracy_drop"] == pytest.approx(2.5)
+    assert outcome.meets_budget
+    assert outcome.edge[0].status == "device-required"
+
+
+def test_train_is_repeated_until_accurate_enough(tmp_path):
+    settings = ["train.accuracy_at_least=95", "train.iterations=5"]
+    outcome, executor, _ = run(tmp_path, [150, 180, 191], *settings, until="test")
+    assert len(executor.trained) == 3
+    assert outcome.baseline.metrics["accuracy"] == 95.5
+
+
+def test_the_best_training_is_kept_when_none_is_accurate_enough(tmp_path):
+    settings = ["train.accuracy_at_least=99", "train.iterations=3"]
+    outcome, *_ = run(tmp_path, [150, 180, 170], *settings, until="test")
+    assert outcome.baseline.metrics["num_correct"] == 180
+
+
+def test_a_missed_error_relaxes_the_pruning_until_it_is_met(tmp_path):
+    settings = ["budget.error=5", "compress.iterations=4"]
+    told = [195, 150, 150, 160, 160, 192, 192]
+    outcome, executor, _ = run(tmp_path, told, *settings, until="retest")
+    assert outcome.meets_budget
+    assert outcome.best.iteration == 3
+    sparsities = [task.retrained.sparsity for task in executor.trained[1:]]
+    assert sparsities == sorted(sparsities, reverse=True)
+    assert len(set(sparsities)) == 3
+
+
+def test_a_missed_size_prunes_more(tmp_path):
+    settings = ["budget.container_bytes=120000", "compress.iterations=2"]
+    outcome, executor, _ = run(tmp_path, [195] * 5, *settings, until="retest")
+    first, second = (task.retrained.sparsity for task in executor.trained[1:])
+    assert second > first
+    assert not outcome.meets_budget  # told weights never shrink that far
+
+
+def test_the_best_container_survives_a_worse_iteration(tmp_path):
+    settings = ["budget.error=1", "compress.iterations=2"]
+    outcome, *_ = run(tmp_path, [199, 195, 195, 150, 150], *settings, until="retest")
+    assert not outcome.meets_budget
+    assert outcome.best.iteration == 1
+    packaged = (tmp_path / "told/model.dca").read_bytes()
+    store = open_store(str(tmp_path)).child("told")
+    assert packaged == store.get(outcome.best.container)
+
+
+def test_no_iteration_starts_when_time_is_up(tmp_path):
+    settings = ["budget.error=1", "budget.time_s=1.0e-9", "compress.iterations=9"]
+    outcome, *_ = run(tmp_path, [199, 150, 150], *settings, until="retest")
+    assert outcome.best.iteration == 1
+
+
+def test_a_finished_run_is_read_from_its_ledger(tmp_path):
+    first, *_ = run(tmp_path, [190, 180, 185, 185])
+    again, executor, progress = run(tmp_path, [185])  # the missing board's reference logits
+    assert executor.trained == []
+    assert [reused for *_, reused in progress.ended] == [True] * 8 + [False]
+    assert again.best == first.best
+
+
+def test_a_changed_pass_repeats_itself_and_what_follows(tmp_path):
+    run(tmp_path, [190, 180, 185, 185])
+    changed = "compress.recipe.0.prune.sparsity=0.8"
+    _, executor, progress = run(tmp_path, [180, 185, 185], changed)
+    assert [task.retrained is None for task in executor.trained] == [False]
+    assert [reused for *_, reused in progress.ended][:3] == [True, True, False]
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut short"])
+def test_a_damaged_artifact_is_made_anew(tmp_path, damage):
+    first, *_ = run(tmp_path, [190, 180, 185, 185])
+    ledger = Ledger(open_store(str(tmp_path)).child("told"))
+    path = tmp_path / "told/artifacts" / ledger.of("retrain")[0].artifact
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "cut short":
+        path.write_bytes(whole[:1000])
+    again, executor, _ = run(tmp_path, [185])
+    assert [task.retrained is None for task in executor.trained] == [False]
+    assert path.read_bytes() == whole
+    assert again.best == first.best
+
+
+def test_a_fault_leaves_what_was_done(tmp_path):
+    class Broken(ToldExecutor):
+        def test(self, task):
+            raise SigdcaError("the cluster is gone")
+
+    job = parse_job(JOB, "told.yaml")
+    store = open_store(str(tmp_path)).child("told")
+    with pytest.raises(SigdcaError, match="the cluster is gone"):
+        run_job(job, Broken([]), store, Quiet())
+    _, executor, progress = run(tmp_path, [190, 180, 185, 185])
+    assert progress.ended[0] == ("train", "", 1, True)
+    assert len(executor.trained) == 1  # the retraining alone
+
+
+def test_the_local_executor_runs_the_whole_loop(tmp_path):
+    job = parse_job(JOB, "told.yaml", ["compress.recipe.0.prune.sparsity=0.5"])
+    store = open_store(str(tmp_path)).child("told")
+    outcome = run_job(job, LocalExecutor(), store, Quiet())
+    assert outcome.best.figures["compression_ratio"] > 1
+    assert outcome.edge[0].metrics["verdict"] == "device-required"
+    assert dataclasses.asdict(outcome.best)["iteration"] == 1
