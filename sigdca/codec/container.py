@@ -1,0 +1,128 @@
+"""The container: a network's graph and weights in one file (SPEC.md), written and read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigdca.codec.errors import CoderError, TensorError
+from sigdca.codec.graph import MAX_WEIGHTS, Graph, Shape, expected_tensors
+from sigdca.codec.graph_bytes import put_graph
+from sigdca.codec.layout import Kind, Part, put_file
+from sigdca.codec.reader import ContainerReader, describe, put_metadata
+from sigdca.codec.tensors import put_tensor
+from sigdca.errors import FormatError, StorageError
+
+CODERS = ("huffman",)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container, decoded.
+
+    Attributes:
+        graph: the network.
+        tensors: its weights, float32, named and laid out as in the torch `state_dict`.
+        metadata: what the writer noted.
+    """
+
+    graph: Graph
+    tensors: dict[str, NDArray[np.float32]]
+    metadata: dict[str, str]
+
+
+def encode_container(
+    graph: Graph,
+    tensors: Mapping[str, NDArray[np.float32]],
+    *,
+    coder: str = "huffman",
+    metadata: Mapping[str, str] = _NOTHING,
+) -> bytes:
+    """Packs a network without loss: zeros and shared values are found, and used where they pay.
+
+    Every tensor takes whichever is smallest: raw float32; a codebook and an index for every
+    weight; a codebook, gaps, and an index for every non-zero weight. Equal arguments give equal
+    bytes.
+
+    Args:
+        graph: the network.
+        tensors: float32 arrays, exactly those of `expected_tensors(graph)`. -0.0 becomes 0.0.
+        coder: the entropy coder, `huffman`.
+        metadata: short notes for people; not read by any engine.
+
+    Raises:
+        CoderError: there is no such coder.
+        TensorError: a tensor is missing, left over, of another shape or not float32.
+        ValueRangeError: a weight is NaN or infinite.
+        FormatError: another of `sigdca.codec.errors`: the graph is not sound, the metadata no
+            text, or the whole too large.
+    """
+    if coder not in CODERS:
+        raise CoderError(f"coder '{coder}' is unknown, must be one of {', '.join(CODERS)}")
+    parts = [Part(Kind.GRAPH, None, put_graph(graph))]
+    if metadata:
+        parts.append(Part(Kind.METADATA, None, put_metadata(metadata)))
+    expected = expected_tensors(graph)
+    _check_tensors(expected, tensors)
+    for number, name in enumerate(expected):
+        flat = np.ascontiguousarray(tensors[name]).reshape(-1)
+        sections = put_tensor(flat, number, describe(name))
+        parts += [Part(kind, number, sections[kind]) for kind in sorted(sections)]
+    return put_file(parts)
+
+
+def decode_container(data: bytes | memoryview, *, max_weights: int = MAX_WEIGHTS) -> Container:
+    """Reads a container whole. `ContainerReader` reads it tensor by tensor.
+
+    Args:
+        data: the whole file.
+        max_weights: the most weights that its graph may declare; no more than these are ever
+            allocated, whatever the file says.
+
+    Returns:
+        The graph, and the float32 bits that were encoded.
+
+    Raises:
+        FormatError: one of `sigdca.codec.errors`, with one line that says where.
+    """
+    reader = ContainerReader(data, max_weights)
+    tensors = {name: reader.tensor(name) for name in reader.shapes}
+    return Container(reader.graph, tensors, reader.metadata)
+
+
+def read_container(path: str | Path) -> Container:
+    """Reads and decodes a file.
+
+    Raises:
+        StorageError: it cannot be read.
+        FormatError: as `decode_container`, the path in front.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return decode_container(data)
+    except FormatError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _check_tensors(
+    expected: Mapping[str, Shape], tensors: Mapping[str, NDArray[np.float32]]
+) -> None:
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise TensorError(f"{describe(name)}: tensor '{name}' is missing")
+        got = tensors[name]
+        if not isinstance(got, np.ndarray) or got.dtype != np.float32 or got.shape != shape:
+            form = f"{getattr(got, 'dtype', type(got))} {list(np.shape(got))}"
+            raise TensorError(f"{describe(name)}: must be float32 {list(shape)}, got {form}")
+    extra = sorted(set(tensors) - set(expected))
+    if extra:
+        raise TensorError(f"tensor '{extra[0]}' belongs to no layer of the graph")

@@ -1,0 +1,56 @@
+"""Containers of version 1 are read for ever, bit for bit."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sigdca.codec import decode_container, expected_tensors, inspect_container
+from sigdca.codec.layout import Kind
+
+FILES = sorted((Path(__file__).parent / "v1").glob("*.dca"))
+
+# The forms that the cases are there for: tensor name -> kinds of section.
+FORMS = {
+    "raw-all-operators": {Kind.DENSE},
+    "sparse-narrow-gaps": {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS},
+    "sparse-fillers": {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS},
+    "sparse-one-centroid": {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS},
+    "one-weight-at-the-end": {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS},
+    "every-weight-shared": {Kind.CODEBOOK, Kind.INDICES},
+    "shared-with-a-few-zeros": {Kind.CODEBOOK, Kind.INDICES},
+    "all-zero": {Kind.CODEBOOK, Kind.INDICES},
+    "all-equal": {Kind.CODEBOOK, Kind.INDICES},
+    "centroids-300": {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS},
+    "codes-of-16-bits": {Kind.CODEBOOK, Kind.INDICES},
+    "extreme-values": {Kind.CODEBOOK, Kind.INDICES},
+    "no-tensors": set(),
+}
+
+
+def test_every_case_is_there():
+    assert {path.stem for path in FILES} == set(FORMS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_decodes_to_the_same_bits(path):
+    container = decode_container(path.read_bytes())
+    expected = json.loads(path.with_suffix(".json").read_text())
+    assert json.loads(json.dumps(asdict(container.graph))) == expected["graph"]
+    assert container.metadata == expected["metadata"]
+    assert list(container.tensors) == list(expected_tensors(container.graph))
+    with np.load(path.with_suffix(".npz")) as tensors:
+        assert set(container.tensors) == set(tensors)
+        for name, tensor in container.tensors.items():
+            assert tensor.dtype == np.float32
+            assert tensor.shape == tensors[name].shape
+            assert tensor.tobytes() == tensors[name].tobytes()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_has_the_form_that_it_stands_for(path):
+    info = inspect_container(path.read_bytes())
+    kinds = {section.kind for section in info.sections if section.tensor is not None}
+    assert kinds == FORMS[path.stem]
