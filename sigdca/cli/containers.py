@@ -12,8 +12,8 @@ import typer
 from rich.table import Table
 
 from sigdca.cli.output import errors, print_json, results
-from sigdca.codec import decode_container, encode_container, inspect_container
-from sigdca.errors import JobError
+from sigdca.codec import Container, decode_container, encode_container, inspect_container
+from sigdca.errors import FormatError, JobError
 from sigdca.storage import write_file
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def decode(
 
     Example: sigdca decode model.dca --to safetensors -o model.safetensors
     """
-    container = decode_container(read_file(file))
+    container = open_container(file)
     if to is DenseFormat.onnx:
         return _write_onnx(container.graph, container.tensors, output)
     write_file(output, _dense_bytes(container.tensors, to))
@@ -165,7 +165,7 @@ def export(
 
     Example: sigdca export model.dca --to onnx -o model.onnx
     """
-    container = decode_container(read_file(file))
+    container = open_container(file)
     return _write_onnx(container.graph, container.tensors, output)
 
 
@@ -181,12 +181,26 @@ def read_file(path: str) -> bytes:
         raise JobError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def open_container(path: str) -> Container:
+    """Reads and decodes a container.
+
+    Raises:
+        JobError: it is not there, or cannot be read.
+        FormatError: it is damaged; the message begins with the path.
+    """
+    content = read_file(path)
+    try:
+        return decode_container(content)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
 def _open(file: str, model: str | None, data: str) -> tuple[Graph, dict[str, np.ndarray]]:
     """The graph and weights of a container, or of a network with a weights file."""
     if model is None:
         if not file.endswith(".dca"):
             raise JobError(f"{file}: not a .dca; name its network with --model")
-        container = decode_container(read_file(file))
+        container = open_container(file)
         return container.graph, container.tensors
     from sigdca.data import find_source
     from sigdca.loop.network import build_for, state_of, weights_of
@@ -200,7 +214,10 @@ def _open(file: str, model: str | None, data: str) -> tuple[Graph, dict[str, np.
 
 
 def _describe(content: bytes, name: str, as_json: bool) -> int:
-    info = inspect_container(content)
+    try:
+        info = inspect_container(content)
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
     if as_json:
         layers = [asdict(layer) for layer in info.layers]
         print_json(

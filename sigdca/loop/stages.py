@@ -287,7 +287,9 @@ def _test(run: Run, stage: str, label: str, iteration: int, artifact: str, engin
         counts = run.executor.test(
             TestTask(graph, state, run.job.data, engine, run.job.train.workers)
         )
-        num_parameters = sum(value.size for value in state.values())
+        # A batch norm's running statistics are stored, but they are not parameters.
+        parameters = {name: value for name, value in state.items() if ".running_" not in name}
+        num_parameters = sum(value.size for value in parameters.values())
         size = {"num_parameters": num_parameters, "dense_bytes": 4 * num_parameters}
         return Work(evaluation_metrics(counts, engine) | size)
 

@@ -121,5 +121,6 @@ def test_every_damaged_container_is_one_line(container, tmp_path, capsys):
             said = capsys.readouterr().err
             assert ended.value.code == 2, (name, at)
             assert said.count("\n") == 1
+            assert said.startswith(f"sigdca: {path}: ")
     assert not (tmp_path / "x.npz").exists()
     assert decode_container(whole).tensors
