@@ -1,0 +1,31 @@
+"""COMPRESS: the passes that make weights few and alike, and the hooks that keep them so."""
+
+from sigdca.compression.kmeans import kmeans_codebook
+from sigdca.compression.prune import (
+    PruneHook,
+    cubic_sparsity,
+    magnitude_importance,
+    mask_for,
+    prune_,
+)
+from sigdca.compression.recipe import PASSES, Hook, hook_for, prepare_
+from sigdca.compression.select import Layer, layers_of, per_layer
+from sigdca.compression.share import ShareHook, share_
+
+__all__ = [
+    "PASSES",
+    "Hook",
+    "Layer",
+    "PruneHook",
+    "ShareHook",
+    "cubic_sparsity",
+    "hook_for",
+    "kmeans_codebook",
+    "layers_of",
+    "magnitude_importance",
+    "mask_for",
+    "per_layer",
+    "prepare_",
+    "prune_",
+    "share_",
+]

@@ -1,0 +1,105 @@
+"""The passes of a recipe that change weights: what each does at once, and while it retrains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from sigdca.compression.prune import PruneHook, prune_
+from sigdca.compression.select import layers_of, per_layer, weight_of
+from sigdca.compression.share import ShareHook, share_
+from sigdca.job import Prune, Share
+
+Metrics = dict[str, float | int]
+Hook = PruneHook | ShareHook
+
+
+@dataclass(frozen=True)
+class PassMethod:
+    """How a pass works.
+
+    Attributes:
+        prepare_: changes the model in place without data, given its settings and a seed.
+        hook: makes the hook for RETRAIN, given the settings and the model.
+    """
+
+    prepare_: Callable[[nn.Module, Any, int], None]
+    hook: Callable[[Any, nn.Module], Hook]
+
+
+def prepare_(model: nn.Module, config: Prune | Share, seed: int) -> Metrics:
+    """The part of a pass that needs no training, in place.
+
+    A gradual `prune` that retrains changes nothing yet: its hook prunes epoch by epoch.
+
+    Args:
+        model: the network.
+        config: the pass's settings.
+        seed: of whatever is random in the pass.
+
+    Returns:
+        `num_weights`, `num_nonzero` and `sparsity` of all conv and fc layers together.
+
+    Raises:
+        JobError: a setting names a layer that the model does not have.
+    """
+    PASSES[type(config)].prepare_(model, config, seed)
+    weights = [weight_of(model, layer.name) for layer in layers_of(model)]
+    num_weights = sum(weight.numel() for weight in weights)
+    num_nonzero = sum(int(weight.count_nonzero()) for weight in weights)
+    return {
+        "num_weights": num_weights,
+        "num_nonzero": num_nonzero,
+        "sparsity": 1 - num_nonzero / max(1, num_weights),
+    }
+
+
+def hook_for(config: Prune | Share, model: nn.Module) -> Hook:
+    """What holds a pass's constraint while the network is retrained.
+
+    Args:
+        config: the pass's settings.
+        model: the network; only its layers' names count.
+
+    Returns:
+        An object with `before_epoch(model, epoch, num_epochs)`, `after_backward(model)` and
+        `after_step(model)`. It holds no state that the weights do not hold.
+
+    Raises:
+        JobError: a setting names a layer that the model does not have.
+    """
+    return PASSES[type(config)].hook(config, model)
+
+
+def _sparsity(config: Prune, model: nn.Module) -> dict[str, float]:
+    return per_layer(config.sparsity, layers_of(model), "prune.sparsity")
+
+
+def _bits(config: Share, model: nn.Module) -> dict[str, int]:
+    return per_layer(config.bits, layers_of(model), "share.bits")
+
+
+def _prepare_prune_(model: nn.Module, config: Prune, _seed: int) -> None:
+    if config.schedule == "one-shot" or config.epochs == 0:
+        prune_(model, _sparsity(config, model))
+
+
+def _prune_hook(config: Prune, model: nn.Module) -> PruneHook:
+    return PruneHook(_sparsity(config, model), config.schedule, config.ramp)
+
+
+def _prepare_share_(model: nn.Module, config: Share, seed: int) -> None:
+    share_(model, _bits(config, model), config.init, seed)
+
+
+def _share_hook(config: Share, model: nn.Module) -> ShareHook:
+    return ShareHook(_bits(config, model))
+
+
+PASSES: dict[type[Prune | Share], PassMethod] = {
+    Prune: PassMethod(_prepare_prune_, _prune_hook),
+    Share: PassMethod(_prepare_share_, _share_hook),
+}
