@@ -64,9 +64,7 @@ def at_least(
 def main(description: str | None, measure: Callable[[bool], list[Claim]]) -> None:
     """Parses `--quick` and `--json`, measures, prints; exits with 1 if a bound was missed."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer repeats, 5 minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, 5 minutes")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     arguments = parser.parse_args()
     claims = measure(arguments.quick)

@@ -27,16 +27,19 @@ SUBSET = ["--set", "data.limit=4000", "--set", "train.epochs=3", "--set", "budge
 STAGES = ["TRAIN", "RETRAIN prune", "RETRAIN share", "RETEST encode", "EDGE-TEST atom-x5-e3940"]
 
 
-def run_job(job: str, folder: Path, *settings: str) -> tuple[dict[str, Any], float, int]:
-    """Runs a job in a folder of its own; gives its report, the seconds and the exit code."""
+def run_job(job: str, folder: Path, *settings: str) -> tuple[dict[str, Any], float]:
+    """Runs a job in a folder of its own; gives its report and the seconds."""
     command = [*SIGDCA, "run", job, "--json", "--set", f"storage={folder}", *settings]
     start = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - start
     if done.returncode not in (0, 1):
         raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
-    print(f"{job} {settings}: {seconds:.0f} s", file=sys.stderr)
-    return json.loads(done.stdout), seconds, done.returncode
+    report = json.loads(done.stdout)
+    best = report["best"]
+    figures = f"{best['container_bytes']} bytes, {best['error']:.2f} %, {seconds:.0f} s"
+    print(f"{job} {' '.join(settings)}: {figures}", file=sys.stderr, flush=True)
+    return report, seconds
 
 
 def size_at_error(
@@ -52,7 +55,7 @@ def size_at_error(
     sizes, errors, times = [], [], []
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
-            report, seconds, _ = run_job(job, Path(folder), "--set", f"seed={seed}")
+            report, seconds = run_job(job, Path(folder), "--set", f"seed={seed}")
         sizes.append(report["best"]["container_bytes"])
         errors.append(report["best"]["error"])
         times.append(seconds)
