@@ -10,6 +10,8 @@ from typer.exceptions import TyperException
 from sigdca.cli import containers, jobs, lists
 from sigdca.errors import SigdcaError
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     name="sigdca",
     help="Compress trained CNNs, prove them on embedded targets, and run the loop on Ray.",
@@ -34,8 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
         _say(error.format_message() if hasattr(error, "format_message") else str(error))
         code = 2
     except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         _say("interrupted; the same command with --resume goes on from here")
-        code = 3
+        code = SigdcaError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -65,7 +68,8 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, on_epoch: OnEpoch) -> Tr
     watcher = threading.Thread(target=_pass_on, args=(queue, on_epoch), daemon=True)
     watcher.start()
     try:
-        result = trainer.fit()
+        with _interruptible():
+            result = trainer.fit()
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
         raise SigdcaError(f"training: {_root_cause(error)}") from error
     finally:
@@ -135,6 +139,20 @@ def _pass_on(queue: Queue, on_epoch: OnEpoch) -> None:
     """Hands figures from the workers to the driver's progress display, until None comes."""
     while (figures := queue.get()) is not None:
         on_epoch(figures)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C stays Ctrl-C: Ray Train's own handler stops the workers, then exits with status 0."""
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _root_cause(error: BaseException) -> str:

@@ -131,6 +131,27 @@ def test_a_driver_killed_in_a_stage_resumes_to_the_same_container(undisturbed, t
     assert (tmp_path / "runs/small/model.dca").read_bytes() == expected
 
 
+def test_ctrl_c_ends_with_a_word_and_resumes(tmp_path):
+    command = [sys.executable, "-m", "sigdca", "train", str(write_job(tmp_path))]
+    # A shell lets Ctrl-C through; a test runner's children may have it ignored.
+    with subprocess.Popen(
+        [*command, "--set", "train.epochs=2000"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as driver:
+        for line in driver.stderr:
+            if line.startswith("  epoch"):
+                break
+        driver.send_signal(signal.SIGINT)
+        said = driver.stderr.read()
+        assert driver.wait() == 3, said
+    assert "sigdca: interrupted; the same command with --resume goes on from here" in said
+    assert "Traceback" not in said
+
+
 def test_a_finished_run_resumes_from_its_ledger_alone(undisturbed):
     run, done = undisturbed
     job = run.parent.parent / "small.yaml"
