@@ -131,7 +131,7 @@ def test_a_driver_killed_in_a_stage_resumes_to_the_same_container(undisturbed, t
     assert (tmp_path / "runs/small/model.dca").read_bytes() == expected
 
 
-def test_ctrl_c_ends_with_a_word_and_resumes(tmp_path):
+def test_ctrl_c_ends_with_exit_code_3_and_a_word(tmp_path):
     command = [sys.executable, "-m", "sigdca", "train", str(write_job(tmp_path))]
     # A shell lets Ctrl-C through; a test runner's children may have it ignored.
     with subprocess.Popen(
