@@ -124,7 +124,7 @@ def _run(
     from sigdca.loop import check_job, run_job
 
     check_job(job, path)
-    runs = open_store(job.storage)
+    runs = open_store(_lasting(job.storage))
     store = runs.child(job.name)
     progress = StageProgress()
     with runs.lock(job.name):
@@ -151,6 +151,17 @@ def _exit_code(job: Job, meets_budget: bool) -> int:
     return 0 if meets_budget else 1
 
 
+def _lasting(storage: str) -> str:
+    """Where runs lie when the job names a folder by a relative path.
+
+    `ray job submit --working-dir` runs in a copy that Ray deletes when the job ends; its runs go
+    to the user's home on the head node.
+    """
+    if "://" not in storage and "working_dir_files" in Path.cwd().parts:
+        return str(Path.home() / "sigdca" / storage)
+    return storage
+
+
 def _set_aside(runs: Store, name: str) -> None:
     aside = runs.set_aside(name)
     if aside is not None:
@@ -174,6 +185,6 @@ def _show(collected: Report, store: Store, as_json: bool) -> None:
     from sigdca.report import summary_table
 
     page = store.path("report.html")
-    if store.is_local and Path(page).is_relative_to(Path.cwd()):
+    with contextlib.suppress(OSError, ValueError):  # no current folder, or not below it
         page = str(Path(page).relative_to(Path.cwd()))
     results.print(summary_table(collected, page))

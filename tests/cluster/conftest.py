@@ -1,4 +1,4 @@
-"""One Ray cluster, with its own token, for all cluster tests of a session."""
+"""A Ray cluster with its own token for the tests of each module."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ compress:
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def executor():
     with connect(None, 2) as found:
         yield found

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ def head(tmp_path_factory):
     token.chmod(0o600)
     port, dashboard = free_port(), free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sigdca"
     environment = clean | {
+        "HOME": str(folder),
+        "SIGDCA_CACHE": os.environ.get("SIGDCA_CACHE", str(cache)),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -38,6 +42,8 @@ def head(tmp_path_factory):
     }
     command = [RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
     command += ["--dashboard-port", str(dashboard), "--disable-usage-stats"]
+    # Its default is a fixed number, which another cluster on this machine may have.
+    command += ["--dashboard-agent-listen-port", str(free_port())]
     command += ["--labels", "sigdca.io/site=private"]
     process = subprocess.Popen(
         command,
@@ -49,6 +55,7 @@ def head(tmp_path_factory):
     address = f"http://127.0.0.1:{dashboard}"
     try:
         _wait_for(dashboard, process)
+        _wait_for_agent(environment, address, folder)
         yield environment, address, f"127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, 15)
@@ -60,8 +67,6 @@ def head(tmp_path_factory):
 
 
 def _wait_for(port, process):
-    import time
-
     for _ in range(600):
         assert process.poll() is None, "the head ended"
         with socket.socket() as probe:
@@ -69,6 +74,20 @@ def _wait_for(port, process):
                 return
         time.sleep(0.1)
     raise AssertionError("the dashboard did not come up")
+
+
+def _wait_for_agent(environment, address, folder):
+    """The dashboard answers before a node's agent can take a job."""
+    command = [RAY, "job", "submit", "--address", address, "--", "true"]
+    for _ in range(30):
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        if "No available agent" not in done.stderr:
+            assert done.returncode == 0, done.stderr
+            return
+        time.sleep(1)
+    raise AssertionError("no agent came up")
 
 
 @pytest.fixture
@@ -100,7 +119,8 @@ def test_a_submitted_job_runs_the_loop_on_the_cluster(head, working_dir):
     assert "tolerance" in done.stdout or "exact" in done.stdout
 
 
-def test_the_documented_job_file_is_accepted_by_a_submitted_command(head, working_dir):
+def test_runs_of_a_submitted_job_outlive_its_working_dir(head, working_dir):
+    """The very job file of README, with its relative storage folder."""
     environment, address, _ = head
     done = submit(
         environment,
@@ -110,10 +130,11 @@ def test_the_documented_job_file_is_accepted_by_a_submitted_command(head, workin
         "train",
         "jobs/lenet-5-mnist.yaml",
         "--smoke-test",
-        "--set",
-        f"storage={working_dir}/runs",
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    kept = Path(environment["HOME"]) / "sigdca/runs/lenet-5-mnist-smoke"
+    assert (kept / "report.html").is_file()
+    assert str(kept) in done.stdout.replace("\n", "")
 
 
 def test_address_joins_a_running_cluster(head, working_dir):
@@ -123,7 +144,8 @@ def test_address_joins_a_running_cluster(head, working_dir):
         command, cwd=working_dir, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert f"cluster at {address.split(':')[0]}" in done.stderr or address in done.stderr
+    port = address.partition(":")[2]
+    assert f":{port}\n" in done.stderr.partition("TRAIN")[0]
 
 
 def test_a_wrong_token_is_refused_in_one_line(head, working_dir):
