@@ -37,7 +37,7 @@ class StageProgress:
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} epochs {task.fields[note]}"),
+            TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=errors,
             transient=True,
@@ -49,6 +49,7 @@ class StageProgress:
         """See `sigdca.loop.Progress`."""
         note = f"loss {figures['loss']:.4f}, {figures['images_per_s']:,.0f} images/s"
         if self._bars is not None:
+            note = f"epoch {figures['epoch']}, {note}"
             self._bars.update(self._bars.task_ids[0], completed=figures["epoch"], note=note)
         elif not errors.is_terminal:
             errors.print(f"  epoch {figures['epoch']}: {note}", soft_wrap=True)
