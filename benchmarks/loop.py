@@ -23,7 +23,10 @@ SIGDCA = [sys.executable, "-m", "sigdca"]
 SEEDS = range(5)
 CAFFE_SEEDS = range(1)  # the starting weights are given
 CAFFE_MODELS = Path(os.environ.get("SIGDCA_CAFFE_MODELS", "no-caffe-models"))
-SUBSET = ["--set", "data.limit=4000", "--set", "train.epochs=3", "--set", "budget={}"]
+SUBSET = [
+    *("--set", "data.limit=1000", "--set", "budget={}", "--set", "train.epochs=3"),
+    *("--set", "compress.recipe.0.prune.epochs=3", "--set", "compress.recipe.1.share.epochs=2"),
+]
 # The driver is killed when it announces these, then resumed.
 STAGES = ["TRAIN", "RETRAIN prune", "RETRAIN share", "RETEST encode", "EDGE-TEST atom-x5-e3940"]
 
