@@ -24,7 +24,8 @@ SEEDS = range(5)
 CAFFE_SEEDS = range(1)  # the starting weights are given
 CAFFE_MODELS = Path(os.environ.get("SIGDCA_CAFFE_MODELS", "no-caffe-models"))
 SUBSET = [
-    *("--set", "data.limit=1000", "--set", "budget={}", "--set", "train.epochs=3"),
+    *("--set", "data.limit=1000", "--set", "budget={}"),
+    *("--set", "train.epochs=3", "--set", "train.iterations=1"),
     *("--set", "compress.recipe.0.prune.epochs=3", "--set", "compress.recipe.1.share.epochs=2"),
 ]
 # The driver is killed when it announces these, then resumed.
@@ -88,7 +89,8 @@ def kill_and_resume(job: str, stage: str, folder: Path) -> bytes:
             break
     else:
         raise SystemExit(f"{stage}: the run never came to it")
-    time.sleep(1.0)  # into the stage, not at its edge
+    if "TRAIN" in stage:
+        driver.stderr.readline()  # into the stage: its first epoch
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     driver.stderr.close()
