@@ -77,7 +77,7 @@ def main(description: str | None, measure: Callable[[bool], list[Claim]]) -> Non
 
 def _draw(claims: list[Claim]) -> None:
     """The table as Markdown, so that it can go into RESULTS.md as it is."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(width=200, highlight=False)  # a row of Markdown is one line
     console.print(f"Machine: {os.cpu_count()} cores, {_processor()}; {platform.platform()}")
     table = Table(*HEADINGS, box=rich.box.MARKDOWN)
     for claim in claims:
