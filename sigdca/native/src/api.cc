@@ -1,0 +1,294 @@
+// The C ABI: checks arguments, and hands on.
+#include "sigdca.h"
+
+#include <string.h>
+
+#include "container/file.h"
+#include "container/model.h"
+#include "core/cpu.h"
+#include "core/float_mode.h"
+#include "core/object.h"
+#include "session/isa.h"
+#include "session/session.h"
+#include "session/testing.h"
+
+struct sigdca_model {
+  sigdca::Model model;
+};
+
+struct sigdca_session {
+  sigdca::Session session;
+};
+
+namespace sigdca {
+namespace {
+
+struct StatusName {
+  sigdca_status status;
+  const char *name;
+};
+
+constexpr StatusName kStatusNames[] = {
+    {SIGDCA_OK, "ok"},
+    {SIGDCA_INVALID_ARGUMENT, "invalid-argument"},
+    {SIGDCA_OUT_OF_MEMORY, "out-of-memory"},
+    {SIGDCA_IO, "io"},
+    {SIGDCA_UNSUPPORTED, "unsupported"},
+    {SIGDCA_NOT_FINITE, "not-finite"},
+    {SIGDCA_MAGIC, "magic"},
+    {SIGDCA_VERSION, "version"},
+    {SIGDCA_FILE_LENGTH, "file-length"},
+    {SIGDCA_HEADER_CHECKSUM, "header-checksum"},
+    {SIGDCA_SECTION_TABLE, "section-table"},
+    {SIGDCA_SECTION_KIND, "section-kind"},
+    {SIGDCA_SECTION_ORDER, "section-order"},
+    {SIGDCA_SECTION_LENGTH, "section-length"},
+    {SIGDCA_SECTION_MISSING, "section-missing"},
+    {SIGDCA_SECTION_OWNER, "section-owner"},
+    {SIGDCA_SECTION_CHECKSUM, "section-checksum"},
+    {SIGDCA_VARINT, "varint"},
+    {SIGDCA_GRAPH_BYTES, "graph-bytes"},
+    {SIGDCA_OPERATOR, "operator"},
+    {SIGDCA_SHAPE, "shape"},
+    {SIGDCA_LIMIT, "limit"},
+    {SIGDCA_METADATA, "metadata"},
+    {SIGDCA_CODEBOOK, "codebook"},
+    {SIGDCA_VALUE_RANGE, "value-range"},
+    {SIGDCA_CODE_TABLE, "code-table"},
+    {SIGDCA_STREAM_END, "stream-end"},
+    {SIGDCA_TRAILING_BITS, "trailing-bits"},
+    {SIGDCA_SYMBOL_COUNT, "symbol-count"},
+    {SIGDCA_GAP_BITS, "gap-bits"},
+    {SIGDCA_GAP_OVERRUN, "gap-overrun"},
+    {SIGDCA_GAP_END, "gap-end"},
+};
+
+Context start(const sigdca_allocator *allocator, sigdca_error *error) {
+  if (error != nullptr) {
+    error->status = SIGDCA_OK;
+    error->message[0] = 0;
+  }
+  return Context{allocator == nullptr ? default_allocator() : *allocator, error};
+}
+
+sigdca_status check_allocator(const Context &context, const sigdca_allocator *allocator) {
+  if (allocator == nullptr ||
+      (allocator->allocate != nullptr && allocator->release != nullptr))
+    return SIGDCA_OK;
+  return context.fail(SIGDCA_INVALID_ARGUMENT, "allocator: has a NULL function");
+}
+
+sigdca_status open_model(const Context &context, const uint8_t *data, size_t bytes, bool mapped,
+                         sigdca_model **result) {
+  const StandardFloatMode mode;
+  sigdca_model *model = nullptr;
+  SIGDCA_TRY(make(context, &model));
+  model->model.allocator = context.allocator;
+  model->model.data = data;
+  model->model.bytes = bytes;
+  const sigdca_status status = read_model(context, &model->model);
+  if (status != SIGDCA_OK) {
+    destroy(context.allocator, model);
+    return status;
+  }
+  model->model.mapped = mapped;
+  *result = model;
+  return SIGDCA_OK;
+}
+
+uint64_t dense_bytes(const Model &model) {
+  uint64_t weights = 0;
+  for (const TensorInfo &tensor : model.tensors)
+    if (tensor.part < 2) weights += tensor.weights;
+  return weights * sizeof(float);
+}
+
+// Calls `function` with each prepared layer of a conv or fc operator, in the operators' order,
+// until it returns true.
+template <class Function>
+void each_layer(const Session &session, Function function) {
+  for (uint32_t i = 0; i < session.plan.num_layers; ++i)
+    if (session.layers[i].prepared != nullptr && function(session.layers[i])) return;
+}
+
+const char *kernel_of(const Layer &layer) {
+  return layer.conv != nullptr ? layer.conv->name : layer.fc->name;
+}
+
+uint64_t weight_bytes_of(const Layer &layer) {
+  return layer.conv != nullptr ? layer.conv->weight_bytes(layer.prepared)
+                               : layer.fc->weight_bytes(layer.prepared);
+}
+
+sigdca_status open_session(const sigdca_model *model, const sigdca_session_options *options,
+                           const char *kernel, sigdca_session **session, sigdca_error *error) {
+  const sigdca_allocator *allocator = model == nullptr ? nullptr : &model->model.allocator;
+  const Context context = start(allocator, error);
+  if (session != nullptr) *session = nullptr;
+  if (model == nullptr || session == nullptr)
+    return context.fail(SIGDCA_INVALID_ARGUMENT, "session: model and session must not be NULL");
+  static_assert(sizeof(sigdca_session) == sizeof(Session), "a handle is the object itself");
+  const sigdca_session_options standard{SIGDCA_PROFILE_EXACT, 1, 1, nullptr};
+  const StandardFloatMode mode;  // with subnormal numbers flushed, a weight could pass for 0
+  Session *made = nullptr;
+  SIGDCA_TRY(create_session(context, model->model, options == nullptr ? standard : *options,
+                            kernel, &made));
+  *session = reinterpret_cast<sigdca_session *>(made);
+  return SIGDCA_OK;
+}
+
+}  // namespace
+}  // namespace sigdca
+
+extern "C" {
+
+const char *sigdca_status_name(sigdca_status status) {
+  for (const sigdca::StatusName &entry : sigdca::kStatusNames)
+    if (entry.status == status) return entry.name;
+  return "unknown";
+}
+
+sigdca_status sigdca_model_open_memory(const void *data, size_t bytes,
+                                       const sigdca_allocator *allocator, sigdca_model **model,
+                                       sigdca_error *error) {
+  const sigdca::Context context = sigdca::start(allocator, error);
+  if (model != nullptr) *model = nullptr;
+  if (model == nullptr || (data == nullptr && bytes > 0))
+    return context.fail(SIGDCA_INVALID_ARGUMENT, "model: data and model must not be NULL");
+  SIGDCA_TRY(sigdca::check_allocator(context, allocator));
+  return sigdca::open_model(context, static_cast<const uint8_t *>(data), bytes, false, model);
+}
+
+sigdca_status sigdca_model_open_file(const char *path, const sigdca_allocator *allocator,
+                                     sigdca_model **model, sigdca_error *error) {
+  const sigdca::Context context = sigdca::start(allocator, error);
+  if (model != nullptr) *model = nullptr;
+  if (model == nullptr || path == nullptr)
+    return context.fail(SIGDCA_INVALID_ARGUMENT, "model: path and model must not be NULL");
+  SIGDCA_TRY(sigdca::check_allocator(context, allocator));
+  const uint8_t *data = nullptr;
+  size_t bytes = 0;
+  SIGDCA_TRY(sigdca::map_file(context, path, &data, &bytes));
+  const sigdca_status status = sigdca::open_model(context, data, bytes, true, model);
+  if (status != SIGDCA_OK) sigdca::unmap_file(data, bytes);
+  return status;
+}
+
+void sigdca_model_close(sigdca_model *model) {
+  if (model == nullptr) return;
+  if (model->model.mapped) sigdca::unmap_file(model->model.data, model->model.bytes);
+  sigdca::destroy(model->model.allocator, model);
+}
+
+void sigdca_model_get_info(const sigdca_model *model, sigdca_model_info *info) {
+  const sigdca::Model &m = model->model;
+  const sigdca::Graph &graph = m.graph;
+  *info = sigdca_model_info{};
+  info->input_channels = graph.input.channels;
+  info->input_height = graph.input.height;
+  info->input_width = graph.input.width;
+  const uint32_t num_ops = static_cast<uint32_t>(graph.ops.size());
+  info->num_classes = static_cast<uint32_t>(graph.shape_of(num_ops).values());
+  info->input_scale = graph.input_scale;
+  info->num_operators = num_ops;
+  info->num_tensors = static_cast<uint32_t>(m.tensors.size());
+  info->container_bytes = m.bytes;
+  info->dense_bytes = sigdca::dense_bytes(m);
+}
+
+sigdca_status sigdca_model_get_operator(const sigdca_model *model, uint32_t index,
+                                        sigdca_operator_info *info) {
+  const sigdca::Model &m = model->model;
+  if (index >= m.graph.ops.size()) return SIGDCA_INVALID_ARGUMENT;
+  const sigdca::Op &op = m.graph.ops[index];
+  *info = sigdca_operator_info{};
+  info->kind = sigdca::op_name(op.code);
+  info->name = op.num_tensors > 0 ? m.graph.name_of(op) : "";
+  info->output_shape[0] = op.output.channels;
+  info->output_shape[1] = op.output.height;
+  info->output_shape[2] = op.output.width;
+  for (uint32_t part = 0; part < op.num_tensors; ++part) {
+    const sigdca::TensorInfo &tensor = m.tensors[static_cast<uint32_t>(op.first_tensor) + part];
+    if (part == 0) info->num_weights = tensor.weights;
+    for (uint32_t i = 0; i < tensor.num_sections; ++i)
+      info->bytes += m.sections[tensor.first_section + i].bytes;
+  }
+  return SIGDCA_OK;
+}
+
+sigdca_status sigdca_session_create(const sigdca_model *model,
+                                    const sigdca_session_options *options,
+                                    sigdca_session **session, sigdca_error *error) {
+  return sigdca::open_session(model, options, nullptr, session, error);
+}
+
+sigdca_status sigdca_testing_session_create(const sigdca_model *model,
+                                            const sigdca_session_options *options,
+                                            const char *kernel, sigdca_session **session,
+                                            sigdca_error *error) {
+  return sigdca::open_session(model, options, kernel, session, error);
+}
+
+const char *sigdca_testing_kernel_name(const char *isa, uint32_t operator_code, uint32_t index) {
+  const sigdca::CpuFeatures cpu = sigdca::detect_cpu();
+  const sigdca::Kernels *kernels = nullptr;
+  for (uint32_t i = 0; (kernels = sigdca::available_kernels(cpu, i)) != nullptr; ++i)
+    if (strcmp(kernels->isa, isa) == 0) break;
+  if (kernels == nullptr) return nullptr;
+  const auto name = [index](const auto *const *list) -> const char * {
+    for (uint32_t i = 0; i < index && *list != nullptr; ++i) ++list;
+    return *list == nullptr ? nullptr : (*list)->name;
+  };
+  return operator_code == 1 ? name(kernels->conv) : name(kernels->fc);
+}
+
+void sigdca_session_close(sigdca_session *session) {
+  sigdca::close_session(reinterpret_cast<sigdca::Session *>(session));
+}
+
+sigdca_status sigdca_session_run(sigdca_session *session, const uint8_t *images, size_t n,
+                                 float *logits, sigdca_error *error) {
+  if (session == nullptr || (n > 0 && (images == nullptr || logits == nullptr)))
+    return sigdca::start(nullptr, error)
+        .fail(SIGDCA_INVALID_ARGUMENT, "run: session, images and logits must not be NULL");
+  const sigdca::Context context = sigdca::start(&session->session.allocator, error);
+  return sigdca::run_session(context, &session->session, images, n, logits);
+}
+
+void sigdca_session_get_info(const sigdca_session *session, sigdca_session_info *info) {
+  const sigdca::Session &s = session->session;
+  *info = sigdca_session_info{};
+  info->isa = s.kernels->isa;
+  info->profile = s.profile;
+  info->threads = s.threads;
+  info->max_batch = s.max_batch;
+  sigdca::each_layer(s, [&](const sigdca::Layer &layer) {
+    info->weight_bytes += sigdca::weight_bytes_of(layer);
+    return false;
+  });
+  info->activation_bytes =
+      s.arenas.bytes() + s.scratch.bytes() + s.batch[0].bytes() + s.batch[1].bytes();
+}
+
+sigdca_status sigdca_session_get_layer(const sigdca_session *session, uint32_t index,
+                                       sigdca_layer_info *info) {
+  const sigdca::Session &s = session->session;
+  sigdca_status status = SIGDCA_INVALID_ARGUMENT;
+  sigdca::each_layer(s, [&](const sigdca::Layer &layer) {
+    if (index-- > 0) return false;
+    info->name = s.model->graph.name_of(s.model->graph.ops[layer.op]);
+    info->kernel = sigdca::kernel_of(layer);
+    info->num_nonzero = layer.num_nonzero;
+    info->weight_bytes = sigdca::weight_bytes_of(layer);
+    status = SIGDCA_OK;
+    return true;
+  });
+  return status;
+}
+
+const char *sigdca_isa_name(uint32_t index) {
+  const sigdca::Kernels *kernels = sigdca::available_kernels(sigdca::detect_cpu(), index);
+  return kernels == nullptr ? nullptr : kernels->isa;
+}
+
+}  // extern "C"
