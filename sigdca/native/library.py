@@ -1,0 +1,191 @@
+"""The shared library and its C interface (include/sigdca.h), as ctypes sees it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from ctypes import POINTER, c_char, c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64
+from ctypes import c_void_p as handle
+from pathlib import Path
+
+import sigdca.native
+from sigdca.errors import EngineError, FormatError
+
+LIBRARY = "libsigdca.so"
+FIRST_FORMAT_STATUS = 16
+
+
+class NativeError(EngineError):
+    """The library could not do what it was asked for.
+
+    Attributes:
+        status_name: what sigdca.h calls it: `invalid-argument`, `out-of-memory`, `io`,
+            `unsupported` or `not-finite`.
+    """
+
+    def __init__(self, message: str, status_name: str) -> None:
+        super().__init__(message)
+        self.status_name = status_name
+
+
+class NativeFormatError(FormatError):
+    """A container is not what it must be.
+
+    Attributes:
+        status_name: what sigdca.h calls it, such as `gap-overrun`; `sigdca.codec.errors` has a
+            class for each (`GapOverrunError`).
+    """
+
+    def __init__(self, message: str, status_name: str) -> None:
+        super().__init__(message)
+        self.status_name = status_name
+
+
+class CError(ctypes.Structure):
+    """sigdca_error."""
+
+    _fields_ = (("status", c_int), ("message", c_char * 256))
+
+
+class CModelInfo(ctypes.Structure):
+    """sigdca_model_info."""
+
+    _fields_ = (
+        ("input_channels", c_uint32),
+        ("input_height", c_uint32),
+        ("input_width", c_uint32),
+        ("num_classes", c_uint32),
+        ("input_scale", c_double),
+        ("num_operators", c_uint32),
+        ("num_tensors", c_uint32),
+        ("container_bytes", c_uint64),
+        ("dense_bytes", c_uint64),
+    )
+
+
+class COperatorInfo(ctypes.Structure):
+    """sigdca_operator_info."""
+
+    _fields_ = (
+        ("kind", c_char_p),
+        ("name", c_char_p),
+        ("output_shape", c_uint32 * 3),
+        ("num_weights", c_uint64),
+        ("bytes", c_uint64),
+    )
+
+
+class CSessionOptions(ctypes.Structure):
+    """sigdca_session_options."""
+
+    _fields_ = (
+        ("profile", c_int),
+        ("threads", c_uint32),
+        ("max_batch", c_uint32),
+        ("isa", c_char_p),
+    )
+
+
+class CSessionInfo(ctypes.Structure):
+    """sigdca_session_info."""
+
+    _fields_ = (
+        ("isa", c_char_p),
+        ("profile", c_int),
+        ("threads", c_uint32),
+        ("max_batch", c_uint32),
+        ("weight_bytes", c_uint64),
+        ("activation_bytes", c_uint64),
+    )
+
+
+class CLayerInfo(ctypes.Structure):
+    """sigdca_layer_info."""
+
+    _fields_ = (
+        ("name", c_char_p),
+        ("kernel", c_char_p),
+        ("num_nonzero", c_uint64),
+        ("weight_bytes", c_uint64),
+    )
+
+
+# Every function's arguments and result. What takes no status as its result cannot fail.
+_FUNCTIONS = {
+    "sigdca_status_name": ((c_int,), c_char_p),
+    "sigdca_model_open_memory": (
+        (handle, c_size_t, handle, POINTER(handle), POINTER(CError)),
+        c_int,
+    ),
+    "sigdca_model_open_file": ((c_char_p, handle, POINTER(handle), POINTER(CError)), c_int),
+    "sigdca_model_close": ((handle,), None),
+    "sigdca_model_get_info": ((handle, POINTER(CModelInfo)), None),
+    "sigdca_model_get_operator": ((handle, c_uint32, POINTER(COperatorInfo)), c_int),
+    "sigdca_session_create": (
+        (handle, POINTER(CSessionOptions), POINTER(handle), POINTER(CError)),
+        c_int,
+    ),
+    "sigdca_session_close": ((handle,), None),
+    "sigdca_session_run": ((handle, handle, c_size_t, handle, handle), c_int),
+    "sigdca_session_get_info": ((handle, POINTER(CSessionInfo)), None),
+    "sigdca_session_get_layer": ((handle, c_uint32, POINTER(CLayerInfo)), c_int),
+    "sigdca_isa_name": ((c_uint32,), c_char_p),
+}
+
+
+def library_path() -> Path:
+    """Where the library is: `SIGDCA_LIBRARY`, else `lib/` in this package.
+
+    Raises:
+        EngineError: it is in neither.
+    """
+    given = os.environ.get("SIGDCA_LIBRARY")
+    # An editable install has two folders: the source tree's, and that of what was built.
+    paths = [Path(given)] if given else [Path(p) / "lib" / LIBRARY for p in _package_folders()]
+    for path in paths:
+        if path.is_file():
+            return path
+    where = "SIGDCA_LIBRARY" if given else "sigdca/native/lib"
+    raise EngineError(
+        f"native: {LIBRARY} is not in {where} ({paths[0]}); install sigdca from a wheel, or with "
+        "a C++ compiler and CMake"
+    )
+
+
+def _package_folders() -> list[str]:
+    return list(sigdca.native.__path__)
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The library, loaded once.
+
+    Raises:
+        EngineError: it is not there, or cannot be loaded.
+    """
+    path = library_path()
+    try:
+        loaded = ctypes.CDLL(str(path))
+        for name, (arguments, result) in _FUNCTIONS.items():
+            function = getattr(loaded, name)
+            function.argtypes, function.restype = arguments, result
+    except (OSError, AttributeError) as error:
+        raise EngineError(f"native: {path} cannot be loaded: {error}") from error
+    return loaded
+
+
+def check(status: int, error: CError) -> None:
+    """Raises what a status stands for.
+
+    Raises:
+        NativeFormatError: it is a container's.
+        NativeError: it is another but 0.
+    """
+    if status == 0:
+        return
+    name = library().sigdca_status_name(status).decode()
+    message = error.message.decode(errors="replace")
+    if status >= FIRST_FORMAT_STATUS:
+        raise NativeFormatError(message, name)
+    raise NativeError(message, name)
