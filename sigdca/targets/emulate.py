@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sigdca.errors import TargetError
+from sigdca.native.programs import find_program, missing_program
 from sigdca.targets.spec import Target
 
 PROBE_TIMEOUT_S = 20.0
@@ -49,22 +50,22 @@ class Emulator:
         settings = [part for option in options for part in ("-E", option)]
         return [self.path, "-cpu", self.cpu, *settings, *args]
 
-    def probe(self) -> None:
+    def probe(self, program: Sequence[str]) -> None:
         """Runs a program that does nothing.
 
+        Args:
+            program: it and its arguments.
+
         Raises:
-            TargetError: the emulator does not know the CPU, or cannot run this machine's programs.
+            TargetError: the emulator does not know the CPU, or cannot run the program.
         """
-        program = shutil.which("true", path=os.defpath)
-        if program is None:
-            return  # a system without coreutils: the leg itself will be the probe
-        code, output = _run(self.command([program]), self.target, self.path)
+        code, output = _run(self.command(program), self.target, self.path)
         if code != 0:
             # QEMU begins with one warning for each feature that it lacks; the fault comes last.
             last = output.strip().splitlines()[-1:] or [f"exit code {code}"]
             raise TargetError(
                 f"target '{self.target}': emulator {Path(self.path).name} -cpu {self.cpu} cannot "
-                f"run programs of this machine: {last[0]}; run on the device"
+                f"run {program[0]}: {last[0]}; run on the device"
             )
 
 
@@ -74,8 +75,8 @@ def find_emulator(target: Target) -> Emulator:
     It is looked for on PATH and beside the Python interpreter, also under its static name.
 
     Raises:
-        TargetError: the target's engine cannot be emulated, or the emulator is missing or does not
-            work; one line with the way out.
+        TargetError: the target's engine cannot be emulated, or the emulator or the program that is
+            to run in it is missing or does not work; one line with the way out.
     """
     spec = target.emulator
     if spec is None:
@@ -91,8 +92,26 @@ def find_emulator(target: Target) -> Emulator:
     _, output = _run([path, "--version"], target.name, path)
     first = output.splitlines()[0] if output else Path(path).name
     emulator = Emulator(target.name, path, spec.cpu, first.split(" (")[0][:100])
-    emulator.probe()
+    program = _harmless(target)
+    if program is not None:
+        emulator.probe(program)
     return emulator
+
+
+def _harmless(target: Target) -> list[str] | None:
+    """What the leg will run, asked for nothing but its version, or this machine's `true`.
+
+    An engine that comes with Python runs in this machine's own interpreter: the emulator must be
+    able to run this machine's programs. The native engine brings the target's own program.
+    """
+    if target.engine == "native":
+        program = find_program(target.device.machine)
+        if program is None:
+            missing = missing_program(target.device.machine)
+            raise TargetError(f"target '{target.name}': {missing}; or run on the device")
+        return [str(program), "--version"]
+    true = shutil.which("true", path=os.defpath)
+    return None if true is None else [true]  # no coreutils: the leg itself will be the probe
 
 
 def _which(program: str) -> str | None:

@@ -58,6 +58,7 @@ class Device(_Section):
     machine: _Text = Field(description="what platform.machine() says on it")
     file: _Text = Field(description="a file of the running system that names it")
     pattern: _Text = Field(description="a regular expression that is found in that file")
+    label: str = Field("", description="what its nodes are labelled as; empty: the target's name")
 
     @field_validator("pattern")
     @classmethod
@@ -147,6 +148,11 @@ class Target(_Section):
         """The figures whose source nobody has read, as dotted paths."""
         keys = _source_keys(self, "")
         return tuple(where for where, key in keys if not self.sources[key].checked)
+
+    @property
+    def label(self) -> str:
+        """What a board's node is labelled as: several targets may be served by one board."""
+        return self.device.label or self.name
 
     def why_not_here(self) -> str | None:
         """Why this machine is not such a device; None if it is one."""

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from sigdca.errors import TargetError
+from sigdca.native.programs import find_program
 from sigdca.targets import Target, find_emulator, load_target
 
 
-def atom(**changes: str) -> Target:
+def atom(engine: str = "onnxruntime", **changes: str) -> Target:
     target = load_target("atom-x5-e3940")
     assert target.emulator is not None
-    return target.model_copy(update={"emulator": target.emulator.model_copy(update=changes)})
+    emulator = target.emulator.model_copy(update=changes)
+    return target.model_copy(update={"engine": engine, "emulator": emulator})
 
 
 def script(folder: Path, name: str, body: str) -> Path:
@@ -57,8 +59,35 @@ def test_emulator_beside_the_interpreter_and_under_its_static_name(tmp_path, mon
     assert emulator.version == "toy version 1.5"
 
 
+@pytest.mark.parametrize("name", ["atom-x5-e3940", "jetson-tx2-cpu"])
+def test_native_targets_are_probed_with_their_own_program(name):
+    target = load_target(name)
+    emulator = find_emulator(target)
+    assert find_program(target.device.machine) is not None
+    assert str(emulator).endswith(f"-cpu {target.emulator.cpu}")
+
+
+def test_missing_program_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("sigdca.native.__path__", [str(tmp_path)])
+    monkeypatch.delenv("SIGDCA_DCA_RUN_AARCH64", raising=False)
+    with pytest.raises(TargetError) as caught:
+        find_emulator(load_target("jetson-tx2-cpu"))
+    assert str(caught.value) == (
+        "target 'jetson-tx2-cpu': dca-run for aarch64 not found; build it with "
+        "`make native-programs` or set SIGDCA_DCA_RUN_AARCH64; or run on the device"
+    )
+
+
+def test_a_program_that_the_emulator_cannot_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGDCA_DCA_RUN_X86_64", str(script(tmp_path, "dca-run", "exit 0")))
+    with pytest.raises(TargetError, match=r"cannot run /.*/dca-run: ") as caught:
+        find_emulator(atom("native"))
+    assert str(caught.value).endswith("; run on the device")
+    assert "\n" not in str(caught.value)
+
+
 def test_unknown_cpu_is_found_out_by_the_probe():
-    with pytest.raises(TargetError, match="qemu-x86_64 -cpu abacus cannot run programs") as caught:
+    with pytest.raises(TargetError, match="qemu-x86_64 -cpu abacus cannot run /") as caught:
         find_emulator(atom(cpu="abacus"))
     assert "unable to find CPU model 'abacus'" in str(caught.value)
     assert "\n" not in str(caught.value)

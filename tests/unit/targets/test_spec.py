@@ -21,8 +21,8 @@ def write(tmp_path: Path, old: str, new: str) -> str:
     return str(path)
 
 
-def test_bundled_targets_are_the_two_of_the_project():
-    assert target_names() == ("atom-x5-e3940", "jetson-tx2")
+def test_bundled_targets_are_those_of_the_project():
+    assert target_names() == ("atom-x5-e3940", "jetson-tx2", "jetson-tx2-cpu")
 
 
 @pytest.mark.parametrize("name", target_names())
@@ -40,6 +40,8 @@ def test_atom_is_a_goldmont_without_avx():
     assert not [name for name in cpu.isa if name.startswith(("avx", "fma"))]
     assert target.emulator is not None
     assert (target.emulator.program, target.emulator.cpu) == ("qemu-x86_64", "Denverton")
+    assert target.engine == "native"
+    assert target.label == "atom-x5-e3940"
 
 
 def test_tx2_has_two_kinds_of_cores_and_an_engine_that_cannot_be_emulated():
@@ -51,6 +53,18 @@ def test_tx2_has_two_kinds_of_cores_and_an_engine_that_cannot_be_emulated():
     assert target.engine == "tensorrt"
     assert target.emulator is not None
     assert "sm_62" in target.emulator.blocked_by
+
+
+def test_tx2_without_its_gpu_is_a_target_of_its_own_on_the_same_board():
+    whole, cpu = load_target("jetson-tx2"), load_target("jetson-tx2-cpu")
+    assert [core.model for core in cpu.cpu] == ["Cortex-A57"]
+    assert cpu.cpu[0] == whole.cpu[1]
+    assert (cpu.engine, cpu.gpu) == ("native", None)
+    assert (cpu.device.machine, cpu.device.pattern) == ("aarch64", whole.device.pattern)
+    assert cpu.label == whole.label == "jetson-tx2"
+    assert cpu.emulator is not None
+    assert (cpu.emulator.program, cpu.emulator.cpu) == ("qemu-aarch64", "cortex-a57")
+    assert not cpu.emulator.blocked_by
 
 
 def test_figures_from_memory_are_marked():
@@ -67,7 +81,11 @@ def test_users_own_target_by_path(tmp_path):
     ("name", "message"),
     [
         ("atom-x5", "targets: unknown target 'atom-x5'; did you mean 'atom-x5-e3940'?"),
-        ("zx81", "targets: unknown target 'zx81'; known targets are atom-x5-e3940, jetson-tx2"),
+        (
+            "zx81",
+            "targets: unknown target 'zx81'; known targets are atom-x5-e3940, "
+            "jetson-tx2, jetson-tx2-cpu",
+        ),
     ],
 )
 def test_unknown_target_names_the_nearest(name, message):
@@ -81,7 +99,7 @@ def test_unknown_target_names_the_nearest(name, message):
     [
         ('source = "cpuid"', 'source = "rumour"', "source 'rumour' is not in [sources]"),
         ('name = "atom-x5-e3940"', 'nmae = "atom"', "name: Field required"),
-        ('engine = "onnxruntime"', 'engine = "abacus"', "engine: Input should be"),
+        ('engine = "native"', 'engine = "abacus"', "engine: Input should be"),
         ("cores = { value = 4,", "cores = { value = -4,", "cpu.0.cores.value: Input should be"),
         ("pattern = '", "pattern = '(", "device.pattern: not a regular expression"),
         ("[memory]", "[memory", "not TOML"),
