@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigdca.edge.processes import Outcome, RunnerError, run_processes
+from sigdca.edge.runners import RUNNERS, Runner, runner_for
 from sigdca.engines.agreement import (
     Comparison,
     Logits,
@@ -21,17 +22,16 @@ from sigdca.engines.agreement import (
 from sigdca.errors import EngineError, SigdcaError, TargetError
 from sigdca.targets import Emulator, Target, find_emulator
 
-ENGINE = "onnxruntime"  # the one that the runner has
-
-# Two correct float32 engines differ by rounding alone: their sums run in another order, with or
-# without fused multiply-add. A dot product of n terms is then off by about sqrt(n) * 2**-24 of its
-# size: 1e-5 for VGG-16's 25,088 inputs. Ten times that leaves room for the layers; saturated int8
-# or a wrong kernel is a hundred times beyond it.
+# The native engine's exact profile sums in one order on every instruction set: its bits are equal.
+# Two other correct float32 engines differ by rounding alone: their sums run in another order, with
+# or without fused multiply-add. A dot product of n terms is then off by about sqrt(n) * 2**-24 of
+# its size: 1e-5 for VGG-16's 25,088 inputs. Ten times that leaves room for the layers; saturated
+# int8 or a wrong kernel is a hundred times beyond it.
 MAX_RELATIVE_DIFFERENCE = 1e-4
 # Rounding flips an argmax only between two classes that the network itself holds for equal. One in
 # 10,000 images moves the error by at most 0.01 points; of fewer images, none may flip.
 MAX_FLIPPED_FRACTION = 1e-4
-# LeNet-5 takes 10,000 images to about 3 minutes under emulation; this ends what hangs.
+# The largest network takes minutes under emulation; this ends what hangs.
 DEFAULT_TIMEOUT_S = 3600.0
 
 
@@ -86,7 +86,7 @@ class LegResult:
 
 def run_test_leg(
     target: Target,
-    onnx_model: bytes,
+    model: bytes,
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     *,
@@ -102,7 +102,8 @@ def run_test_leg(
 
     Args:
         target: the target.
-        onnx_model: an ONNX file as `sigdca.engines.to_onnx` makes it.
+        model: a container if the target's engine is `native`, else an ONNX file as
+            `sigdca.engines.to_onnx` makes it.
         images: uint8 [n, C, H, W], n >= 1.
         labels: uint8 [n].
         reference_logits: float32 [n, K], computed on the server by the same engine.
@@ -119,19 +120,19 @@ def run_test_leg(
     evaluate(reference, labels)
     start = time.monotonic()
     try:
-        emulator = _place(target, emulated)
+        emulator, runner = _place(target, emulated)
     except SigdcaError as error:
         return device_required(target, str(error))
     begun = replace(
         device_required(target, ""),
         emulated=emulated,
-        engine=ENGINE,
+        engine=target.engine,
         emulator=str(emulator) if emulator else None,
         num_samples=len(images),
         reference_logits_sha256=logits_sha256(reference),
     )
     try:
-        outcome = run_processes(onnx_model, images, emulator, num_processes, timeout_s)
+        outcome = run_processes(runner, model, images, labels, emulator, num_processes, timeout_s)
     except SigdcaError as error:
         log = error.log if isinstance(error, RunnerError) else ""
         elapsed = time.monotonic() - start
@@ -144,21 +145,25 @@ def device_required(target: Target, reason: str) -> LegResult:
     return LegResult(target.name, "device-required", None, reason, emulated=False)
 
 
+def without_a_leg(target: Target) -> LegResult | None:
+    """The verdict on a target whose engine no test leg runs; None if one does."""
+    if target.engine in RUNNERS:
+        return None
+    blocked = target.emulator.blocked_by if target.emulator is not None else ""
+    why = blocked or f"no test leg runs its engine {target.engine}"
+    return device_required(target, f"target '{target.name}': {why}; run on the device")
+
+
 def _lines(log: str) -> tuple[str, ...]:
     return tuple(line for line in log.splitlines() if line)
 
 
-def _place(target: Target, emulated: bool) -> Emulator | None:
-    """Where the leg runs: an emulator, or None for this very machine."""
+def _place(target: Target, emulated: bool) -> tuple[Emulator | None, Runner]:
+    """Where the leg runs - an emulator, or None for this very machine - and what runs there."""
     emulator = find_emulator(target) if emulated else None
     if not emulated and (why := target.why_not_here()) is not None:
         raise TargetError(f"target '{target.name}': this machine is not one: {why}")
-    if target.engine != ENGINE:
-        raise EngineError(
-            f"target '{target.name}': its engine {target.engine} is not there; the test leg runs "
-            f"{ENGINE}"
-        )
-    return emulator
+    return emulator, runner_for(target)
 
 
 def _judged(

@@ -1,10 +1,8 @@
-"""Starting the runner on the target's side, watching it, and taking its results."""
+"""Starting a runner's processes on the target's side, watching them, taking their results."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import json
 import os
 import signal
 import subprocess
@@ -14,23 +12,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sigdca.engines.agreement import Logits
+from sigdca.edge import launch
+from sigdca.edge.runners import Runner
+from sigdca.engines.agreement import Logits, logits_sha256
 from sigdca.errors import EngineError, FormatError, StorageError
 from sigdca.targets import Emulator
 
-RUNNER = "sigdca.edge.runner"
 MAX_LOG_CHARS = 10_000
-MAX_RESULT_BYTES = 100_000
-_RESULT_KEYS = ("engine", "numpy", "python", "machine", "simd", "threads", "latency_us")
 
 # All that a runner inherits. Variables that tune numeric libraries for this machine (such as
-# OPENBLAS_CORETYPE=Haswell) must not reach it: an emulated Atom would die of its first AVX2
-# instruction, and a thread count from outside would change what is measured.
+# OPENBLAS_CORETYPE=Haswell, SIGDCA_ISA=avx2) must not reach it: an emulated Atom would die of its
+# first AVX2 instruction, and a thread count from outside would change what is measured.
 _INHERITED = ("HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 
 
@@ -74,91 +70,126 @@ class _Process:
         return text[-MAX_LOG_CHARS:]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """What the processes of one leg have in common."""
+
+    runner: Runner
+    emulator: Emulator | None
+    environment: dict[str, str]
+    deadline: float
+    timeout_s: float
+
+
 def run_processes(
-    onnx_model: bytes,
+    runner: Runner,
+    model: bytes,
     images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
     emulator: Emulator | None,
     num_processes: int,
     timeout_s: float,
 ) -> Outcome:
-    """Runs the model in one or more runner processes; all are gone when this returns.
+    """Runs the model in one or more processes; all are gone when this returns.
 
     Args:
-        onnx_model: the model file's content.
+        runner: what runs it.
+        model: the model file's content.
         images: uint8 [n, C, H, W].
-        emulator: what the runners run in; None: this machine itself.
+        labels: uint8 [n].
+        emulator: what the processes run in; None: this machine itself.
         num_processes: consecutive shares of the images, one process each.
         timeout_s: for all of them together.
 
     Raises:
-        RunnerError: a runner crashed, refused, or took too long.
-        EngineError: ONNX Runtime is not installed here.
+        RunnerError: a process crashed, refused, or took too long.
+        EngineError: the engine is not installed here, or a file is not what it said.
         FormatError: a runner's files are not what they must be.
         StorageError: there is no room for the files in between.
     """
     shares = np.array_split(np.arange(len(images)), max(1, min(num_processes, len(images))))
-    environment = _environment()
-    processes: list[_Process] = []
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    environment |= {"LC_ALL": "C.UTF-8"} | runner.environment()
+    place = _Place(runner, emulator, environment, time.monotonic() + timeout_s, timeout_s)
     try:
         with tempfile.TemporaryDirectory(prefix="sigdca-leg-") as name:
-            model = Path(name, "model.onnx")
-            model.write_bytes(onnx_model)
-            try:
-                for number, share in enumerate(shares):
-                    folder = Path(name, str(number))
-                    folder.mkdir()
-                    np.save(folder / "images.npy", images[share[0] : share[-1] + 1])
-                    processes.append(_start(model, folder, emulator, environment))
-                _wait(processes, timeout_s)
-                return _collect(processes, [len(share) for share in shares])
-            finally:
-                _end(processes)
+            path = Path(name, runner.model_name)
+            path.write_bytes(model)
+            folders = []
+            for number, share in enumerate(shares):
+                folder = Path(name, str(number))
+                folder.mkdir()
+                np.save(folder / "images.npy", images[share[0] : share[-1] + 1])
+                np.save(folder / "labels.npy", labels[share[0] : share[-1] + 1])
+                folders.append(folder)
+            return _run(place, path, folders, [len(share) for share in shares])
     except OSError as error:
         raise StorageError(f"test leg: {error.filename or 'files'}: {error.strerror}") from error
 
 
-def _environment() -> dict[str, str]:
-    """A fixed environment in which the bare interpreter finds this one's packages."""
-    folders: list[str] = []
-    for package, extra in (("sigdca", ""), ("numpy", ""), ("onnxruntime", "edge")):
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise EngineError(f"engine '{package}': not installed; pip install 'sigdca[{extra}]'")
-        folder = str(Path(spec.origin).parent.parent)
-        if folder not in folders:
-            folders.append(folder)
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(folders)
-    environment["PYTHONSAFEPATH"] = "1"  # nothing in the working folder can shadow a module
-    environment["PYTHONNOUSERSITE"] = "1"
-    environment["LC_ALL"] = "C.UTF-8"
-    return environment
+def _run(place: _Place, model: Path, folders: Sequence[Path], counts: Sequence[int]) -> Outcome:
+    """The test in every folder at once; then, of a board that one process had, the latency."""
+    runner, emulated = place.runner, place.emulator is not None
+    log = _to_the_end(
+        place, [(runner.test(model, folder, emulated=emulated), folder) for folder in folders]
+    )
+    told = [runner.told(folder) for folder in folders]
+    logits = [_logits(folder / "logits.npy") for folder in folders]
+    for part, said, count in zip(logits, told, counts, strict=True):
+        if part.ndim != 2 or len(part) != count or part.shape[1] != logits[0].shape[1]:
+            raise EngineError(f"test leg: logits must have shape ({count}, K), got {part.shape}")
+        hashed = said.logits_sha256 is not None and part.dtype == np.float32
+        if hashed and said.logits_sha256 != logits_sha256(part):
+            raise EngineError("test leg: logits.npy does not hold the logits that were computed")
+    latency_us = None
+    if not emulated and len(folders) == 1:
+        latency_us = told[0].latency_us
+        bench = runner.bench(model)
+        if bench is not None:
+            folder = folders[0] / "bench"
+            folder.mkdir()
+            log += _to_the_end(place, [(bench, folder)])
+            latency_us = runner.latency_us(folder)
+    return Outcome(
+        logits=np.concatenate(logits),
+        engine=told[0].engine,
+        latency_us=latency_us,
+        runtime=told[0].runtime,
+        log=log[-MAX_LOG_CHARS:],
+    )
 
 
-def _start(
-    model: Path, folder: Path, emulator: Emulator | None, environment: dict[str, str]
-) -> _Process:
-    # A virtual environment's own `python` is a link; an emulator wants the program itself.
-    command = [os.path.realpath(sys.executable), "-m", RUNNER]
-    command += [str(model), str(folder / "images.npy"), str(folder), "--parent", str(os.getpid())]
-    if emulator is not None:
-        command = emulator.command([*command, "--emulated"])
-    with open(folder / "stderr", "wb") as stderr:
+def _to_the_end(place: _Place, commands: Sequence[tuple[list[str], Path]]) -> str:
+    """Runs commands, each in its folder, at the same time; gives what they said."""
+    processes: list[_Process] = []
+    try:
+        for command, folder in commands:
+            processes.append(_start(command, folder, place))
+        _wait(processes, place)
+        return "\n".join(process.log() for process in processes)
+    finally:
+        _end(processes)
+
+
+def _start(command: list[str], folder: Path, place: _Place) -> _Process:
+    if place.emulator is not None:
+        command = place.emulator.command(command)
+    launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
+    with open(folder / "stdout", "wb") as stdout, open(folder / "stderr", "wb") as stderr:
         popen = subprocess.Popen(
-            command,
+            [*launcher, *command],
             stdin=subprocess.DEVNULL,
-            stdout=stderr,
+            stdout=stdout,
             stderr=stderr,
             cwd=folder,
-            env=environment,
+            env=place.environment,
             start_new_session=True,  # a group of its own, so that all of it can be ended
         )
     return _Process(popen, folder)
 
 
-def _wait(processes: Sequence[_Process], timeout_s: float) -> None:
+def _wait(processes: Sequence[_Process], place: _Place) -> None:
     """Until all have ended well; the first fault ends the wait."""
-    deadline = time.monotonic() + timeout_s
     running = list(processes)
     while running:
         for process in list(running):
@@ -169,8 +200,9 @@ def _wait(processes: Sequence[_Process], timeout_s: float) -> None:
             if code != 0:
                 log = process.log()
                 raise RunnerError(_died(code, log), log)
-        if running and time.monotonic() >= deadline:
-            raise RunnerError(f"test leg: no result within {timeout_s:g} s", running[0].log())
+        if running and time.monotonic() >= place.deadline:
+            said = f"test leg: no result within {place.timeout_s:g} s"
+            raise RunnerError(said, running[0].log())
         if running:
             time.sleep(0.02)
 
@@ -194,41 +226,6 @@ def _end(processes: Sequence[_Process]) -> None:
             if process.popen.poll() is None:
                 os.killpg(process.popen.pid, signal.SIGKILL)
         process.popen.wait()
-
-
-def _collect(processes: Sequence[_Process], counts: Sequence[int]) -> Outcome:
-    results = [_result(process.folder / "result.json") for process in processes]
-    logits = [_logits(process.folder / "logits.npy") for process in processes]
-    for part, count in zip(logits, counts, strict=True):
-        if part.ndim != 2 or len(part) != count or part.shape[1] != logits[0].shape[1]:
-            raise EngineError(f"test leg: logits must have shape ({count}, K), got {part.shape}")
-    first = results[0]
-    threads = f"{first['threads']} thread{'s' * (first['threads'] != 1)}"
-    runtime = (
-        f"{first['engine']}, numpy {first['numpy']}, Python {first['python']}, "
-        f"{first['machine']}, {threads}"
-    )
-    if first["simd"]:
-        runtime += f", numpy finds {' '.join(first['simd'])}"
-    return Outcome(
-        logits=np.concatenate(logits),
-        engine=first["engine"],
-        latency_us=first["latency_us"] if len(results) == 1 else None,
-        runtime=runtime,
-        log="\n".join(process.log() for process in processes)[-MAX_LOG_CHARS:],
-    )
-
-
-def _result(path: Path) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            result: dict[str, Any] = json.loads(file.read(MAX_RESULT_BYTES))
-    except (OSError, ValueError) as error:
-        raise FormatError(f"test leg: {path.name}: {error}") from error
-    missing = [key for key in _RESULT_KEYS if key not in result]
-    if missing:
-        raise FormatError(f"test leg: {path.name}: key '{missing[0]}' is missing")
-    return result
 
 
 def _logits(path: Path) -> Logits:

@@ -1,4 +1,4 @@
-"""What runs on the target itself, as a process of its own: a model, images in, logits out.
+"""What runs ONNX Runtime on the target itself: a process of its own, images in, logits out.
 
     python -m sigdca.edge.runner MODEL.onnx IMAGES.npy OUT_DIR [--threads N] [--emulated]
 
@@ -10,11 +10,9 @@ them, and times mean nothing, so none are taken.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -27,8 +25,6 @@ from numpy.typing import NDArray
 from sigdca.engines.onnxruntime import OnnxRuntimeEngine
 from sigdca.errors import FormatError, SigdcaError, StorageError
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0 done, 2 bad input, 3 a fault."""
@@ -38,12 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", help="folder for logits.npy and result.json")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--emulated", action="store_true", help="take no times")
-    parser.add_argument(
-        "--parent", type=int, metavar="PID", help="stop when this process, our parent, is gone"
-    )
     options = parser.parse_args(arguments)
-    if options.parent is not None:
-        _die_with(options.parent)
     try:
         run(options.model, options.images, options.out, options.threads, options.emulated)
     except SigdcaError as error:
@@ -144,13 +135,6 @@ def _write(path: Path, write: Callable[[Any], object]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(f"{path}: cannot write: {error.strerror}") from error
-
-
-def _die_with(parent: int) -> None:
-    """Linux ends this process with its parent, even if that was killed and could not clean up."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # it was gone before we had asked
-        sys.exit(3)
 
 
 if __name__ == "__main__":

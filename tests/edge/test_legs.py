@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sigdca.edge import legs
-from sigdca.edge.legs import LegResult, device_required, run_test_leg
+from sigdca.edge.legs import LegResult, device_required, run_test_leg, without_a_leg
 from sigdca.engines import logits_sha256
 from sigdca.errors import EngineError
 from sigdca.targets import Target, load_target
@@ -29,14 +29,14 @@ def run(target: Target, case, **changes) -> LegResult:
 def with_emulator(target: Target, body: str, folder: Path) -> Target:
     """The target with a script for an emulator; it starts well, and then does `body`."""
     program = folder / "toy"
-    program.write_text(f'#!/bin/sh\ncase "$*" in *runner*) ;; *) exit 0 ;; esac\n{body}\n')
+    program.write_text(f'#!/bin/sh\ncase "$*" in *images.npy*) ;; *) exit 0 ;; esac\n{body}\n')
     program.chmod(0o755)
     assert target.emulator is not None
     spec = target.emulator.model_copy(update={"program": str(program), "cpu": "toy"})
     return target.model_copy(update={"emulator": spec})
 
 
-def this_machine(tmp_path: Path) -> Target:
+def this_machine(tmp_path: Path, engine: str = "native") -> Target:
     """A target that this machine is: what a board sees of itself."""
     board = tmp_path / "board"
     board.write_text("this very machine")
@@ -44,7 +44,8 @@ def this_machine(tmp_path: Path) -> Target:
     device = target.device.model_copy(
         update={"machine": platform.machine(), "file": str(board), "pattern": "this very"}
     )
-    return target.model_copy(update={"name": "this-machine", "device": device, "emulator": None})
+    changes = {"name": "this-machine", "engine": engine, "device": device, "emulator": None}
+    return target.model_copy(update=changes)
 
 
 @pytest.fixture
@@ -55,18 +56,39 @@ def folders(tmp_path, monkeypatch):
     assert list(tmp_path.glob("sigdca-leg-*")) == []
 
 
-def test_emulated_atom_agrees_but_for_rounding(atom, case, folders):
-    result = run(atom, case)
+@pytest.mark.parametrize(
+    ("name", "emulator", "cpu", "isa"),
+    [
+        ("atom", "qemu-x86_64 version ", "-cpu Denverton", "sse4.2"),
+        ("tx2_cpu", "qemu-aarch64 version ", "-cpu cortex-a57", "neon"),
+    ],
+)
+def test_native_legs_are_exact(request, case, folders, name, emulator, cpu, isa):
+    result = run(request.getfixturevalue(name), case)
+    assert (result.verdict, result.evidence) == ("exact", "isa"), result.reason
+    assert result.emulated
+    assert result.latency_us is None, "an emulated time is never a device's"
+    assert (result.num_samples, result.accuracy, result.error) == (50, 90.0, 10.0)
+    assert (result.argmax_flips, result.max_abs_difference) == (0, 0.0)
+    assert result.logits_sha256 == logits_sha256(case.reference)
+    assert result.reference_logits_sha256 == logits_sha256(case.reference)
+    assert result.emulator.startswith(emulator)
+    assert result.emulator.endswith(cpu)
+    assert isa in result.runtime
+    assert "exact profile" in result.runtime
+    assert "warning" not in result.reason
+
+
+def test_onnxruntime_on_an_emulated_atom_agrees_but_for_rounding(onnx_atom, onnx_case, folders):
+    result = run(onnx_atom, onnx_case)
     assert result.verdict in ("exact", "tolerance"), result.reason
     assert (result.evidence, result.emulated) == ("isa", True)
     assert result.latency_us is None, "an emulated time is never a device's"
     assert (result.num_samples, result.accuracy, result.error) == (50, 90.0, 10.0)
     assert result.argmax_flips == 0
     assert result.max_abs_difference < 1e-5
-    assert result.reference_logits_sha256 == logits_sha256(case.reference)
-    assert (result.verdict == "exact") == (result.logits_sha256 == logits_sha256(case.reference))
-    assert result.emulator.startswith("qemu-x86_64 version ")
-    assert result.emulator.endswith("-cpu Denverton")
+    same = result.logits_sha256 == logits_sha256(onnx_case.reference)
+    assert (result.verdict == "exact") == same
     assert result.engine.startswith("onnxruntime ")
     assert "AVX" not in result.runtime
     assert "X86_V3" not in result.runtime
@@ -74,12 +96,16 @@ def test_emulated_atom_agrees_but_for_rounding(atom, case, folders):
     assert "warning" not in result.reason
 
 
+@pytest.mark.parametrize("kind", ["", "onnx_"], ids=["native", "onnxruntime"])
 def test_hash_depends_neither_on_the_number_of_processes_nor_on_tuning_variables(
-    atom, case, folders, monkeypatch
+    request, folders, monkeypatch, kind
 ):
+    atom = request.getfixturevalue(f"{kind}atom")
+    case = request.getfixturevalue(f"{kind}case")
     alone = run(atom, case)
-    # Taken over from the host, the first would end an Atom by SIGILL, the second change sums.
+    # Taken over from the host, the first two would end an Atom by SIGILL, the third change sums.
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("SIGDCA_ISA", "avx2")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     shared = run(atom, case, num_processes=3)
     assert alone.verdict != "device-required", alone.reason
@@ -87,18 +113,18 @@ def test_hash_depends_neither_on_the_number_of_processes_nor_on_tuning_variables
     assert shared.logits_sha256 == alone.logits_sha256
 
 
-def test_a_board_gives_exact_bits_device_evidence_and_a_latency(case, folders):
-    result = run(this_machine(folders), case, emulated=False)
+@pytest.mark.parametrize("engine", ["native", "onnxruntime"])
+def test_a_board_gives_exact_bits_device_evidence_and_a_latency(request, folders, engine):
+    case = request.getfixturevalue("case" if engine == "native" else "onnx_case")
+    board = this_machine(folders, engine)
+    result = run(board, case, emulated=False)
     assert (result.verdict, result.evidence) == ("exact", "device"), result.reason
     assert result.logits_sha256 == logits_sha256(case.reference)
     assert result.max_abs_difference == 0.0
     assert result.latency_us > 0
     assert (result.emulated, result.emulator) == (False, None)
-
-
-def test_no_latency_of_processes_that_share_a_board(case, folders):
-    result = run(this_machine(folders), case, emulated=False, num_processes=2)
-    assert (result.verdict, result.latency_us) == ("exact", None)
+    shared = run(board, case, emulated=False, num_processes=2)
+    assert (shared.verdict, shared.latency_us) == ("exact", None), "two shared the board"
 
 
 def test_a_server_is_not_taken_for_a_board(atom, case):
@@ -125,11 +151,29 @@ def test_tx2_is_device_required_with_its_reason(case):
 
 
 def test_device_without_the_runners_engine(case, tmp_path):
-    target = this_machine(tmp_path).model_copy(update={"engine": "tensorrt"})
-    result = run(target, case, emulated=False)
+    result = run(this_machine(tmp_path, "tensorrt"), case, emulated=False)
     assert result.reason.endswith(
-        "its engine tensorrt is not there; the test leg runs onnxruntime"
+        "its engine tensorrt is not there; the test leg runs native and onnxruntime"
     )
+
+
+def test_engines_without_a_leg_are_told_before_anything_is_made_for_them(atom):
+    assert without_a_leg(atom) is None
+    result = without_a_leg(load_target("jetson-tx2"))
+    assert result.verdict == "device-required"
+    assert "Pascal GPU (sm_62), which cannot be emulated" in result.reason
+    other = without_a_leg(atom.model_copy(update={"engine": "openvino"}))
+    assert other.reason.endswith("no test leg runs its engine openvino; run on the device")
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_missing_program_is_a_reason(case, tmp_path, monkeypatch, emulated):
+    target = load_target("atom-x5-e3940") if emulated else this_machine(tmp_path)
+    name = f"SIGDCA_DCA_RUN_{target.device.machine.upper()}"
+    monkeypatch.setenv(name, str(tmp_path / "none"))
+    result = run(target, case, emulated=emulated)
+    assert result.verdict == "device-required"
+    assert f"{name}={tmp_path}/none is not a program" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -140,7 +184,7 @@ def test_device_without_the_runners_engine(case, tmp_path):
         ("kill -SEGV $$", "died of SIGSEGV"),
         ("kill -KILL $$", "died of SIGKILL"),
         ("echo 'no such luck' >&2; exit 9", "failed with exit code 9: no such luck"),
-        ("exit 0", "result.json: "),
+        ("exit 0", "stdout: Expecting value"),
     ],
 )
 def test_crashing_runner_is_a_reason(atom, case, folders, body, reason):
@@ -152,13 +196,20 @@ def test_crashing_runner_is_a_reason(atom, case, folders, body, reason):
     assert result.duration_s < 60
 
 
-def test_an_instruction_that_the_emulated_cpu_lacks(atom, case, folders):
-    """NumPy's wheels need SSE4.2; on a CPU without it the real runner really dies."""
+@pytest.mark.parametrize("kind", ["", "onnx_"], ids=["native", "onnxruntime"])
+def test_an_instruction_that_the_emulated_cpu_lacks(request, folders, kind):
+    """Programs for an Atom need SSE4.2; on a CPU without it the real one really cannot run."""
+    atom = request.getfixturevalue(f"{kind}atom")
     spec = atom.emulator.model_copy(update={"cpu": "core2duo"})
-    result = run(atom.model_copy(update={"emulator": spec}), case)
-    assert result.verdict == "device-required"
-    assert "died of SIGILL: it executed an instruction the target lacks" in result.reason
-    assert any("uncaught target signal 4" in line for line in result.log)
+    lesser = atom.model_copy(update={"emulator": spec})
+    result = run(lesser, request.getfixturevalue(f"{kind}case"))
+    if kind:
+        assert result.verdict == "device-required"
+        assert "died of SIGILL: it executed an instruction the target lacks" in result.reason
+        assert any("uncaught target signal 4" in line for line in result.log)
+    else:  # dca-run chooses by CPUID, down to plain code
+        assert result.verdict == "exact", result.reason
+        assert "reference" in result.runtime
 
 
 def test_time_out_ends_all_processes(atom, case, folders):
@@ -187,27 +238,31 @@ def test_one_crash_ends_the_others(atom, case, folders):
             os.kill(int((folders / "pid").read_text()), 0)
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 3.0], ids=["while it starts", "while it works"])
+@pytest.mark.parametrize("delay_s", [0.0, 1.0], ids=["while it starts", "while it works"])
 def test_runner_dies_with_a_killed_driver(atom, case, tmp_path, delay_s):
     """SIGKILL leaves the driver no time to end its emulators: the kernel does it."""
     spec = tmp_path / "case.npz"
-    np.savez(spec, images=np.repeat(case.images, 400, axis=0))
-    (tmp_path / "model.onnx").write_bytes(case.model)
+    images = np.repeat(case.images, 2000, axis=0)
+    np.savez(spec, images=images, labels=np.repeat(case.labels, 2000))
+    (tmp_path / "model").write_bytes(case.model)
     driver = (
         "import numpy as np\n"
         "from pathlib import Path\n"
         "from sigdca.edge.processes import run_processes\n"
+        "from sigdca.edge.runners import runner_for\n"
         "from sigdca.targets import find_emulator, load_target\n"
-        f"images = np.load({str(spec)!r})['images']\n"
-        f"model = Path({str(tmp_path)!r}, 'model.onnx').read_bytes()\n"
-        "emulator = find_emulator(load_target('atom-x5-e3940'))\n"
-        "run_processes(model, images, emulator, 1, 300.0)\n"
+        f"case = np.load({str(spec)!r})\n"
+        f"model = Path({str(tmp_path)!r}, 'model').read_bytes()\n"
+        "target = load_target('atom-x5-e3940')\n"
+        "runner, emulator = runner_for(target), find_emulator(target)\n"
+        "run_processes(runner, model, case['images'], case['labels'], emulator, 1, 300.0)\n"
     )
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     process = subprocess.Popen([sys.executable, "-c", driver], env=environment)
     try:
         runner = _wait_for(lambda: _runner_below(process.pid), 30.0)
         time.sleep(delay_s)
+        assert Path(f"/proc/{runner}").exists(), "it has ended before the test could begin"
         process.send_signal(signal.SIGKILL)
         process.wait()
         _wait_for(lambda: not Path(f"/proc/{runner}").exists(), 40.0)
@@ -231,7 +286,7 @@ def _runner_below(parent: int) -> int | None:
             command = (stat.parent / "cmdline").read_bytes()
         except OSError:
             continue  # it has ended meanwhile
-        if int(fields_[1]) == parent and b"sigdca.edge.runner" in command:
+        if int(fields_[1]) == parent and b"images.npy" in command:
             return int(stat.parent.name)
     return None
 
@@ -251,6 +306,113 @@ def test_other_logits_than_the_servers_need_the_device(case, tmp_path, change, r
     assert reason in result.reason
 
 
+PROGRAM = """#!{python}
+import hashlib, json, os, sys
+import numpy as np
+arguments = sys.argv[1:]
+option = lambda name: arguments[arguments.index(name) + 1]
+if arguments[0] == "bench":
+    print(json.dumps({bench}))
+    sys.exit(0)
+images, labels = np.load(option("--images")), np.load(option("--labels"))
+logits = np.load({reference!r})
+assert len(images) == len(labels) == len(logits) and option("--profile") == "exact"
+result = {{"engine": "native 9", "isa": "toy", "profile": "exact", "threads": 1}}
+{before}
+result.setdefault("logits_sha256", hashlib.sha256(logits.tobytes()).hexdigest())
+{after}
+np.save(option("--logits"), logits)
+print(json.dumps(result))
+"""
+
+
+@pytest.fixture
+def toy(case, tmp_path, monkeypatch):
+    """A board whose `dca-run` knows the logits by heart, and then does something else."""
+
+    def run_toy(before="", after="", bench="{'p50_us': 12.5}"):
+        np.save(tmp_path / "reference.npy", case.reference)
+        program = tmp_path / "dca-run"
+        text = PROGRAM.format(
+            python=sys.executable,
+            reference=str(tmp_path / "reference.npy"),
+            before=before,
+            after=after,
+            bench=bench,
+        )
+        program.write_text(text)
+        program.chmod(0o755)
+        target = this_machine(tmp_path)
+        monkeypatch.setenv(f"SIGDCA_DCA_RUN_{target.device.machine.upper()}", str(program))
+        return run(target, case, emulated=False)
+
+    return run_toy
+
+
+def test_what_dca_run_says_is_in_the_result(toy):
+    result = toy()
+    assert (result.verdict, result.evidence) == ("exact", "device"), result.reason
+    assert (result.engine, result.latency_us) == ("native 9", 12.5)
+    assert result.runtime == "dca-run, toy, exact profile, 1 thread"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("", "logits = logits + 1", "logits.npy does not hold the logits that were computed"),
+        ("logits[3, 3] = np.nan", "", "logits of image 3 are not finite"),
+        ("logits = logits[:, :9]", "", "shape (50, 9), the reference has (50, 10)"),
+        ("logits = logits[:-1]", "", "logits must have shape (50, K), got (49, 10)"),
+        ("logits = logits.ravel()", "", "logits must have shape (50, K), got (500,)"),
+        ("logits = logits.astype('f8')", "", "logits must be float32, got float64"),
+        ("logits = logits.astype('U9')", "", "logits must be float32, got <U9"),
+        ("logits = logits[::-1].copy()", "", "beyond tolerance: logits differ"),
+        ("", "option = lambda name: os.devnull", "logits.npy: "),
+        (
+            "",
+            "open(option('--logits'), 'w').write('x'); print(json.dumps(result)); sys.exit(0)",
+            "logits.npy: ",
+        ),
+        ("", "del result['isa']", "key 'isa' is missing"),
+        ("", "result['threads'] = 'many'", "key 'threads' of its result: got 'many'"),
+        ("", "result = [result]", "stdout: must be a JSON object"),
+        ("", "print('hello')", "stdout: Expecting value"),
+        ("print('bad container', file=sys.stderr); sys.exit(2)", "", "code 2: bad container"),
+        ("os.kill(os.getpid(), 9)", "", "died of SIGKILL"),
+        ("os.kill(os.getpid(), 4)", "", "died of SIGILL"),
+    ],
+)
+def test_whatever_dca_run_does_becomes_a_reason(toy, before, after, reason):
+    result = toy(before, after)
+    assert result.verdict == "device-required"
+    assert reason in result.reason
+    assert "\n" not in result.reason
+
+
+@pytest.mark.parametrize(
+    ("bench", "reason"),
+    [
+        ("{}", "key 'p50_us' is missing"),
+        ("os.kill(os.getpid(), 11)", "died of SIGSEGV"),
+    ],
+)
+def test_a_board_that_cannot_measure_is_a_reason(toy, bench, reason):
+    result = toy(bench=bench)
+    assert result.verdict == "device-required"
+    assert reason in result.reason
+
+
+def test_a_program_of_another_machine_is_a_reason(case, tmp_path, monkeypatch):
+    program = tmp_path / "dca-run"
+    program.write_bytes(b"\x7fELF nothing more")
+    program.chmod(0o755)
+    target = this_machine(tmp_path)
+    monkeypatch.setenv(f"SIGDCA_DCA_RUN_{target.device.machine.upper()}", str(program))
+    result = run(target, case, emulated=False)
+    assert result.verdict == "device-required"
+    assert "cannot be started: Exec format error" in result.reason
+
+
 def test_rounding_is_tolerated(case, tmp_path):
     reference = np.nextafter(case.reference, np.float32(np.inf))
     result = run(this_machine(tmp_path), case, emulated=False, reference_logits=reference)
@@ -258,10 +420,26 @@ def test_rounding_is_tolerated(case, tmp_path):
     assert 0 < result.max_abs_difference < 1e-6
 
 
+@pytest.mark.parametrize("damage", ["empty", "no model", "cut", "one bit"])
+def test_damaged_container_is_a_reason(atom, case, damage):
+    middle = len(case.model) // 2
+    flipped = bytes([case.model[middle] ^ 1])
+    model = {
+        "empty": b"",
+        "no model": b"not a model",
+        "cut": case.model[:1000],
+        "one bit": case.model[:middle] + flipped + case.model[middle + 1 :],
+    }[damage]
+    result = run(atom, case, model=model)
+    assert (result.verdict, result.logits_sha256) == ("device-required", None)
+    assert "exit code 2: " in result.reason
+
+
 @pytest.mark.parametrize("model", [b"", b"not a model", pytest.param(None, id="truncated")])
-def test_damaged_model_is_a_reason(case, tmp_path, model):
-    model = case.model[:1000] if model is None else model
-    result = run(this_machine(tmp_path), case, emulated=False, model=model)
+def test_damaged_onnx_is_a_reason(onnx_case, tmp_path, model):
+    model = onnx_case.model[:1000] if model is None else model
+    target = this_machine(tmp_path, "onnxruntime")
+    result = run(target, onnx_case, emulated=False, model=model)
     assert result.verdict == "device-required"
     assert "exit code 3: onnxruntime: model not loaded" in result.reason
 

@@ -25,9 +25,9 @@ class Bomb:
 
 
 @pytest.fixture
-def files(tmp_path, case):
-    (tmp_path / "model.onnx").write_bytes(case.model)
-    np.save(tmp_path / "images.npy", case.images)
+def files(tmp_path, onnx_case):
+    (tmp_path / "model.onnx").write_bytes(onnx_case.model)
+    np.save(tmp_path / "images.npy", onnx_case.images)
     (tmp_path / "out").mkdir()
     return tmp_path
 
@@ -36,14 +36,14 @@ def arguments(folder, *more: str) -> list[str]:
     return [str(folder / name) for name in ("model.onnx", "images.npy", "out")] + list(more)
 
 
-def test_gives_the_servers_bits_and_says_what_it_is(files, case):
+def test_gives_the_servers_bits_and_says_what_it_is(files, onnx_case):
     command = [sys.executable, "-m", "sigdca.edge.runner", *arguments(files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     logits = np.load(files / "out" / "logits.npy")
-    assert logits.tobytes() == case.reference.tobytes()
+    assert logits.tobytes() == onnx_case.reference.tobytes()
     result = json.loads((files / "out" / "result.json").read_text())
-    assert result["num_samples"] == len(case.images)
+    assert result["num_samples"] == len(onnx_case.images)
     assert result["machine"] == os.uname().machine
     assert result["engine"].startswith("onnxruntime ")
     assert result["latency_us"] > 0
@@ -56,9 +56,9 @@ def test_takes_no_time_in_an_emulator(files):
     assert (result["emulated"], result["latency_us"]) == (True, None)
 
 
-def test_threads_reach_the_engine(files, case):
+def test_threads_reach_the_engine(files, onnx_case):
     assert main(arguments(files, "--emulated", "--threads", "2")) == 0
-    expected = OnnxRuntimeEngine(case.model, threads=2).logits(case.images)
+    expected = OnnxRuntimeEngine(onnx_case.model, threads=2).logits(onnx_case.images)
     assert np.load(files / "out" / "logits.npy").tobytes() == expected.tobytes()
 
 
