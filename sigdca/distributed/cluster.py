@@ -9,21 +9,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
 
 from sigdca.errors import SigdcaError
+from sigdca.targets import Target
 
 SITE_LABEL = "sigdca.io/site"
 TARGET_LABEL = "sigdca.io/target"
 EMULATED_LABEL = "sigdca.io/emulated"
 SERVERS = {SITE_LABEL: "!edge"}  # what trains and tests: every node that is not a board
 
+SOCKET_FOLDER = "/tmp"  # where Ray's own are; a socket's path has little room
 NODE_START_TIMEOUT_S = 60.0
-NODE_STOP_TIMEOUT_S = 5.0
+NODE_STOP_TIMEOUT_S = 2.0  # it has left the cluster within a second; there is nothing to keep
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,19 @@ class Cluster:
         """The GPUs of all servers."""
         return int(sum(node["Resources"].get("GPU", 0) for node in self._servers()))
 
-    def node_for(self, target: str) -> dict[str, str] | None:
-        """The labels of a living node of that target; None if there is none."""
-        for node in ray.nodes():
-            if node["Alive"] and node["Labels"].get(TARGET_LABEL) == target:
-                return dict(node["Labels"])
+    def node_for(self, target: Target) -> dict[str, str] | None:
+        """The labels of a living node that stands for a target, a board rather than an emulation.
+
+        Returns:
+            None if there is none.
+        """
+        labels = [dict(node["Labels"]) for node in ray.nodes() if node["Alive"]]
+        boards = {TARGET_LABEL: target.label, EMULATED_LABEL: "false"}
+        emulations = {TARGET_LABEL: target.name, EMULATED_LABEL: "true"}
+        for wanted in (boards, emulations):
+            for found in labels:
+                if wanted.items() <= ({EMULATED_LABEL: "false"} | found).items():
+                    return found
         return None
 
     def _servers(self) -> list[dict[str, dict[str, float]]]:
@@ -83,63 +94,92 @@ def connected(address: str | None, num_workers: int) -> Iterator[Cluster]:
         ray.shutdown()
 
 
+def is_emulated(labels: Mapping[str, str]) -> bool:
+    """Whether a node with these labels emulates its target."""
+    return labels.get(EMULATED_LABEL) == "true"
+
+
+def selector(labels: Mapping[str, str]) -> dict[str, str]:
+    """Chooses the nodes that stand for the same target in the same way."""
+    emulated = "true" if is_emulated(labels) else "!true"
+    return {TARGET_LABEL: labels[TARGET_LABEL], EMULATED_LABEL: emulated}
+
+
 @contextlib.contextmanager
-def emulating_node(cluster: Cluster, target: str, num_cpus: int) -> Iterator[dict[str, str]]:
-    """A second Ray node on this machine whose labels say that it emulates a target.
+def emulating_nodes(
+    cluster: Cluster, targets: Sequence[Target], num_cpus: int
+) -> Iterator[dict[str, str]]:
+    """More Ray nodes on this machine, whose labels say that each emulates a target.
 
     Args:
         cluster: the cluster to join.
-        target: the target's name.
-        num_cpus: what the node offers.
+        targets: one node each.
+        num_cpus: what each node offers.
 
     Yields:
-        The node's labels.
-
-    Raises:
-        SigdcaError: the node did not come up.
+        Why a target's node did not come up, by its name; empty if all did.
     """
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    failed: dict[str, str] = {}
+    # Nodes that start at the same time in one folder take each other's sockets.
+    folder = tempfile.mkdtemp(prefix="sigdca-ray-", dir=SOCKET_FOLDER)
+    try:
+        for number, target in enumerate(targets):
+            place = f"{folder}/{number}"
+            processes[target.name] = _start_node(cluster, target.name, num_cpus, place)
+        deadline = time.monotonic() + NODE_START_TIMEOUT_S
+        for target in targets:
+            why = _not_up(cluster, target, processes[target.name], deadline)
+            if why is not None:
+                failed[target.name] = f"target '{target.name}': its emulating node {why}"
+        yield failed
+    finally:
+        _end_groups(list(processes.values()))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_node(
+    cluster: Cluster, target: str, num_cpus: int, folder: str
+) -> subprocess.Popen[bytes]:
     labels = {SITE_LABEL: "edge", TARGET_LABEL: target, EMULATED_LABEL: "true"}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     command += ["--address", cluster.address, "--num-cpus", str(num_cpus)]
     command += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
-    command += ["--disable-usage-stats"]
+    command += ["--disable-usage-stats", "--temp-dir", folder]
     setpriv = shutil.which("setpriv")
     if setpriv is not None:  # the node must not outlive a driver that is killed
         command = [setpriv, "--pdeathsig", "TERM", *command]
-    process = subprocess.Popen(
+    return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        _wait_for(cluster, target, process)
-        yield labels
-    finally:
-        _end_group(process)
 
 
-def _wait_for(cluster: Cluster, target: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + NODE_START_TIMEOUT_S
+def _not_up(
+    cluster: Cluster, target: Target, process: subprocess.Popen[bytes], deadline: float
+) -> str | None:
+    """Waits for a node; says why it did not come up."""
     while cluster.node_for(target) is None:
         if process.poll() is not None:
-            raise SigdcaError(
-                f"target '{target}': its emulating node ended with status {process.returncode}"
-            )
+            return f"ended with status {process.returncode}"
         if time.monotonic() > deadline:
-            raise SigdcaError(
-                f"target '{target}': its emulating node did not join within "
-                f"{NODE_START_TIMEOUT_S:.0f} s"
-            )
+            return f"did not join within {NODE_START_TIMEOUT_S:.0f} s"
         time.sleep(0.1)
+    return None
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends the node and all its processes: they are one process group."""
+def _end_groups(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ends the nodes and all their processes: each node's are one process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(NODE_STOP_TIMEOUT_S)
-    process.wait()
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        deadline = time.monotonic() + NODE_STOP_TIMEOUT_S
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        process.wait()

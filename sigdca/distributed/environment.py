@@ -22,6 +22,10 @@ def prepare_environment(address: str | None) -> str | None:
     # A user's own model is imported from the folder that the job was started in.
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        # A cluster started here has no dashboard. Ray Train would look for its state server at the
+        # end of each stage, for 12 s; at an address that nothing answers it learns so at once.
+        os.environ.setdefault("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
     if address is None and "ray" not in sys.modules:
         # A cluster started here has its own token, known to its own processes alone.
         os.environ["RAY_AUTH_MODE"] = "token"

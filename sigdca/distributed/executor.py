@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sigdca.distributed.cluster import Cluster
-from sigdca.distributed.edge import edge_test_on_cluster
+from sigdca.distributed.edge import edge_tests_on_cluster
 from sigdca.distributed.testing import evaluate_on_cluster
 from sigdca.distributed.training import train_on_cluster
 from sigdca.edge.legs import LegResult
@@ -26,6 +28,6 @@ class ClusterExecutor:
         """By Ray tasks on the servers."""
         return evaluate_on_cluster(task)
 
-    def edge_test(self, task: EdgeTask) -> LegResult:
-        """By an actor on the target's node."""
-        return edge_test_on_cluster(self.cluster, task)
+    def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
+        """By an actor on each target's node."""
+        return edge_tests_on_cluster(self.cluster, tasks)

@@ -6,7 +6,7 @@ import pytest
 from sigdca.loop import LocalExecutor, TestTask
 
 
-@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("engine", ["native", "torch", "onnxruntime"])
 @pytest.mark.parametrize("num_shares", [1, 2, 5])
 def test_any_number_of_workers_gives_the_same_counts_and_bits(
     executor, job, initial, engine, num_shares

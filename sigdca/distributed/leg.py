@@ -1,0 +1,45 @@
+"""The test leg as a Ray actor. What a board imports: no torch, and little else."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import ray
+
+from sigdca.edge.legs import LegResult, run_test_leg
+from sigdca.targets import Target
+
+LEG_TIMEOUT_S = 3600.0
+
+
+class TestLeg:
+    """The test leg of one device; lives on that device's node."""
+
+    __test__ = False  # not a pytest class
+
+    def ready(self) -> str:
+        """The id of the node that it runs on."""
+        node_id: str = ray.get_runtime_context().get_node_id()
+        return node_id
+
+    def test(
+        self,
+        target: Target,
+        model: bytes,
+        images: np.ndarray,
+        labels: np.ndarray,
+        reference_logits: np.ndarray,
+        emulated: bool,
+    ) -> LegResult:
+        """See `sigdca.edge.legs.run_test_leg`."""
+        return run_test_leg(
+            target,
+            model,
+            images,
+            labels,
+            reference_logits=reference_logits,
+            emulated=emulated,
+            num_processes=os.cpu_count() or 1 if emulated else 1,
+            timeout_s=LEG_TIMEOUT_S,
+        )
