@@ -34,6 +34,7 @@ __all__ = [
     "Logits",
     "check_logits",
     "compare",
+    "container_engine",
     "evaluate",
     "logits_sha256",
     "open_engine",
@@ -70,6 +71,18 @@ class Engine(Protocol):
         ...
 
 
+def _native(graph: Graph, tensors: Tensors, threads: int) -> Engine:
+    from sigdca.engines.native import NativeEngine
+
+    return NativeEngine.of_network(graph, tensors, threads)
+
+
+def _native_of(container: bytes, threads: int) -> Engine:
+    from sigdca.engines.native import NativeEngine
+
+    return NativeEngine(container, threads)
+
+
 def _torch(graph: Graph, tensors: Tensors, threads: int) -> Engine:
     from sigdca.engines.torch import TorchEngine
 
@@ -83,6 +96,7 @@ def _onnxruntime(graph: Graph, tensors: Tensors, threads: int) -> Engine:
 
 
 ENGINES: dict[str, Callable[[Graph, Tensors, int], Engine]] = {
+    "native": _native,
     "onnxruntime": _onnxruntime,
     "torch": _torch,
 }
@@ -90,14 +104,22 @@ ENGINES: dict[str, Callable[[Graph, Tensors, int], Engine]] = {
 _EXTRAS = {"onnxruntime": "edge", "onnx": "edge", "torch": "cluster"}
 
 
-def open_engine(name: str, graph: Graph, tensors: Tensors, threads: int = 1) -> Engine:
+def open_engine(
+    name: str,
+    graph: Graph,
+    tensors: Tensors,
+    threads: int = 1,
+    container: bytes | None = None,
+) -> Engine:
     """Makes an engine ready to run a network.
 
     Args:
         name: a key of `ENGINES`.
         graph: the network's operators and shapes.
         tensors: its float32 weights, named as in the graph.
-        threads: on how many threads it computes. Other numbers may give other last bits.
+        threads: on how many threads it computes. Other numbers may give other last bits, but not
+            of `native`.
+        container: what the network was read from, for `native`, which then needs no tensors.
 
     Raises:
         JobError: the engine is unknown, or cannot have so many threads.
@@ -110,9 +132,22 @@ def open_engine(name: str, graph: Graph, tensors: Tensors, threads: int = 1) -> 
     if threads < 1:
         raise JobError(f"engine '{name}': threads must be at least 1, got {threads}")
     try:
+        if name == "native" and container is not None:
+            return _native_of(container, threads)
         return ENGINES[name](graph, tensors, threads)
     except ModuleNotFoundError as error:
         raise _not_installed(f"engine '{name}'", error) from error
+
+
+def container_engine() -> str:
+    """The engine that runs a container as it is; where its library is missing, onnxruntime."""
+    from sigdca.native import library_path
+
+    try:
+        library_path()
+    except EngineError:
+        return "onnxruntime"
+    return "native"
 
 
 def to_onnx(graph: Graph, tensors: Tensors) -> bytes:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,7 +59,16 @@ class TrainOutcome:
 
 @dataclass(frozen=True)
 class TestTask:
-    """TEST or RETEST: a graph and its weights, on the test split, by one engine."""
+    """TEST or RETEST: a network on the test split, by one engine.
+
+    Attributes:
+        graph: its operators and shapes.
+        state: its weights.
+        source: the data.
+        engine: a key of `sigdca.engines.ENGINES`.
+        num_shares: among how many workers the images are shared.
+        container: what `graph` and `state` were read from, for an engine that takes it as it is.
+    """
 
     __test__ = False  # not a pytest class
 
@@ -68,14 +77,23 @@ class TestTask:
     source: DataSource
     engine: str
     num_shares: int
+    container: bytes | None = None
 
 
 @dataclass(frozen=True)
 class EdgeTask:
-    """EDGE TEST: an exported model on one target, against the server's logits."""
+    """EDGE TEST: a container on one target, against the server's logits.
+
+    Attributes:
+        target: what `sigdca.targets.load_target` takes.
+        model: what the target's engine takes: the container itself, or an ONNX file.
+        source: the data.
+        num_samples: the first so many of its test images.
+        reference_logits: of the same engine on the server.
+    """
 
     target: str
-    onnx_model: bytes
+    model: bytes
     source: DataSource
     num_samples: int
     reference_logits: np.ndarray
@@ -92,6 +110,6 @@ class Executor(Protocol):
         """Tests; the result does not depend on how many workers share the images."""
         ...
 
-    def edge_test(self, task: EdgeTask) -> LegResult:
-        """Runs the target's test leg, on a board or emulated; says so if neither is there."""
+    def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
+        """Runs targets' test legs, on boards or emulated; says so where neither is there."""
         ...

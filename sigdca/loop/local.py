@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from sigdca.edge.legs import LegResult, run_test_leg
@@ -36,14 +38,19 @@ class LocalExecutor:
         dataset = dataset_of(task.source, "test")
         return evaluate_share(task, dataset.images, dataset.labels)
 
-    def edge_test(self, task: EdgeTask) -> LegResult:
-        """See `Executor.edge_test`; no board is attached here, so the target is emulated."""
-        dataset = dataset_of(task.source, "test").head(task.num_samples)
-        return run_test_leg(
-            load_target(task.target),
-            task.onnx_model,
-            dataset.images,
-            dataset.labels,
-            reference_logits=task.reference_logits,
-            emulated=True,
-        )
+    def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
+        """See `Executor.edge_tests`; no board is attached here, so the targets are emulated."""
+        return [_edge_test(task) for task in tasks]
+
+
+def _edge_test(task: EdgeTask) -> LegResult:
+    dataset = dataset_of(task.source, "test").head(task.num_samples)
+    return run_test_leg(
+        load_target(task.target),
+        task.model,
+        dataset.images,
+        dataset.labels,
+        reference_logits=task.reference_logits,
+        emulated=True,
+        num_processes=os.cpu_count() or 1,
+    )

@@ -11,6 +11,7 @@ from sigdca.job import Job, dump_job
 from sigdca.job.budget import BudgetLine, check_budget
 from sigdca.loop import stages
 from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
+from sigdca.loop.edge import edge_tests
 from sigdca.loop.executor import Executor
 from sigdca.loop.network import graph_of, initial_model, pack, state_of
 from sigdca.loop.stages import Progress, Run, Work
@@ -99,9 +100,7 @@ def run_job(
     best = _compress_until_budget(run, trained, baseline)
     if until == "retest":
         return Outcome(baseline, best, [])
-    edge = [
-        stages.edge_test(run, best.iteration, target, best.container) for target in job.targets
-    ]
+    edge = edge_tests(run, best.iteration, job.targets, best.container)
     fps = {record.label: device_fps(record) for record in edge}
     lines = _budget_lines(job, best.figures, fps)
     store.remove("checkpoints")

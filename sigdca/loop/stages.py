@@ -8,22 +8,18 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from sigdca.codec import Graph, decode_container, encode_container, inspect_container
 from sigdca.compression import prepare_
-from sigdca.edge.legs import LegResult
-from sigdca.engines import logits_sha256, to_onnx
+from sigdca.engines import container_engine, logits_sha256
 from sigdca.job import Job, Pass, Prune, Share
-from sigdca.loop.dataset import num_images
-from sigdca.loop.executor import EdgeTask, Executor, TestTask, TrainTask
+from sigdca.loop.executor import Executor, State, TestTask, TrainTask
 from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
 from sigdca.storage import Ledger, Record, Store
 from sigdca.training import TestCounts
-
-EDGE_ENGINE = "onnxruntime"  # what the test legs run, and so what they are compared with
 
 
 class Progress(Protocol):
@@ -41,12 +37,16 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage's function gives back: figures, and what it made."""
+    """What a stage's function gives back: figures, and what it made.
+
+    `duration_s` is for a function that shared its time with another stage's.
+    """
 
     metrics: dict[str, Any]
     artifact: bytes | None = None
     epochs: tuple[dict[str, Any], ...] = ()
     device_required: bool = False
+    duration_s: float | None = None
 
 
 @dataclass
@@ -86,22 +86,15 @@ class Run:
         Returns:
             The test point, which is on disk, its artifact too.
         """
-        determines = {
-            "model": self.job.model,
-            "graph": repr(self.graph),
-            "data": self.job.data.model_dump(),
-            "seed": self.job.seed,
-            "stage": [stage, label, iteration],
-            "inputs": inputs,
-        }
-        key = hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
-        known = self.ledger.find(key)
-        if known is not None and self._artifact_is_there(known):
+        key = self._key(stage, label, iteration, inputs)
+        known = self._known(key)
+        if known is not None:
             self.progress.end(known, reused=True)
             return known
         self.progress.begin(stage, label, iteration, num_epochs)
         start = time.monotonic()
         done = work(key)
+        elapsed = time.monotonic() - start
         record = Record(
             number=len(self.ledger.records) + 1,
             key=key,
@@ -109,7 +102,7 @@ class Run:
             label=label,
             iteration=iteration,
             status="device-required" if done.device_required else "done",
-            duration_s=round(time.monotonic() - start, 3),
+            duration_s=round(elapsed if done.duration_s is None else done.duration_s, 3),
             metrics=done.metrics,
             artifact=None if done.artifact is None else self.store.put(done.artifact),
             epochs=done.epochs,
@@ -121,8 +114,26 @@ class Run:
         self.progress.end(record, reused=False)
         return record
 
-    def _artifact_is_there(self, record: Record) -> bool:
-        return record.artifact is None or self.store.has(record.artifact)
+    def is_known(self, stage: str, label: str, iteration: int, inputs: Mapping[str, Any]) -> bool:
+        """Whether `stage` would find these inputs in the ledger."""
+        return self._known(self._key(stage, label, iteration, inputs)) is not None
+
+    def _key(self, stage: str, label: str, iteration: int, inputs: Mapping[str, Any]) -> str:
+        determines = {
+            "model": self.job.model,
+            "graph": repr(self.graph),
+            "data": self.job.data.model_dump(),
+            "seed": self.job.seed,
+            "stage": [stage, label, iteration],
+            "inputs": inputs,
+        }
+        return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
+
+    def _known(self, key: str) -> Record | None:
+        record = self.ledger.find(key)
+        if record is None or record.artifact is None or self.store.has(record.artifact):
+            return record
+        return None  # its artifact is lost or damaged
 
 
 def train(run: Run, iteration: int, state: str) -> Record:
@@ -139,7 +150,7 @@ def train(run: Run, iteration: int, state: str) -> Record:
 
 def test(run: Run, iteration: int, state: str) -> Record:
     """TEST: the uncompressed network on the test split, spread over the workers."""
-    return _test(run, "test", "", iteration, state, "torch")
+    return _test(run, "test", "", iteration, state)
 
 
 def compress(run: Run, iteration: int, step: Pass, state: str) -> Record:
@@ -171,7 +182,7 @@ def retrain(run: Run, iteration: int, step: Pass, state: str) -> Record:
 
 def retest(run: Run, iteration: int, step: Pass, state: str) -> Record:
     """RETEST after a pass: the weights as they stand, spread over the workers."""
-    return _test(run, "retest", step.name, iteration, state, "torch")
+    return _test(run, "retest", step.name, iteration, state)
 
 
 def encode(run: Run, iteration: int, step: Pass, state: str) -> Record:
@@ -195,29 +206,31 @@ def encode(run: Run, iteration: int, step: Pass, state: str) -> Record:
 
 
 def retest_container(run: Run, iteration: int, container: str) -> Record:
-    """RETEST of the container itself: decoded, exported, run by the engine of the legs."""
-    return _test(run, "retest", "encode", iteration, container, EDGE_ENGINE)
-
-
-def edge_test(run: Run, iteration: int, target: str, container: str) -> Record:
-    """EDGE TEST: the container on a target, or on its emulation, against the server."""
-    num_samples = num_images(run.job.data, "test", run.job.edge_test.num_samples)
-    inputs = {"target": target, "container": container, "num_samples": num_samples}
+    """RETEST of the container itself, by the engine that runs it as it is, where that is there."""
+    engine = container_engine()
+    inputs = {"container": container, "engine": engine}
 
     def work(_key: str) -> Work:
-        unpacked = decode_container(run.store.get(container))
-        task = TestTask(
-            unpacked.graph, unpacked.tensors, run.job.data, EDGE_ENGINE, run.job.train.workers
-        )
-        reference = run.executor.test(task).logits[:num_samples]
-        model = to_onnx(unpacked.graph, unpacked.tensors)
-        leg: LegResult = run.executor.edge_test(
-            EdgeTask(target, model, run.job.data, num_samples, reference)
-        )
-        metrics = asdict(leg) | {"container": container}
-        return Work(metrics, device_required=leg.verdict == "device-required")
+        task = container_task(run, container, engine)
+        return _tested(run, task, decode_container(run.store.get(container)).tensors)
 
-    return run.stage("edge-test", target, iteration, inputs, work)
+    return run.stage("retest", "encode", iteration, inputs, work)
+
+
+def container_task(run: Run, container: str, engine: str, limit: int | None = None) -> TestTask:
+    """The test of a container by an engine, on the first `limit` test images."""
+    content = run.store.get(container)
+    unpacked = decode_container(content)
+    source = run.job.data if limit is None else run.job.data.model_copy(update={"limit": limit})
+    is_native = engine == "native"
+    return TestTask(
+        graph=unpacked.graph,
+        state={} if is_native else unpacked.tensors,
+        source=source,
+        engine=engine,
+        num_shares=run.job.train.workers,
+        container=content if is_native else None,
+    )
 
 
 def versions() -> dict[str, str]:
@@ -274,26 +287,25 @@ def _train(run: Run, key: str, state: str, retrained: Prune | Share | None, epoc
     return Work(metrics, pack(outcome.state), outcome.epochs)
 
 
-def _test(run: Run, stage: str, label: str, iteration: int, artifact: str, engine: str) -> Record:
-    inputs = {"artifact": artifact, "engine": engine}
+def _test(run: Run, stage: str, label: str, iteration: int, artifact: str) -> Record:
+    """The weights as they stand, by the engine that trained them."""
+    inputs = {"artifact": artifact, "engine": "torch"}
 
     def work(_key: str) -> Work:
-        content = run.store.get(artifact)
-        if engine == EDGE_ENGINE:
-            unpacked = decode_container(content)
-            graph, state = unpacked.graph, unpacked.tensors
-        else:
-            graph, state = run.graph, weights_of(run.graph, unpack(content))
-        counts = run.executor.test(
-            TestTask(graph, state, run.job.data, engine, run.job.train.workers)
-        )
-        # A batch norm's running statistics are stored, but they are not parameters.
-        parameters = {name: value for name, value in state.items() if ".running_" not in name}
-        num_parameters = sum(value.size for value in parameters.values())
-        size = {"num_parameters": num_parameters, "dense_bytes": 4 * num_parameters}
-        return Work(evaluation_metrics(counts, engine) | size)
+        state = weights_of(run.graph, unpack(run.store.get(artifact)))
+        task = TestTask(run.graph, state, run.job.data, "torch", run.job.train.workers)
+        return _tested(run, task, state)
 
     return run.stage(stage, label, iteration, inputs, work)
+
+
+def _tested(run: Run, task: TestTask, tensors: State) -> Work:
+    counts = run.executor.test(task)
+    # A batch norm's running statistics are stored, but they are not parameters.
+    parameters = [value for name, value in tensors.items() if ".running_" not in name]
+    num_parameters = sum(value.size for value in parameters)
+    size = {"num_parameters": num_parameters, "dense_bytes": 4 * num_parameters}
+    return Work(evaluation_metrics(counts, task.engine) | size)
 
 
 def evaluation_metrics(counts: TestCounts, engine: str) -> dict[str, Any]:

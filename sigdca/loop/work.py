@@ -58,5 +58,7 @@ def train_share(
 
 def evaluate_share(task: TestTask, images: np.ndarray, labels: np.ndarray) -> TestCounts:
     """One worker's share of TEST: its images through the task's engine, on one thread."""
-    engine = open_engine(task.engine, task.graph, dict(task.state), threads=1)
+    engine = open_engine(
+        task.engine, task.graph, dict(task.state), threads=1, container=task.container
+    )
     return evaluate(engine, images, labels)

@@ -171,6 +171,8 @@ class TestEveryEngine:
             opened.logits(sample.images)
 
     def test_says_how_to_install_what_is_missing(self, engine, make, monkeypatch):
+        if engine == "native":
+            pytest.skip("is a part of sigdca itself")
         sample = make.networks["conv"]
         monkeypatch.delitem(sys.modules, f"sigdca.engines.{engine}", raising=False)
         monkeypatch.setitem(sys.modules, engine, None)
@@ -249,7 +251,7 @@ def _agree_on(make, side, op) -> None:
     ("name", "hint"),
     [
         ("onnx-runtime", "did you mean 'onnxruntime'?"),
-        ("abacus", "known engines are onnxruntime, torch"),
+        ("abacus", "known engines are native, onnxruntime, torch"),
     ],
 )
 def test_unknown_engine_names_the_known_ones(make, name, hint):

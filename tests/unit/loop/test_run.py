@@ -1,16 +1,18 @@
 """The loop's order, iterations, budget and resume, with an executor that does as it is told."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from sigdca.edge.legs import device_required
-from sigdca.errors import SigdcaError
+from sigdca.errors import EngineError, SigdcaError
 from sigdca.job import parse_job
 from sigdca.loop import LocalExecutor, TrainOutcome, run_job
 from sigdca.storage import Ledger, open_store
-from sigdca.targets import load_target
+from sigdca.targets import load_target, spec
 from sigdca.training import TestCounts
 
 JOB = """
@@ -22,7 +24,7 @@ compress:
   recipe:
     - prune: {sparsity: 0.9, epochs: 1}
     - encode
-targets: [jetson-tx2]
+targets: [atom-x5-e3940, jetson-tx2-cpu, jetson-tx2]
 """
 
 
@@ -32,6 +34,8 @@ class ToldExecutor:
     def __init__(self, num_correct):
         self.num_correct = list(num_correct)
         self.trained = []
+        self.tested = []
+        self.edge_tasks = []
 
     def train(self, task, on_epoch):
         self.trained.append(task)
@@ -45,10 +49,12 @@ class ToldExecutor:
         return TrainOutcome(state, (figures,))
 
     def test(self, task):
+        self.tested.append(task)
         return TestCounts(self.num_correct.pop(0), np.zeros((200, 10), np.float32))
 
-    def edge_test(self, task):
-        return device_required(load_target(task.target), "told so")
+    def edge_tests(self, tasks):
+        self.edge_tasks.append(list(tasks))
+        return [device_required(load_target(task.target), "told so") for task in tasks]
 
 
 class Quiet:
@@ -83,11 +89,13 @@ def test_the_boxes_come_in_the_flows_order(tmp_path):
         ("compress", "encode"),
         ("retest", "encode"),
         ("package", ""),
+        ("edge-test", "atom-x5-e3940"),
+        ("edge-test", "jetson-tx2-cpu"),
         ("edge-test", "jetson-tx2"),
     ]
     assert outcome.best.figures["accuracy_drop"] == pytest.approx(2.5)
     assert outcome.meets_budget
-    assert outcome.edge[0].status == "device-required"
+    assert {record.status for record in outcome.edge} == {"device-required"}
 
 
 def test_train_is_repeated_until_accurate_enough(tmp_path):
@@ -142,8 +150,72 @@ def test_a_finished_run_is_read_from_its_ledger(tmp_path):
     first, *_ = run(tmp_path, [190, 180, 185, 185])
     again, executor, progress = run(tmp_path, [185])  # the missing board's reference logits
     assert executor.trained == []
-    assert [reused for *_, reused in progress.ended] == [True] * 8 + [False]
+    assert [reused for *_, reused in progress.ended] == [True] * 8 + [False] * 3
     assert again.best == first.best
+
+
+def test_legs_of_all_targets_run_together_on_one_reference(tmp_path):
+    outcome, executor, _ = run(tmp_path, [190, 180, 185, 185])
+    ((atom, tx2),) = executor.edge_tasks
+    assert (atom.target, tx2.target) == ("atom-x5-e3940", "jetson-tx2-cpu")
+    container = (tmp_path / "told/model.dca").read_bytes()
+    assert atom.model == tx2.model == container, "native legs take the container as it is"
+    retest, reference = executor.tested[-2:]
+    assert (retest.engine, reference.engine) == ("native", "native")
+    assert retest.container == reference.container == container
+    assert "Pascal GPU" in outcome.edge[2].metrics["reason"], "no leg was asked for TensorRT"
+
+
+class DoneExecutor(ToldExecutor):
+    """Finds every target as the server, but for one."""
+
+    missing = "jetson-tx2-cpu"
+
+    def edge_tests(self, tasks):
+        there = {"verdict": "exact", "evidence": "isa", "reason": "", "duration_s": 2.5}
+        return [
+            leg if task.target == self.missing else dataclasses.replace(leg, **there)
+            for task, leg in zip(tasks, super().edge_tests(tasks), strict=True)
+        ]
+
+
+def test_only_missing_legs_are_run_again(tmp_path):
+    job, store = parse_job(JOB, "told.yaml"), open_store(str(tmp_path)).child("told")
+    first = run_job(job, DoneExecutor([190, 180, 185, 185]), store, Quiet())
+    assert [record.status for record in first.edge] == ["done"] + ["device-required"] * 2
+    assert first.edge[0].duration_s == 2.5, "a leg's own time, not that of all"
+    executor = DoneExecutor([185])
+    again = run_job(job, executor, store, Quiet())
+    assert [[task.target for task in tasks] for tasks in executor.edge_tasks] == [
+        ["jetson-tx2-cpu"]
+    ]
+    assert again.edge[0].number == first.edge[0].number
+
+
+def test_an_engine_that_the_server_lacks_is_a_verdict(tmp_path):
+    class Lacking(ToldExecutor):
+        def test(self, task):
+            if not self.num_correct:
+                raise EngineError("native: libsigdca.so is not there")
+            return super().test(task)
+
+    job, store = parse_job(JOB, "told.yaml"), open_store(str(tmp_path)).child("told")
+    outcome = run_job(job, Lacking([190, 180, 185]), store, Quiet())
+    reason = outcome.edge[0].metrics["reason"]
+    assert reason.endswith("no reference: native: libsigdca.so is not there")
+    assert {record.status for record in outcome.edge} == {"device-required"}
+
+
+def test_a_target_with_onnxruntime_gets_an_onnx_file(tmp_path):
+    atom = Path(spec.__file__).parent / "atom-x5-e3940.toml"
+    text = atom.read_text().replace('engine = "native"', 'engine = "onnxruntime"')
+    (tmp_path / "mine.toml").write_text(text)
+    setting = f"targets=[{tmp_path}/mine.toml, atom-x5-e3940]"
+    _, executor, _ = run(tmp_path, [190, 180, 185, 185, 185], setting)
+    ((mine, native),) = executor.edge_tasks
+    assert onnx.load_from_string(mine.model).graph.output[0].name == "logits"
+    assert native.model == (tmp_path / "told/model.dca").read_bytes()
+    assert [task.engine for task in executor.tested[-2:]] == ["onnxruntime", "native"]
 
 
 def test_a_changed_pass_repeats_itself_and_what_follows(tmp_path):
@@ -188,5 +260,6 @@ def test_the_local_executor_runs_the_whole_loop(tmp_path):
     store = open_store(str(tmp_path)).child("told")
     outcome = run_job(job, LocalExecutor(), store, Quiet())
     assert outcome.best.figures["compression_ratio"] > 1
-    assert outcome.edge[0].metrics["verdict"] == "device-required"
+    verdicts = [record.metrics["verdict"] for record in outcome.edge]
+    assert verdicts == ["exact", "exact", "device-required"], outcome.edge
     assert dataclasses.asdict(outcome.best)["iteration"] == 1

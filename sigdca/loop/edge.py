@@ -1,0 +1,94 @@
+"""EDGE TEST: the best container on all of the job's targets, each against the server's logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from sigdca.codec import decode_container
+from sigdca.edge.legs import LegResult, device_required, without_a_leg
+from sigdca.engines import to_onnx
+from sigdca.errors import EngineError
+from sigdca.loop.dataset import num_images
+from sigdca.loop.executor import EdgeTask
+from sigdca.loop.stages import Run, Work, container_task
+from sigdca.storage import Record
+from sigdca.targets import load_target
+
+
+def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str) -> list[Record]:
+    """EDGE TEST on every target, a test point each.
+
+    The legs of all targets that the ledger does not know run at the same time.
+    """
+    num_samples = num_images(run.job.data, "test", run.job.edge_test.num_samples)
+    inputs = {target: _inputs(target, container, num_samples) for target in targets}
+    unknown = [
+        target
+        for target, determines in inputs.items()
+        if not run.is_known("edge-test", target, iteration, determines)
+    ]
+    legs: dict[str, LegResult] = {}
+
+    def work_of(target: str) -> Callable[[str], Work]:
+        def work(_key: str) -> Work:
+            if not legs:
+                legs.update(_run_legs(run, unknown, container, num_samples))
+            leg = legs[target]
+            return Work(
+                asdict(leg) | {"container": container},
+                device_required=leg.verdict == "device-required",
+                duration_s=leg.duration_s or 0.0,
+            )
+
+        return work
+
+    return [
+        run.stage("edge-test", target, iteration, determines, work_of(target))
+        for target, determines in inputs.items()
+    ]
+
+
+def _inputs(target: str, container: str, num_samples: int) -> dict[str, Any]:
+    engine = load_target(target).engine
+    return {"target": target, "engine": engine, "container": container, "num_samples": num_samples}
+
+
+def _run_legs(
+    run: Run, targets: Sequence[str], container: str, num_samples: int
+) -> dict[str, LegResult]:
+    """The legs of some targets; what is compared is computed once for each engine."""
+    models: dict[str, tuple[bytes, np.ndarray]] = {}
+    legs: dict[str, LegResult] = {}
+    tasks: list[EdgeTask] = []
+    for name in targets:
+        target = load_target(name)
+        cannot = without_a_leg(target)
+        if cannot is not None:
+            legs[name] = cannot
+            continue
+        try:
+            if target.engine not in models:
+                models[target.engine] = _model(run, target.engine, container, num_samples)
+        except EngineError as error:  # the server itself lacks it: a leg never ends the loop
+            legs[name] = device_required(target, f"target '{name}': no reference: {error}")
+            continue
+        model, reference = models[target.engine]
+        tasks.append(EdgeTask(name, model, run.job.data, num_samples, reference))
+    if tasks:
+        results = run.executor.edge_tests(tasks)
+        legs |= {task.target: leg for task, leg in zip(tasks, results, strict=True)}
+    return legs
+
+
+def _model(run: Run, engine: str, container: str, limit: int) -> tuple[bytes, np.ndarray]:
+    """What an engine takes on a target, and the logits that it gives on the server."""
+    reference = run.executor.test(container_task(run, container, engine, limit)).logits
+    content = run.store.get(container)
+    if engine == "native":
+        return content, reference
+    unpacked = decode_container(content)
+    return to_onnx(unpacked.graph, unpacked.tensors), reference
