@@ -23,7 +23,7 @@ compress:
     - prune: {sparsity: {ip1: 0.9, ip2: 0.8, ip3: 0.5}, epochs: 3, learning_rate: 0.05}
     - share: {bits: 4, epochs: 2}
     - encode
-targets: [atom-x5-e3940, jetson-tx2]
+targets: [atom-x5-e3940, jetson-tx2-cpu, jetson-tx2]
 edge_test: {num_samples: 100}
 """
 

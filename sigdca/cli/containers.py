@@ -59,7 +59,10 @@ def add_to(app: typer.Typer) -> None:
 def run_test(
     file: Weights,
     data: Data = "mnist",
-    engine: Annotated[str, typer.Option(help="what computes the logits")] = "onnxruntime",
+    engine: Annotated[
+        str | None,
+        typer.Option(help="native (default for a container), onnxruntime or torch"),
+    ] = None,
     model: ModelName = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N images")] = None,
     workers: Annotated[int, typer.Option(min=1, help="share the images among N workers")] = 1,
@@ -72,19 +75,23 @@ def run_test(
 
     Or, with --model, a network with a weights file.
 
-    Example: sigdca test runs/lenet-5-mnist/model.dca --data mnist --engine onnxruntime
+    Example: sigdca test runs/lenet-5-mnist/model.dca --data mnist --engine native
     """
     from sigdca.data import find_source
+    from sigdca.engines import container_engine, open_engine
+    from sigdca.engines.latency import measure_latency_us
+    from sigdca.job import DataSource
 
     find_source(data)
     graph, tensors = _open(file, model, data)
-    from sigdca.engines import open_engine
-    from sigdca.engines.latency import measure_latency_us
-    from sigdca.job import DataSource
+    container = read_file(file) if model is None else None
+    if engine is None:
+        engine = "onnxruntime" if container is None else container_engine()
+    opened = open_engine(engine, graph, tensors, threads=1, container=container)
     from sigdca.loop import LocalExecutor, TestTask, evaluation_metrics
 
-    task = TestTask(graph, tensors, DataSource(source=data, limit=limit), engine, workers)
-    opened = open_engine(engine, graph, tensors, threads=1)
+    source = DataSource(source=data, limit=limit)
+    task = TestTask(graph, tensors, source, engine, workers, container)
     if address is None and workers == 1:
         counts = LocalExecutor().test(task)
     else:

@@ -128,7 +128,7 @@ def _edge_lines(report: Report, point: TestPoint) -> Iterable[Line]:
     yield from _figures(report, [point])
     if target is not None:
         passed = target.verdict != "device-required"
-        said = verdict(target).replace(", emulated", "") if passed else target.verdict
+        said = verdict(target) if passed else target.verdict
         yield Line(said, "good" if passed else "warn")
     if target is not None and target.on_device:
         yield Line(duration(point.duration_s), "note")

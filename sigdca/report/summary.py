@@ -50,7 +50,9 @@ def summary_table(report: Mapping[str, Any] | Report, where: str = "") -> Table:
     table.add_section()
     for target in checked.targets:
         table.add_row(
-            Text(target.target), "", Text(verdict(target), style=_STYLES[target.verdict])
+            Text(target.target),
+            "emulated" if target.emulated else "",
+            Text(verdict(target), style=_STYLES[target.verdict]),
         )
     page = where or (str(PurePosixPath(best.path).with_name("report.html")) if best else "")
     if page:

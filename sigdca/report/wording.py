@@ -82,11 +82,10 @@ def bound(line: BudgetLine) -> str:
 
 
 def verdict(target: TargetResult) -> str:
-    """The verdict with its evidence: `exact (device)`, `tolerance (isa, emulated)`."""
+    """The verdict with its evidence: `exact (device)`, or of an emulation `exact (isa)`."""
     if target.evidence is None:
         return target.verdict
-    emulated = ", emulated" if target.emulated else ""
-    return f"{target.verdict} ({target.evidence}{emulated})"
+    return f"{target.verdict} ({target.evidence})"
 
 
 def elapsed(target: TargetResult | None, seconds: float | None) -> str:

@@ -72,7 +72,7 @@ def test_export_runs_in_onnxruntime(sigdca, container, tmp_path):
     assert logits.shape == (2, 10)
 
 
-@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("engine", ["native", "torch", "onnxruntime"])
 def test_test_has_what_the_contract_says(sigdca, container, engine):
     flags = ("--data", "mnist", "--engine", engine, "--limit", 500, "--json")
     told = json.loads(sigdca("test", container, *flags).stdout)
@@ -80,6 +80,13 @@ def test_test_has_what_the_contract_says(sigdca, container, engine):
     assert told["accuracy"] + told["error"] == pytest.approx(100)
     assert len(told["logits_sha256"]) == 64
     assert told["latency_us"] > 0
+
+
+def test_a_container_runs_as_it_is_unless_another_engine_is_asked_for(sigdca, container):
+    told = json.loads(sigdca("test", container, "--limit", 500, "--json").stdout)
+    assert told["engine"] == "native"
+    shared = json.loads(sigdca("test", container, "--limit", 500, "--workers", 2, "--json").stdout)
+    assert shared["logits_sha256"] == told["logits_sha256"]
 
 
 def test_test_takes_a_weights_file_with_its_network(sigdca, weights, container):

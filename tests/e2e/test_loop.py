@@ -64,6 +64,7 @@ def test_every_box_left_a_test_point(undisturbed):
         "retest encode",
         "package",
         "edge-test atom-x5-e3940",
+        "edge-test jetson-tx2-cpu",
         "edge-test jetson-tx2",
     ]
     assert all(record.versions["ray"] == "2.60.0" for record in records)
@@ -85,10 +86,23 @@ def test_the_container_holds_what_was_tested(undisturbed):
 
 def test_the_targets_have_verdicts(undisturbed):
     report = json.loads(undisturbed[1].stdout)
-    atom, tx2 = report["targets"]
-    assert (atom["target"], atom["emulated"], atom["evidence"]) == ("atom-x5-e3940", True, "isa")
-    assert atom["verdict"] in ("exact", "tolerance")
+    atom, cpu, tx2 = report["targets"]
+    assert (atom["target"], cpu["target"]) == ("atom-x5-e3940", "jetson-tx2-cpu")
+    for target in (atom, cpu):
+        assert (target["verdict"], target["evidence"]) == ("exact", "isa"), target["reason"]
+        assert target["emulated"]
+        assert target["logits_sha256"] == target["reference_logits_sha256"]
+    assert atom["logits_sha256"] == cpu["logits_sha256"]
     assert (tx2["target"], tx2["verdict"]) == ("jetson-tx2", "device-required")
+
+
+def test_verdicts_are_told_with_their_evidence(undisturbed):
+    run, _ = undisturbed
+    page = (run / "report.html").read_text()
+    assert page.count("exact (isa)") >= 2
+    assert "exact (device)" not in page
+    table = run_sigdca("report", run).stdout
+    assert table.count("exact (isa)") == 2
 
 
 def test_the_report_is_self_contained(undisturbed):
@@ -157,7 +171,7 @@ def test_a_finished_run_resumes_from_its_ledger_alone(undisturbed):
     job = run.parent.parent / "small.yaml"
     again = run_sigdca("run", job, "--resume", "--json")
     assert again.returncode == 0
-    assert again.stderr.count("from the ledger") == 12  # all but the missing board
+    assert again.stderr.count("from the ledger") == 13  # all but the missing board
     assert json.loads(again.stdout)["best"] == json.loads(done.stdout)["best"]
 
 

@@ -58,9 +58,9 @@ def test_title(name, text):
 
 def test_verdict_carries_its_evidence(lenet_300_100, lenet_5):
     said = [wording.verdict(t) for t in validate_report(lenet_300_100).targets]
-    assert said == ["tolerance (isa, emulated)", "device-required"]
+    assert said == ["tolerance (isa)", "device-required"]
     said = [wording.verdict(t) for t in validate_report(lenet_5).targets]
-    assert said == ["device-required (isa, emulated)", "device-required", "exact (device)"]
+    assert said == ["device-required (isa)", "device-required", "exact (device)"]
 
 
 def test_only_a_board_gives_a_device_time(lenet_5):
@@ -86,7 +86,7 @@ def test_a_boards_time_metrics_stand_alone(lenet_5):
 def test_headline(lenet_300_100, incomplete):
     assert wording.headline(validate_report(lenet_300_100)) == (
         "1,066,440 → 20,985 bytes, 50.8x; error 1.45 % → 1.52 %;"
-        " atom-x5-e3940: tolerance (isa, emulated); jetson-tx2: device-required"
+        " atom-x5-e3940: tolerance (isa); jetson-tx2: device-required"
     )
     early = wording.headline(validate_report(incomplete))
     assert early == "1,066,440 bytes dense, no container yet; error 1.45 %"
