@@ -5,15 +5,24 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint unit setup emulators browser bench clean
+# The native library: rebuilt when one of its files changes.
+NATIVE         := sigdca/native
+NATIVE_STAMP   := $(VENV)/.native
+NATIVE_SOURCES := $(shell find $(NATIVE)/src $(NATIVE)/include $(NATIVE)/tools $(NATIVE)/cmake \
+                    $(NATIVE)/toolchains $(NATIVE)/CMakeLists.txt -type f)
+NATIVE_TARGETS := aarch64-a57 x86-64-v2-goldmont
+AARCH64_RUN    := $(NATIVE)/bin/dca-run-aarch64
 
-## The loop on MNIST: LeNet-300-100 from pixels to a container tested on an emulated target.
-demo: setup emulators
+.PHONY: demo test lint unit setup emulators compilers browser native-targets native-programs bench \
+        clean
+
+## The loop on MNIST: LeNet-300-100 from pixels to a container tested on emulated targets.
+demo: setup emulators native-programs
 	@echo "== demo: sigdca run jobs/lenet-300-100-mnist.yaml"
 	@$(BIN)/sigdca run jobs/lenet-300-100-mnist.yaml
 
 ## All checks: format, types, layers, and every test but the benchmarks.
-test: setup emulators browser lint unit
+test: setup emulators compilers native-programs browser lint unit
 
 lint:
 	@echo "== ruff, mypy --strict, import contracts"
@@ -26,14 +35,23 @@ unit:
 	@echo "== pytest"
 	@$(BIN)/pytest
 
-setup: $(STAMP)
+setup: $(STAMP) $(NATIVE_STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@echo "== set-up: a virtual environment in $(VENV) (one to three minutes, once)"
+	@echo "== set-up: a virtual environment in $(VENV) (two to four minutes, once)"
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "python venv is missing: installing it"; \
 	  ./scripts/apt-install.sh python3-venv && $(PYTHON) -m venv $(VENV); }
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@./scripts/compilers.sh native
+	@$(BIN)/pip install --quiet --constraint constraints.txt scikit-build-core cmake ninja
+	@$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation \
+	  --editable '.[dev]'
+	@touch $@
+
+# Asks no package index.
+$(NATIVE_STAMP): $(STAMP) $(NATIVE_SOURCES)
+	@echo "== set-up: the native library"
+	@$(BIN)/pip install --quiet --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
 emulators:
@@ -42,14 +60,30 @@ emulators:
 	       ./scripts/apt-install.sh qemu-user; } \
 	  || echo "== no qemu-user: targets will be reported as device-required"
 
+compilers:
+	@./scripts/compilers.sh native aarch64 fuzzer
+
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 	  || { echo "== set-up: chromium, in which a test opens the report"; \
 	       ./scripts/apt-install.sh chromium; }
+
+## Header, libraries, dca-run and examples for boards: dist/sigdca-native-<version>-<target>.tar.gz
+native-targets: setup compilers
+	@for target in $(NATIVE_TARGETS); do ./scripts/native-target.sh $$target || exit; done
+
+## dca-run for boards of another kind than this machine, which the emulated legs run.
+native-programs: $(AARCH64_RUN)
+
+$(AARCH64_RUN): $(NATIVE_SOURCES) $(STAMP)
+	@./scripts/compilers.sh aarch64 \
+	  && { echo "== set-up: dca-run for aarch64"; \
+	       ./scripts/native-target.sh aarch64-a57 dca-run $@; } \
+	  || echo "== no dca-run for aarch64: its targets will be reported as device-required"
 
 ## Claims of benchmarks/, quickly; without QUICK=--quick they take hours.
 bench: setup emulators
 	@$(BIN)/python benchmarks/loop.py $(QUICK)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist $(NATIVE)/bin *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,27 @@
+# What is installed where: into a wheel, or below a prefix.
+include(GNUInstallDirs)
+
+if(SKBUILD)  # the header is in the package's folder already
+  set(package sigdca/native)
+  if(SIGDCA_SHARED)  # wheels hold no links
+    install(FILES $<TARGET_FILE:sigdca_shared> DESTINATION ${package}/lib
+            RENAME libsigdca.so)
+  endif()
+  if(SIGDCA_DCA_RUN)
+    install(TARGETS dca-run RUNTIME DESTINATION ${package}/bin)
+  endif()
+  return()
+endif()
+
+install(FILES include/sigdca.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS sigdca_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(SIGDCA_SHARED)
+  install(TARGETS sigdca_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+if(SIGDCA_DCA_RUN)
+  install(TARGETS dca-run RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+configure_file(cmake/sigdca.pc.in sigdca.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/sigdca.pc
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DATADIR}/sigdca/examples)
