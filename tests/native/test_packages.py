@@ -1,0 +1,187 @@
+"""What is shipped: the wheel, the source distribution, and the packages for targets."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from sigdca.native import library_path
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = ROOT / "sigdca/native/include/sigdca.h"
+TARGETS = ("aarch64-a57", "x86-64-v2-goldmont")
+MAX_LIBRARY_BYTES = 600_000
+JETPACK_4_GLIBC = (2, 27)
+LIBC = {"libc.so.6", "libm.so.6"}
+LOADERS = {"ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+
+
+def output(*command: object) -> str:
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+
+
+def dynamic(library: Path, tag: str) -> set[str]:
+    return set(re.findall(rf"\({tag}\).*\[(.*)\]", output("readelf", "-dW", library)))
+
+
+def declared() -> set[str]:
+    found = re.findall(r"SIGDCA_API\s[^;]*?(sigdca_\w+)\(", HEADER.read_text())
+    assert len(found) == HEADER.read_text().count("SIGDCA_API ") - 1  # but for its own macro's
+    return set(found)
+
+
+def exported(library: Path) -> set[str]:
+    table = output("readelf", "--dyn-syms", "-W", library)
+    rows = [line.split() for line in table.splitlines() if " UND " not in line]
+    return {row[7] for row in rows if len(row) >= 8 and row[4] in ("GLOBAL", "WEAK")}
+
+
+@pytest.fixture(params=["wheel", *TARGETS])
+def library(request, native_package):
+    if request.param == "wheel":
+        return library_path()
+    return native_package(request.param) / "lib/libsigdca.so"
+
+
+def test_library_exports_what_the_header_declares(library):
+    others = exported(library) - declared()
+    assert declared() <= exported(library)
+    assert {name for name in others if not name.startswith("sigdca_testing_")} == set()
+
+
+def test_library_is_small_and_stripped(library):
+    assert library.stat().st_size < MAX_LIBRARY_BYTES
+    assert ".symtab" not in output("readelf", "-SW", library)
+
+
+def test_library_needs_libc_alone(library):
+    threads = set() if library == library_path() else {"libpthread.so.0"}
+    assert dynamic(library, "NEEDED") <= LIBC | LOADERS | threads
+    assert dynamic(library, "SONAME") == {"libsigdca.so.0"}
+    assert not dynamic(library, "RPATH") | dynamic(library, "RUNPATH")
+    stack = re.search(r"GNU_STACK.* (RWE?) ", output("readelf", "-lW", library))
+    assert stack is not None
+    assert stack[1] == "RW"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_packages_library_loads_on_old_systems(native_package, target):
+    library = native_package(target) / "lib/libsigdca.so"
+    asked = re.findall(r"Name: GLIBC_([\d.]+)", output("readelf", "-VW", library))
+    assert asked
+    assert max(tuple(map(int, v.split("."))) for v in asked) <= JETPACK_4_GLIBC
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_contents(native_package, target):
+    package = native_package(target)
+    assert package.name == f"sigdca-native-{version('sigdca')}-{target}"
+    files = {str(p.relative_to(package)) for p in package.rglob("*") if not p.is_dir()}
+    assert files == {
+        "LICENSE",
+        "README.md",
+        "bin/dca-run",
+        "examples/Makefile",
+        "examples/README.md",
+        "examples/c/classify.c",
+        "examples/cpp/classify.cc",
+        "examples/python/classify.py",
+        "include/sigdca.h",
+        "lib/libsigdca.a",
+        "lib/libsigdca.so",
+        "lib/libsigdca.so.0",
+        f"lib/libsigdca.so.{version('sigdca')}",
+        "lib/pkgconfig/sigdca.pc",
+    }
+    assert "@" not in (package / "README.md").read_text()
+    assert not dynamic(package / "bin/dca-run", "NEEDED")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_packing_again_gives_the_same_bytes(native_package, target):
+    archive = ROOT / "dist" / f"{native_package(target).name}.tar.gz"
+    digest = hashlib.sha256(archive.read_bytes()).digest()
+    output(ROOT / "scripts/native-target.sh", target)
+    assert hashlib.sha256(archive.read_bytes()).digest() == digest
+    with tarfile.open(archive) as tar:
+        members = tar.getmembers()
+    assert [m.name for m in members] == sorted(m.name for m in members)
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members} == {
+        (0, 0, "", "", 1577836800)
+    }
+
+
+def test_goldmonts_library_has_no_avx(native_package):
+    library = native_package("x86-64-v2-goldmont") / "lib/libsigdca.so"
+    code = output("objdump", "-d", "--no-show-raw-insn", library)
+    assert re.search(r"\bmulps\b.*%xmm", code)  # it is code that was looked at
+    assert not re.search(r"%[yz]mm|\tv[a-z0-9]+ +.*%xmm", code)
+
+
+def test_versions_agree(dca_run):
+    numbers = dict(re.findall(r"SIGDCA_VERSION_(MAJOR|MINOR) (\d+)", HEADER.read_text()))
+    ours = version("sigdca")
+    assert ours == f"{numbers['MAJOR']}.{numbers['MINOR']}.0"
+    assert output(dca_run, "--version") == f"dca-run {ours}\n"
+    ctypes.CDLL(str(library_path()))
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder]
+    done = subprocess.run(
+        [*command, "--sdist", "--wheel", ROOT], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    return wheel, sdist
+
+
+def sources(pattern: str) -> set[str]:
+    return {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "sigdca").rglob(pattern)
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_wheel(distributions):
+    wheel, _ = distributions
+    assert wheel.name.startswith(f"sigdca-{version('sigdca')}-py3-none-linux_")
+    with zipfile.ZipFile(wheel) as archive:
+        files = {info.filename: info for info in archive.infolist()}
+    shipped = {name for name in files if ".dist-info/" not in name}
+    modules = {p for p in sources("*.py") if "/examples/" not in p and "/fuzz/" not in p}
+    data = sources("*.j2") | sources("*.toml") | {"sigdca/py.typed", "sigdca/codec/SPEC.md"}
+    native = {
+        "sigdca/native/bin/dca-run",
+        "sigdca/native/include/sigdca.h",
+        "sigdca/native/lib/libsigdca.so",
+    }
+    assert shipped == modules | data | native
+    assert files["sigdca/native/bin/dca-run"].external_attr >> 16 & 0o111 == 0o111
+    assert files["sigdca/native/lib/libsigdca.so"].file_size < MAX_LIBRARY_BYTES
+
+
+def test_source_distribution(distributions):
+    _, sdist = distributions
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    native = "src/**/*", "include/*", "tools/*", "cmake/*", "toolchains/*", "CMakeLists.txt"
+    wanted = set().union(*(sources(f"native/{pattern}") for pattern in native))
+    assert wanted <= names
+    assert {"LICENSE", "README.md", "pyproject.toml", "constraints.txt"} <= names
+    assert not [name for name in names if name.startswith(("build/", "sigdca/native/bin"))]
