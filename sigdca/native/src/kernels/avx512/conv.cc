@@ -1,0 +1,27 @@
+// Float32 convolution on AVX-512.
+#include "kernels/simd/vec_avx512.h"
+
+#include "kernels/simd/conv_depthwise.h"
+#include "kernels/simd/conv_panel.h"
+#include "kernels/simd/conv_winograd.h"
+
+namespace sigdca::avx512 {
+namespace {
+
+constexpr ConvTuning kSparseTuning = {16, kCodedSizes, 1, 1, 32768, 0.21, 0.3, 4, 0.4, 0.7, 0.8};
+constexpr ConvTuning kDenseTuning = {16, kDenseSizes, 6, 4, 32768, 0.17, 0, 4, 0.4, 0.7, 0.8};
+constexpr WinogradTuning kWinogradTuning = {16, 4, 6, 0.17, 50, 50};
+constexpr DepthwiseTuning kDepthwiseTuning = {16, 0.3, 0.5, 3};
+
+}  // namespace
+}  // namespace sigdca::avx512
+
+#include "kernels/simd/conv_kernels.h"
+
+namespace sigdca::avx512 {
+
+extern const ConvKernel int8_conv, int8_winograd_conv, int8_vnni_conv;
+const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv, &int8_conv,
+                                         &int8_winograd_conv, &int8_vnni_conv, nullptr};
+
+}  // namespace sigdca::avx512

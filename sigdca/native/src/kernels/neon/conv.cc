@@ -1,0 +1,26 @@
+// Float32 convolution on NEON.
+#include "kernels/simd/vec_neon.h"
+
+#include "kernels/simd/conv_depthwise.h"
+#include "kernels/simd/conv_panel.h"
+#include "kernels/simd/conv_winograd.h"
+
+namespace sigdca::neon {
+namespace {
+
+constexpr ConvTuning kSparseTuning = {4, kCodedSizes, 1, 1, 24576, 0.6, 1, 8, 1, 2, 2};
+constexpr ConvTuning kDenseTuning = {4, kDenseSizes, 6, 4, 24576, 0.55, 0, 8, 1, 2, 2};
+constexpr WinogradTuning kWinogradTuning = {4, 4, 6, 0.55, 100, 100};
+constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.8, 1, 4};
+
+}  // namespace
+}  // namespace sigdca::neon
+
+#include "kernels/simd/conv_kernels.h"
+
+namespace sigdca::neon {
+
+extern const ConvKernel int8_conv;
+const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv, &int8_conv, nullptr};
+
+}  // namespace sigdca::neon

@@ -1,0 +1,27 @@
+// Float32 convolution on SSE4.2.
+#include "kernels/simd/vec_sse42.h"
+
+#include "kernels/simd/conv_depthwise.h"
+#include "kernels/simd/conv_panel.h"
+#include "kernels/simd/conv_winograd.h"
+
+namespace sigdca::sse42 {
+namespace {
+
+constexpr ConvTuning kSparseTuning = {4, kCodedSizes, 1, 1, 24576, 0.18, 0.3, 4, 0.3, 0.6, 0.6};
+constexpr ConvTuning kDenseTuning = {4, kDenseSizes, 6, 2, 24576, 0.19, 0, 4, 0.3, 0.6, 0.6};
+constexpr WinogradTuning kWinogradTuning = {4, 2, 6, 0.19, 30, 30};
+constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.25, 0.3, 1.5};
+
+}  // namespace
+}  // namespace sigdca::sse42
+
+#include "kernels/simd/conv_kernels.h"
+
+namespace sigdca::sse42 {
+
+extern const ConvKernel int8_conv, int8_winograd_conv;
+const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv, &int8_conv,
+                                         &int8_winograd_conv, nullptr};
+
+}  // namespace sigdca::sse42

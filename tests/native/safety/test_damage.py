@@ -1,0 +1,79 @@
+"""Damaged containers: the native reader says of each what the Python one says."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from sigdca.codec.layout import Kind, Part, get_table, put_file
+from sigdca.errors import FormatError
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+SEEDS = [path.read_bytes() for path in sorted(GOLDEN.glob("*/*.dca"))]
+TEXTS = ["a", "b", '"', "\\", "\n", "\x01", "é", "😀", "\x7f", "'", "\xa0", "/", "{", " "]
+
+
+def damage(data, rng):
+    """A few bytes changed, put in, taken out or copied."""
+    out = bytearray(data)
+    for _ in range(rng.choice([1, 1, 1, 2, 4])):
+        way, at, few = rng.randrange(5), rng.randrange(len(out) + 1), rng.randrange(1, 5)
+        if way == 0 and out:
+            out[at % len(out)] ^= 1 << rng.randrange(8)
+        elif way == 1 and out:
+            out[at % len(out)] = rng.choice([0, 1, 2, 127, 128, 255, rng.randrange(256)])
+        elif way == 2:
+            out[at:at] = bytes(rng.choice([0, 128, 255, rng.randrange(256)]) for _ in range(few))
+        elif way == 3:
+            del out[at : at + few]
+        elif out:
+            source = rng.randrange(len(out))
+            out[at:at] = out[source : source + few]
+    return bytes(out)
+
+
+def damaged(data, rng):
+    """The container with a section damaged, exchanged or left out, and right checksums."""
+    try:
+        table = get_table(memoryview(data))
+    except FormatError:
+        return damage(data, rng)
+    parts = [Part(s.kind, s.tensor, data[s.offset : s.offset + s.length]) for s in table]
+    if not parts or rng.random() < 0.05:
+        return damage(data, rng)
+    index = rng.randrange(len(parts))
+    if rng.random() < 0.05:
+        del parts[index]
+    else:
+        changed = parts[index]
+        parts[index] = Part(changed.kind, changed.tensor, damage(changed.payload, rng))
+    return put_file(parts)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_says_of_damage_what_the_python_reader_says(seed, assert_same):
+    rng = random.Random(seed)
+    for _ in range(500):
+        assert_same(damaged(rng.choice(SEEDS), rng))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_says_the_same_of_metadata(seed, assert_same):
+    rng = random.Random(seed)
+    whole = (GOLDEN / "v1/all-equal.dca").read_bytes()
+    parts = [
+        Part(s.kind, s.tensor, whole[s.offset : s.offset + s.length])
+        for s in get_table(memoryview(whole))
+        if s.kind != Kind.METADATA
+    ]
+    for _ in range(300):
+        keys = sorted({"".join(rng.choices(TEXTS, k=rng.randrange(4))) for _ in range(3)})
+        pairs = [f"{_json(key)}:{_json(rng.choice(TEXTS))}" for key in keys]
+        text = "{" + ",".join(pairs) + "}"
+        content = text.encode() if rng.random() < 0.4 else damage(text.encode(), rng)
+        assert_same(put_file([parts[0], Part(Kind.METADATA, None, content), *parts[1:]]))
+
+
+def _json(text):
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\x01": "\\u0001"}
+    return '"' + "".join(escapes.get(char, char) for char in text) + '"'
