@@ -144,7 +144,8 @@ class Guarded {
   explicit Guarded(size_t bytes) {
     const size_t page = 4096, pages = (bytes + page - 1) / page;
     bytes_ = (pages + 1) * page;
-    void *memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
+    void *memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, kFlags, -1, 0);
     if (memory == MAP_FAILED) stop("no memory");
     memory_ = static_cast<uint8_t *>(memory);
     if (mprotect(memory_ + pages * page, page, PROT_NONE) != 0) stop("mprotect");

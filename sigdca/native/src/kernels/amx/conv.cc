@@ -4,7 +4,7 @@
 namespace sigdca {
 namespace avx512 {
 
-extern const ConvKernel kSparseConv, kDenseConv, kWinogradConv, int8_vnni_conv;
+extern const ConvKernel kSparseConv, kDenseConv, kWinogradConv, kDepthwiseConv, int8_vnni_conv;
 
 }  // namespace avx512
 
@@ -17,6 +17,7 @@ const ConvKernel *const conv_kernels[] = {&int8_conv,
                                           &avx512::kSparseConv,
                                           &avx512::kDenseConv,
                                           &avx512::kWinogradConv,
+                                          &avx512::kDepthwiseConv,
                                           &avx512::int8_vnni_conv,
                                           nullptr};
 

@@ -8,10 +8,10 @@
 namespace sigdca::avx2 {
 namespace {
 
-constexpr ConvTuning kSparseTuning = {8, kCodedSizes, 1, 1, 32768, 0.17, 0.3, 4, 0.3, 0.6, 0.6};
-constexpr ConvTuning kDenseTuning = {8, kDenseSizes, 6, 2, 32768, 0.15, 0, 4, 0.3, 0.6, 0.6};
-constexpr WinogradTuning kWinogradTuning = {8, 2, 6, 0.15, 40, 40};
-constexpr DepthwiseTuning kDepthwiseTuning = {8, 0.25, 0.4, 2};
+constexpr ConvTuning kSparseTuning = {8, kCodedSizes, 1, 1, 32768, 0.129, 0.27, 90, 7, 0.35, 0.5, 4.5, 1.2};
+constexpr ConvTuning kDenseTuning = {8, kDenseSizes, 6, 2, 32768, 0.14, 0, 90, 0, 2.4, 1, 7, 0};
+constexpr WinogradTuning kWinogradTuning = {8, 2, 6, 0.15, 0.035, 60, 60};
+constexpr DepthwiseTuning kDepthwiseTuning = {8, 0.25, 0.4, 2, 8};
 
 }  // namespace
 }  // namespace sigdca::avx2
@@ -21,7 +21,7 @@ constexpr DepthwiseTuning kDepthwiseTuning = {8, 0.25, 0.4, 2};
 namespace sigdca::avx2 {
 
 extern const ConvKernel int8_conv, int8_winograd_conv;
-const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv, &int8_conv,
-                                         &int8_winograd_conv, nullptr};
+const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv,
+                                          &int8_conv, &int8_winograd_conv, nullptr};
 
 }  // namespace sigdca::avx2

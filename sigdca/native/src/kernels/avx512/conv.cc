@@ -8,10 +8,10 @@
 namespace sigdca::avx512 {
 namespace {
 
-constexpr ConvTuning kSparseTuning = {16, kCodedSizes, 1, 1, 32768, 0.21, 0.3, 4, 0.4, 0.7, 0.8};
-constexpr ConvTuning kDenseTuning = {16, kDenseSizes, 6, 4, 32768, 0.17, 0, 4, 0.4, 0.7, 0.8};
-constexpr WinogradTuning kWinogradTuning = {16, 4, 6, 0.17, 50, 50};
-constexpr DepthwiseTuning kDepthwiseTuning = {16, 0.3, 0.5, 3};
+constexpr ConvTuning kSparseTuning = {16, kCodedSizes, 1, 1, 32768, 0.18, 0.3, 90, 5, 0.3, 0.55, 5, 2};
+constexpr ConvTuning kDenseTuning = {16, kDenseSizes, 6, 4, 32768, 0.127, 0, 90, 0, 2.5, 0.85, 4.5, 0.8};
+constexpr WinogradTuning kWinogradTuning = {16, 4, 6, 0.15, 0.035, 100, 100};
+constexpr DepthwiseTuning kDepthwiseTuning = {16, 0.3, 0.5, 3, 8};
 
 }  // namespace
 }  // namespace sigdca::avx512
@@ -21,7 +21,7 @@ constexpr DepthwiseTuning kDepthwiseTuning = {16, 0.3, 0.5, 3};
 namespace sigdca::avx512 {
 
 extern const ConvKernel int8_conv, int8_winograd_conv, int8_vnni_conv;
-const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv, &int8_conv,
-                                         &int8_winograd_conv, &int8_vnni_conv, nullptr};
+const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv,
+                                          &int8_conv, &int8_winograd_conv, &int8_vnni_conv, nullptr};
 
 }  // namespace sigdca::avx512

@@ -43,7 +43,7 @@ struct BookAny {
   }
 };
 
-constexpr fc::Costs kCosts = {0.5, {0.85, 1.0, 1.5, 3.2}, 0.1, 0.05, 0.36};
+constexpr fc::Costs kCosts = {0.5, {0.85, 1.0, 1.5, 3.2}, 0.024, 0.0125, 0.36};
 
 // to[col][row] = from[row][col] of 16 rows and columns.
 constexpr bool kTransposes16 = true;

@@ -8,10 +8,10 @@
 namespace sigdca::neon {
 namespace {
 
-constexpr ConvTuning kSparseTuning = {4, kCodedSizes, 1, 1, 24576, 0.6, 1, 8, 1, 2, 2};
-constexpr ConvTuning kDenseTuning = {4, kDenseSizes, 6, 4, 24576, 0.55, 0, 8, 1, 2, 2};
-constexpr WinogradTuning kWinogradTuning = {4, 4, 6, 0.55, 100, 100};
-constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.8, 1, 4};
+constexpr ConvTuning kSparseTuning = {4, kCodedSizes, 1, 1, 24576, 0.6, 1, 400, 12, 1, 1, 5, 2};
+constexpr ConvTuning kDenseTuning = {4, kDenseSizes, 6, 4, 24576, 0.5, 0, 400, 0, 5, 2, 6, 1};
+constexpr WinogradTuning kWinogradTuning = {4, 4, 6, 0.55, 0.1, 150, 150};
+constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.8, 1, 6, 30};
 
 }  // namespace
 }  // namespace sigdca::neon
@@ -21,6 +21,7 @@ constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.8, 1, 4};
 namespace sigdca::neon {
 
 extern const ConvKernel int8_conv;
-const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv, &int8_conv, nullptr};
+const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv,
+                                          &int8_conv, nullptr};
 
 }  // namespace sigdca::neon

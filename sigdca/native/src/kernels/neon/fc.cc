@@ -25,7 +25,7 @@ SIGDCA_INLINE void to_int8(Vec value, int8_t *to) {
   vst1_lane_s32(reinterpret_cast<int32_t *>(to), vreinterpret_s32_s8(bytes), 0);
 }
 
-constexpr fc::Costs kCosts = {2, {2.5, 3, 4.5, 8}, 0.9, 0.9, 1.8};
+constexpr fc::Costs kCosts = {2, {2.5, 3, 4.5, 8}, 0.22, 0.24, 1.8};
 
 // Larger squares than of 4 by 4 are not turned at once.
 constexpr bool kTransposes16 = false;

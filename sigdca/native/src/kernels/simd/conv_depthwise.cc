@@ -36,10 +36,12 @@ double depthwise_cost_ns(const DepthwiseTuning &tuning, const ConvShape &shape) 
   const double vectors = static_cast<double>((geometry.out_width + tuning.lanes - 1) / tuning.lanes) *
                          geometry.out_height;
   const double bands = (geometry.out_height + layer.band - 1) / layer.band;
-  const double copied = bands * layer.lines() * static_cast<double>(layer.line_floats()) / tuning.lanes;
+  const double lines = bands * layer.lines(), stride = geometry.stride[1];
+  const double copied = lines * static_cast<double>(layer.line_floats()) / tuning.lanes;
   const double taps = static_cast<double>(geometry.taps());
   return geometry.groups * (vectors * (taps * tuning.vector_ns + tuning.store_ns) +
-                            copied * tuning.copy_ns * (geometry.stride[1] == 1 ? 1 : 3));
+                            copied * tuning.copy_ns * (stride == 1 ? 1 : 6) +
+                            lines * stride * tuning.line_ns);
 }
 
 sigdca_status prepare_depthwise(const Context &context, const DepthwiseTuning &tuning, bool exact,

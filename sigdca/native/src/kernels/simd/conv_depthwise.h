@@ -12,6 +12,7 @@ struct DepthwiseTuning {
   double vector_ns;   // a multiplication and addition of one vector
   double copy_ns;     // to copy a vector of input
   double store_ns;    // to begin and store a vector of output
+  double line_ns;     // besides, for each line of input
 };
 
 struct DepthwiseLayer {

@@ -1,4 +1,4 @@
-// Four vectors and their 4 * kLanes values side by side. Include a vec_<isa>.h before.
+// Four vectors of 4 * kLanes values side by side, and each fourth of these values. Include a vec_<isa>.h before.
 #pragma once
 
 namespace sigdca::SIGDCA_ISA_NAMESPACE {
@@ -6,13 +6,13 @@ namespace {
 
 #if defined(__aarch64__)
 
-SIGDCA_INLINE void split4(const float *from, Vec *parts) {
-  const float32x4x4_t values = vld4q_f32(from);
-  for (int i = 0; i < 4; ++i) parts[i] = values.val[i];
+SIGDCA_INLINE void split4(const Vec *values, Vec *parts) {
+  const float32x4x2_t even = vuzpq_f32(values[0], values[1]), odd = vuzpq_f32(values[2], values[3]);
+  const float32x4x2_t low = vuzpq_f32(even.val[0], odd.val[0]);
+  const float32x4x2_t high = vuzpq_f32(even.val[1], odd.val[1]);
+  parts[0] = low.val[0], parts[1] = high.val[0], parts[2] = low.val[1], parts[3] = high.val[1];
 }
-SIGDCA_INLINE void join4(const Vec *parts, float *to) {
-  vst4q_f32(to, float32x4x4_t{{parts[0], parts[1], parts[2], parts[3]}});
-}
+SIGDCA_INLINE void join4(const Vec *parts, Vec *values) { split4(parts, values); }
 
 #else
 
@@ -60,20 +60,18 @@ SIGDCA_INLINE void transpose_quarters(const Vec *from, Vec *to, bool split) {
 #endif
 }
 
-// parts[i] gets values i, i + 4, i + 8, ...
-SIGDCA_INLINE void split4(const float *from, Vec *parts) {
-  Vec values[4], quarters[4];
-  for (int i = 0; i < 4; ++i) values[i] = load(from + i * kLanes);
+// parts[i] gets the values i, i + 4, i + 8, ... of the four vectors.
+SIGDCA_INLINE void split4(const Vec *values, Vec *parts) {
+  Vec quarters[4];
   transpose_quarters(values, quarters, true);
   transpose_values(quarters, parts);
 }
 
 // Undoes split4.
-SIGDCA_INLINE void join4(const Vec *parts, float *to) {
-  Vec quarters[4], values[4];
+SIGDCA_INLINE void join4(const Vec *parts, Vec *values) {
+  Vec quarters[4];
   transpose_values(parts, quarters);
   transpose_quarters(quarters, values, false);
-  for (int i = 0; i < 4; ++i) store(to + i * kLanes, values[i]);
 }
 
 #undef SIGDCA_UNPACK_LOW

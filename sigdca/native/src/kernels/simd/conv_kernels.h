@@ -48,10 +48,6 @@ sigdca_status prepare_winograd(const Context &context, const LayerRequest &,
   return prepare_winograd(context, kWinogradTuning, shape, weights, epilogue, layer);
 }
 
-}  // namespace
-
-// Of the whole program, as other instruction sets may list them.
-extern const ConvKernel kSparseConv, kDenseConv, kWinogradConv;
 double depthwise_ns(const LayerRequest &, const ConvShape &shape, const Weights &) {
   return depthwise_cost_ns(kDepthwiseTuning, shape);
 }
@@ -63,16 +59,19 @@ sigdca_status prepare_depthwise(const Context &context, const LayerRequest &requ
                            shape, weights, epilogue, layer);
 }
 
-constexpr ConvKernel kSparseConv = {"sparse", sparse_cost_ns, prepare_sparse, release_conv,
-                                    conv_weight_bytes, conv_scratch_bytes, sparse_conv_run};
-constexpr ConvKernel kDenseConv = {"dense", dense_cost_ns, prepare_dense, release_conv,
-                                   conv_weight_bytes, conv_scratch_bytes, dense_conv_run};
+}  // namespace
 
-constexpr ConvKernel kDepthwiseConv = {
-    "depthwise", depthwise_ns, prepare_depthwise, release_depthwise,
-    depthwise_weight_bytes, depthwise_scratch_bytes, depthwise_conv_run};
-constexpr ConvKernel kWinogradConv = {
-    "winograd", winograd_ns, prepare_winograd, release_winograd,
-    winograd_weight_bytes, winograd_scratch_bytes, winograd_conv_run};
+// Of the whole program: other instruction sets may list them, too.
+extern const ConvKernel kSparseConv, kDenseConv, kWinogradConv, kDepthwiseConv;
+const ConvKernel kSparseConv = {"sparse", sparse_cost_ns, prepare_sparse, release_conv,
+                                conv_weight_bytes, conv_scratch_bytes, sparse_conv_run};
+const ConvKernel kDenseConv = {"dense", dense_cost_ns, prepare_dense, release_conv,
+                               conv_weight_bytes, conv_scratch_bytes, dense_conv_run};
+const ConvKernel kWinogradConv = {"winograd", winograd_ns, prepare_winograd, release_winograd,
+                                  winograd_weight_bytes, winograd_scratch_bytes,
+                                  winograd_conv_run};
+const ConvKernel kDepthwiseConv = {"depthwise", depthwise_ns, prepare_depthwise,
+                                   release_depthwise, depthwise_weight_bytes,
+                                   depthwise_scratch_bytes, depthwise_conv_run};
 
 }  // namespace sigdca::SIGDCA_ISA_NAMESPACE

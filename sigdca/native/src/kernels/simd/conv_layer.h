@@ -29,7 +29,7 @@ struct ConvLayer {
     return rows * plan.vectors() * plan.lanes;
   }
   size_t thread_floats() const {
-    return plan.max_block_bytes() / sizeof(float) + sum_floats();
+    return (plan.max_block_bytes() / sizeof(float) + sum_floats() + 15) / 16 * 16;
   }
 };
 

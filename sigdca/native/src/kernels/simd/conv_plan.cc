@@ -59,10 +59,12 @@ void estimate(const ConvTuning &tuning, double nonzero, ConvPlan *plan) {
   const double chunks = divide_up(geometry.rows, plan->chunk_rows);
   const double multiply = nonzero * (vectors * waste * tuning.vector_ns + panels * tuning.tap_ns);
   const double sums = rows * plan->num_blocks * (panels * tuning.row_ns + vectors * tuning.sum_ns);
-  const double store = rows * vectors * tuning.store_ns;
+  const double store = rows * vectors * tuning.store_ns +
+                       panels * geometry.groups * chunks * plan->num_blocks * tuning.panel_ns;
   // Each edge of a segment inside a strip cuts its vectors to two runs.
   const double runs = (plan->strips + plan->segments - 1.0) / plan->strips;
-  plan->pack_ns = packed_vectors(*plan) * panels * geometry.groups * chunks * runs * tuning.pack_ns;
+  plan->pack_ns = packed_vectors(*plan) * panels * geometry.groups * chunks * runs *
+                  (geometry.stride[1] == 1 ? tuning.pack_ns : tuning.gather_ns);
   plan->total_ns = multiply + sums + store + plan->pack_ns;
 }
 

@@ -24,9 +24,11 @@ struct ConvTuning {
   uint32_t block_bytes;  // of packed input: what stays in the first cache; at most 65,536
   double vector_ns;      // a multiplication and addition of one vector
   double tap_ns;         // besides, for each weight and panel
+  double panel_ns;       // besides, for each panel and block
   double row_ns;         // for each output channel, panel and block
   double sum_ns;         // besides, to load and store a vector of sums
   double pack_ns;        // to pack a vector
+  double gather_ns;      // the same with a stride
   double store_ns;       // to store a vector of results
 };
 

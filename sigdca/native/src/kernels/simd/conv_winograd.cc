@@ -105,7 +105,8 @@ double winograd_cost_ns(const WinogradTuning &tuning, const LayerRequest &reques
   const double vectors = double{1} * layer.vectors * layer.panels;
   const double lines = double{1} * layer.tiles_y * divide_up(layer.tiles_x, layer.lanes);
   const double channels = layer.geometry.channels, rows = layer.padded_rows();
-  return vectors * kWinogradPoints * channels * rows * tuning.vector_ns +
+  const double products = kWinogradPoints * channels * rows;
+  return products * (vectors * tuning.vector_ns + 4.0 * layer.panels * tuning.weight_ns) +
          lines * (channels * tuning.input_ns + rows * tuning.output_ns);
 }
 

@@ -13,6 +13,7 @@ struct WinogradTuning {
   uint32_t lanes, row_unit;  // as in ConvTuning
   uint32_t unit;             // vectors of one tile of the multiplication at most
   double vector_ns;          // a multiplication and addition of one vector
+  double weight_ns;          // to load a byte of weights
   double input_ns, output_ns;  // to transform one vector of 4 x 4 tiles
 };
 
@@ -38,11 +39,10 @@ struct WinogradLayer {
   size_t product_point() const { return point_floats(padded_rows() * channel_floats()); }
   size_t input_floats() const { return kWinogradPoints * input_point(); }
   size_t product_floats() const { return kWinogradPoints * product_point(); }
-  // Of a line of input, and of a fourth of it.
-  size_t line_quarter() const { return (tiles_x + lanes) / lanes * lanes + lanes; }
-  size_t line_floats() const { return 4 * line_quarter(); }
+  // Of a fourth of a line of input. Six lines make a row of tiles.
+  size_t quarter_floats() const { return (tiles_x / lanes + 2) * size_t{lanes}; }
   size_t thread_floats() const {
-    const size_t floats = input_floats() + product_floats() + 7 * line_floats();
+    const size_t floats = input_floats() + product_floats() + 6 * 4 * quarter_floats();
     return (floats + 15) / 16 * 16;
   }
 };

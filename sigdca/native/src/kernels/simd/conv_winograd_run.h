@@ -12,7 +12,6 @@ namespace {
 struct WinogradMemory {
   float *input;     // [point][channel][tile]
   float *products;  // [point][row][tile]
-  float *line;      // of input, with its padding; of output
   float *quarters;  // [6 lines][4][tile]: values x, x + 4, x + 8, ...
 };
 
@@ -36,25 +35,29 @@ SIGDCA_INLINE void transform_output(const Vec *x, Vec *y) {
   y[3] = muladd<false>(add(difference1, x[5]), set1(8), difference2);
 }
 
+// kLanes values of a line of `width` from place `x` on; 0 where it has none.
+SIGDCA_INLINE Vec load_clipped(const float *line, int64_t x, int64_t width) {
+  if (x >= 0 && x + kLanes <= width) return load(line + x);
+  if (x >= 0 && x < width) return load_part(line + x, static_cast<size_t>(width - x));
+  float values[kLanes] = {};
+  for (int i = 0; i < kLanes; ++i)
+    if (x + i >= 0 && x + i < width) values[i] = line[x + i];
+  return load(values);
+}
+
 // Splits input line `y` of a channel, with the padding around it, to quarters.
-void split_line(const WinogradLayer &layer, const float *channel, int64_t y, float *line,
-                float *quarters) {
+void split_line(const WinogradLayer &layer, const float *channel, int64_t y, float *quarters) {
   const ConvGeometry &geometry = layer.geometry;
-  const size_t quarter = layer.line_quarter(), floats = layer.line_floats();
-  const bool inside = y >= 0 && y < geometry.in_height;
-  const size_t left = static_cast<size_t>(geometry.padding[1]);
-  size_t count = 0;
-  if (inside && left < floats) {
-    count = geometry.in_width < floats - left ? geometry.in_width : floats - left;
-    memcpy(line + left, channel + y * geometry.in_width, count * sizeof(float));
-  }
-  const size_t start = count == 0 ? 0 : left;
-  memset(line, 0, start * sizeof(float));
-  memset(line + start + count, 0, (floats - start - count) * sizeof(float));
-  for (size_t i = 0; i < quarter; i += kLanes) {
-    Vec parts[4];
-    split4(line + 4 * i, parts);
-    for (int part = 0; part < 4; ++part) store(quarters + part * quarter + i, parts[part]);
+  const size_t quarter = layer.quarter_floats();
+  const int64_t width = y >= 0 && y < geometry.in_height ? geometry.in_width : 0;
+  const float *line = width == 0 ? channel : channel + y * geometry.in_width;
+  for (size_t tile = 0; tile <= layer.tiles_x; tile += kLanes) {
+    Vec values[4], parts[4];
+    for (int i = 0; i < 4; ++i)
+      values[i] = load_clipped(line, static_cast<int64_t>(4 * tile + i * kLanes) - geometry.padding[1],
+                               width);
+    split4(values, parts);
+    for (int i = 0; i < 4; ++i) store(quarters + i * quarter + tile, parts[i]);
   }
 }
 
@@ -74,13 +77,17 @@ void clear_behind(const WinogradLayer &layer, uint32_t channel, uint32_t tile_ro
 void transform_inputs(const WinogradLayer &layer, const float *input, uint32_t first, uint32_t last,
                       const WinogradMemory &memory) {
   const ConvGeometry &geometry = layer.geometry;
-  const size_t quarter = layer.line_quarter(), point_floats = layer.input_point();
+  const size_t quarter = layer.quarter_floats(), point_floats = layer.input_point();
   for (uint32_t channel = 0; channel < geometry.channels; ++channel) {
     const float *image = input + size_t{channel} * geometry.in_height * geometry.in_width;
     for (uint32_t tile_y = first; tile_y < last; ++tile_y) {
-      for (int i = 0; i < 6; ++i)
-        split_line(layer, image, int64_t{tile_y} * 4 + i - geometry.padding[0], memory.line,
-                   memory.quarters + i * 4 * quarter);
+      const float *lines[6];
+      for (uint32_t i = 0; i < 6; ++i) {
+        float *line = memory.quarters + (tile_y * 4 + i) % 6 * 4 * quarter;
+        lines[i] = line;
+        if (i < 2 && tile_y != first) continue;  // from the row above
+        split_line(layer, image, int64_t{tile_y} * 4 + i - geometry.padding[0], line);
+      }
       float *to = memory.input + channel * layer.channel_floats() +
                   size_t{tile_y - first} * layer.tiles_x;
       for (uint32_t tile = 0; tile < layer.tiles_x; tile += kLanes) {
@@ -88,7 +95,7 @@ void transform_inputs(const WinogradLayer &layer, const float *input, uint32_t f
         for (int j = 0; j < 6; ++j) {
           Vec values[6], done[6];
           for (int i = 0; i < 6; ++i)
-            values[i] = load(memory.quarters + (i * 4 + (j & 3)) * quarter + tile + (j >> 2));
+            values[i] = load(lines[i] + (j & 3) * quarter + tile + (j >> 2));
           transform_input(values, done);
           for (int i = 0; i < 6; ++i) half[i][j] = done[i];
         }
@@ -137,11 +144,13 @@ void transform_products(const WinogradLayer &layer, uint32_t begin, uint32_t end
           transform_output(half[i], results);
           finish_row<4>(row_end, row, results);
           float *to = image + size_t{tile_y * 4 + i} * geometry.out_width + x;
-          if (left >= 4 * kLanes) {
-            join4(results, to);
-          } else {
-            join4(results, memory.line);
-            memcpy(to, memory.line, left * sizeof(float));
+          Vec values[4];
+          join4(results, values);
+          for (uint32_t k = 0; k < 4 && k * kLanes < left; ++k) {
+            if (left - k * kLanes >= kLanes)
+              store(to + k * kLanes, values[k]);
+            else
+              store_part(to + k * kLanes, values[k], left - k * kLanes);
           }
         }
       }
@@ -185,8 +194,8 @@ void winograd_conv_run(const PreparedLayer *prepared, const Team &team, const fl
   WinogradMemory memory{};
   memory.input = floats;
   memory.products = memory.input + layer.input_floats();
-  memory.line = memory.products + layer.product_floats();
-  memory.quarters = memory.line + layer.line_floats();
+  memory.quarters = memory.products + layer.product_floats();
+  memset(memory.quarters, 0, 6 * 4 * layer.quarter_floats() * sizeof(float));
   const auto run_panel_rows = [&](size_t panel, size_t begin, size_t end) {
     const uint32_t first = static_cast<uint32_t>(panel) * layer.panel_rows;
     const uint32_t left = layer.tiles_y - first;

@@ -8,10 +8,10 @@
 namespace sigdca::sse42 {
 namespace {
 
-constexpr ConvTuning kSparseTuning = {4, kCodedSizes, 1, 1, 24576, 0.18, 0.3, 4, 0.3, 0.6, 0.6};
-constexpr ConvTuning kDenseTuning = {4, kDenseSizes, 6, 2, 24576, 0.19, 0, 4, 0.3, 0.6, 0.6};
-constexpr WinogradTuning kWinogradTuning = {4, 2, 6, 0.19, 30, 30};
-constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.25, 0.3, 1.5};
+constexpr ConvTuning kSparseTuning = {4, kCodedSizes, 1, 1, 24576, 0.165, 0.2, 90, 7, 0.4, 0.45, 2.8, 0.7};
+constexpr ConvTuning kDenseTuning = {4, kDenseSizes, 6, 2, 24576, 0.166, 0, 90, 0, 2.4, 1.1, 3.3, 0};
+constexpr WinogradTuning kWinogradTuning = {4, 2, 6, 0.18, 0.035, 50, 50};
+constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.3, 0.3, 1.5, 8};
 
 }  // namespace
 }  // namespace sigdca::sse42
@@ -21,7 +21,7 @@ constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.25, 0.3, 1.5};
 namespace sigdca::sse42 {
 
 extern const ConvKernel int8_conv, int8_winograd_conv;
-const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv, &int8_conv,
-                                         &int8_winograd_conv, nullptr};
+const ConvKernel *const conv_kernels[] = {&kSparseConv, &kDenseConv, &kWinogradConv, &kDepthwiseConv,
+                                          &int8_conv, &int8_winograd_conv, nullptr};
 
 }  // namespace sigdca::sse42
