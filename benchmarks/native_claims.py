@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,7 @@ def ratio_claims(quick: bool) -> list[Claim]:
     for ratio in RATIOS:
         if ratio.quick or not quick:
             claims += _ratio(ratio, quick)
+            print(claims[-1], file=sys.stderr)  # a full run takes half an hour
     return claims
 
 

@@ -34,8 +34,7 @@ def peak_memory(name: str) -> list[Claim]:
 def cold_start(runs: int = 30) -> Claim:
     """From before the process exists to LeNet-5's first result, as its parent sees it."""
     container = network("lenet-5")[0]
-    pixels = container.with_name("lenet-5-1-pixels.npy")
-    CSide(container, images("lenet-5", 1), "fast", "", 1)  # writes them
+    pixels = CSide(container, images("lenet-5", 1), "fast", "", 1).pixels
     command = [str(program()), "test", str(container), "--images", str(pixels)]
     command += ["--profile", "fast", "--json"]
     times = []

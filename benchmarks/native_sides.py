@@ -63,11 +63,11 @@ class CSide:
     ) -> None:
         """Writes the images where the program finds them."""
         self.name = f"sigdca {profile}, C"
-        pixels = CACHE / f"{container.stem}-{len(images)}-pixels.npy"
-        np.save(pixels, images)
+        self.pixels = CACHE / f"{container.stem}-{len(images)}-pixels.npy"
+        np.save(self.pixels, images)
         options = ["--profile", profile, "--threads", str(threads), "--batch", str(len(images))]
         options += ["--isa", isa] if isa else []
-        self._command = [str(program()), "bench", str(container), "--images", str(pixels)]
+        self._command = [str(program()), "bench", str(container), "--images", str(self.pixels)]
         self._command += [*options, "--json"]
 
     def run(self, repeats: int) -> list[float]:
