@@ -65,7 +65,7 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_kernel_gives_the_plain_sums(check: Path, seed: int) -> None:
     done = subprocess.run([check, str(seed), "70"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]

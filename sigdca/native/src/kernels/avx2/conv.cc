@@ -8,9 +8,9 @@
 namespace sigdca::avx2 {
 namespace {
 
-constexpr ConvTuning kSparseTuning = {8, kCodedSizes, 1, 1, 32768, 0.129, 0.27, 90, 7, 0.35, 0.5, 4.5, 1.2};
-constexpr ConvTuning kDenseTuning = {8, kDenseSizes, 6, 2, 32768, 0.14, 0, 90, 0, 2.4, 1, 7, 0};
-constexpr WinogradTuning kWinogradTuning = {8, 2, 6, 0.15, 0.035, 60, 60};
+constexpr ConvTuning kSparseTuning = {8, kCodedSizes, 1, 1, kCodeFloats, 32768, 0.129, 0.27, 90, 7, 0.35, 0.5, 4.5, 0.6};
+constexpr ConvTuning kDenseTuning = {8, kDenseSizes, 6, 2, kCodeFloats, 32768, 0.14, 0, 90, 0, 2.4, 1, 7, 0};
+constexpr WinogradTuning kWinogradTuning = {8, 2, 6, 0.155, 0.075, 80, 80};
 constexpr DepthwiseTuning kDepthwiseTuning = {8, 0.25, 0.4, 2, 8};
 
 }  // namespace

@@ -65,7 +65,7 @@ SIGDCA_INLINE void to_int8(Vec value, int8_t *to) {
   _mm_storel_epi64(reinterpret_cast<__m128i *>(to), _mm_packs_epi16(words, words));
 }
 
-constexpr fc::Costs kCosts = {0.5, {0.75, 0.95, 1.25, 2.3}, 0.034, 0.024, 0.43};
+constexpr fc::Costs kCosts = {0.5, {0.75, 0.95, 1.25, 2.3}, 0.034, 0.019, 0.43};
 
 // Larger squares than of 4 by 4 are not turned at once.
 constexpr bool kTransposes16 = false;

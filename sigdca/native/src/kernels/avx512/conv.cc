@@ -8,9 +8,9 @@
 namespace sigdca::avx512 {
 namespace {
 
-constexpr ConvTuning kSparseTuning = {16, kCodedSizes, 1, 1, 32768, 0.18, 0.3, 90, 5, 0.3, 0.55, 5, 2};
-constexpr ConvTuning kDenseTuning = {16, kDenseSizes, 6, 4, 32768, 0.127, 0, 90, 0, 2.5, 0.85, 4.5, 0.8};
-constexpr WinogradTuning kWinogradTuning = {16, 4, 6, 0.15, 0.035, 100, 100};
+constexpr ConvTuning kSparseTuning = {16, kCodedSizes, 1, 1, kCodeFloats, 32768, 0.18, 0.3, 90, 5, 0.3, 0.55, 5, 0.8};
+constexpr ConvTuning kDenseTuning = {16, kDenseSizes, 6, 4, kCodeFloats, 32768, 0.127, 0, 90, 0, 2.5, 0.85, 4.5, 0.5};
+constexpr WinogradTuning kWinogradTuning = {16, 4, 6, 0.15, 0.035, 120, 120};
 constexpr DepthwiseTuning kDepthwiseTuning = {16, 0.3, 0.5, 3, 8};
 
 }  // namespace

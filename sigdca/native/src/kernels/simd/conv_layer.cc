@@ -1,7 +1,5 @@
 #include "kernels/simd/conv_layer.h"
 
-#include <string.h>
-
 #include "core/object.h"
 
 namespace sigdca {
@@ -69,8 +67,10 @@ class Lister {
   sigdca_status allocate_values() {
     const size_t count = weights_.num_nonzero(), size = weights_.codebook.size();
     if (!has_codes(weights_)) return layer_.values.allocate(context_, count);
-    SIGDCA_TRY(layer_.codebook.allocate(context_, size));
-    memcpy(layer_.codebook.data(), weights_.codebook.data(), size * sizeof(float));
+    const uint32_t repeat = layer_.code_floats;
+    SIGDCA_TRY(layer_.codebook.allocate(context_, size * repeat));
+    for (size_t i = 0; i < size * repeat; ++i)
+      layer_.codebook[i] = weights_.codebook[i / repeat];
     return layer_.codes.allocate(context_, count);
   }
 
@@ -114,6 +114,7 @@ sigdca_status prepare(const Context &context, const ConvTuning &tuning, bool den
   layer->exact = request.profile == SIGDCA_PROFILE_EXACT;
   layer->dense = dense;
   layer->tile_rows = tuning.row_unit;
+  layer->code_floats = tuning.code_floats;
   const double all = static_cast<double>(weights.rows) * weights.cols;
   layer->plan = make_plan(tuning, shape, dense ? all : static_cast<double>(weights.num_nonzero()));
   Lister lister(context, weights, layer);

@@ -13,6 +13,7 @@ struct ConvLayer {
   Epilogue epilogue{};
   bool exact = false, dense = false;
   uint32_t tile_rows = 1;       // dense
+  uint32_t code_floats = 1;     // how often each value of the codebook stands there
   Array<float> codebook;        // sparse: of at most 256 shared weights,
   Array<uint8_t> codes;         // with one code a listed weight
   Array<float> values;          // of all others

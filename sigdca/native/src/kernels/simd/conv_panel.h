@@ -27,6 +27,12 @@ constexpr bool kTwoRoundings = true;  // muladd<true> is not muladd<false>
 constexpr bool kTwoRoundings = false;
 #endif
 
+#if defined(__SSE4_2__) && !defined(__AVX__)
+constexpr uint32_t kCodeFloats = 2;  // conv_sparse.h's weight_at says why
+#else
+constexpr uint32_t kCodeFloats = 1;
+#endif
+
 // What is done to the sums of a row; scale and shift may be null.
 struct RowEnd {
   const float *scale, *shift;

@@ -13,7 +13,8 @@ uint32_t greatest_divisor(uint32_t a, uint32_t b) {
   return a;
 }
 
-// Sums of a chunk of output channels: they should stay in the second cache.
+// Sums of a chunk of output channels: they should stay in the second cache. Larger outputs take
+// longer to store.
 constexpr size_t kChunkBytes = size_t{1} << 20;
 
 // Cuts the taps so that no block is larger than `limit`.
@@ -59,7 +60,8 @@ void estimate(const ConvTuning &tuning, double nonzero, ConvPlan *plan) {
   const double chunks = divide_up(geometry.rows, plan->chunk_rows);
   const double multiply = nonzero * (vectors * waste * tuning.vector_ns + panels * tuning.tap_ns);
   const double sums = rows * plan->num_blocks * (panels * tuning.row_ns + vectors * tuning.sum_ns);
-  const double store = rows * vectors * tuning.store_ns +
+  const bool near = rows * geometry.out_height * geometry.out_width * sizeof(float) < kChunkBytes;
+  const double store = rows * vectors * tuning.store_ns * (near ? 1 : 2.5) +
                        panels * geometry.groups * chunks * plan->num_blocks * tuning.panel_ns;
   // Each edge of a segment inside a strip cuts its vectors to two runs.
   const double runs = (plan->strips + plan->segments - 1.0) / plan->strips;

@@ -21,6 +21,7 @@ struct ConvTuning {
   uint32_t sizes;        // bit v: panels may have v vectors
   uint32_t unit;         // panels are best a multiple of so many vectors
   uint32_t row_unit;     // and sums of so many output channels are computed together
+  uint32_t code_floats;  // a codebook's values are repeated so often
   uint32_t block_bytes;  // of packed input: what stays in the first cache; at most 65,536
   double vector_ns;      // a multiplication and addition of one vector
   double tap_ns;         // besides, for each weight and panel

@@ -20,7 +20,12 @@ struct SparseJob {
 using SparseFunction = void (*)(const SparseJob &job);
 
 SIGDCA_INLINE Vec weight_at(const float *codebook, const uint8_t *code) {
+#if defined(__SSE4_2__) && !defined(__AVX__)
+  // Two equal floats as one double: its repetition is a part of the load, that of a float is not.
+  return _mm_castpd_ps(_mm_loaddup_pd(reinterpret_cast<const double *>(codebook) + *code));
+#else
   return broadcast(codebook + *code);
+#endif
 }
 SIGDCA_INLINE Vec weight_at(const float *, const float *value) { return broadcast(value); }
 

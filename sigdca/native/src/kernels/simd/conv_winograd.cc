@@ -6,7 +6,7 @@ namespace sigdca {
 namespace {
 
 // Transformed weights are four times as large as dense ones: what a layer may take.
-constexpr size_t kMaxWeightBytes = size_t{20} << 20;
+constexpr size_t kMaxWeightBytes = size_t{12} << 20;
 // Transformed inputs and products of one panel.
 constexpr size_t kMaxPanelBytes = size_t{8} << 20;
 // Of transformed inputs that are multiplied by all rows before the next: stays in the first cache.

@@ -84,14 +84,18 @@ SIGDCA_INLINE void batch_rows(const uint32_t *start, const uint16_t *columns, co
   const auto step = [&](int row, uint32_t i) __attribute__((always_inline)) {
     const Vec weight = broadcast(source.at(i));
     const float *x = from + columns[i] * kWidth;
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v)
       sum[row][v] = muladd<kExact>(sum[row][v], weight, load(x + v * kLanes));
   };
   uint32_t common = kRows == 1 ? 0 : UINT32_MAX;
+#pragma GCC unroll 8
   for (int row = 0; row < kRows && kRows > 1; ++row)
     if (start[row + 1] - start[row] < common) common = start[row + 1] - start[row];
   for (uint32_t i = 0; i < common; ++i)
+#pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row) step(row, start[row] + i);
+#pragma GCC unroll 8
   for (int row = 0; row < kRows; ++row)
     for (uint32_t i = start[row] + common; i < start[row + 1]; ++i) step(row, i);
 }
@@ -103,13 +107,16 @@ SIGDCA_INLINE void batch_tile(const BatchWork &work, uint32_t block, size_t row,
   const fc::BatchLayer &layer = work.layer;
   constexpr size_t kWidth = size_t{kVectors} * kLanes;
   Vec sum[kRows][kVectors];
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v)
       sum[r][v] = block == 0 ? zero() : load(work.sums + (row + r) * kWidth + v * kLanes);
   batch_rows<kExact, kVectors, kRows>(
       layer.start.data() + block * (size_t{layer.rows} + 1) + row, layer.column.data(), source,
       work.transposed + size_t{block} * layer.block_cols * kWidth, sum);
   const bool is_last = block + 1 == layer.num_blocks;
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
     const size_t number = row + r, in_tile = (number - work.row_begin) % kTileRows;
     float *to = is_last ? work.tile + in_tile * kWidth : work.sums + number * kWidth;
@@ -117,6 +124,7 @@ SIGDCA_INLINE void batch_tile(const BatchWork &work, uint32_t block, size_t row,
     const bool shifted = is_last && layer.epilogue.shift != nullptr;
     const Vec scale = set1(scaled ? layer.epilogue.scale[number] : 1);
     const Vec shift = set1(shifted ? layer.epilogue.shift[number] : 0);
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v)
       store(to + v * kLanes, is_last ? finish(layer, sum[r][v], scale, shift) : sum[r][v]);
     if (is_last && (in_tile + 1 == kTileRows || number + 1 == work.row_end))

@@ -13,18 +13,25 @@ template <bool kExact, int kWidth, int kImages>
 static void dense_tile(const float *weights, const float *input, size_t input_stride, size_t cols,
                        bool first, float *sums, size_t panel) {
   Vec sum[kImages][kWidth];
+#pragma GCC unroll 8
   for (int i = 0; i < kImages; ++i)
+#pragma GCC unroll 8
     for (int v = 0; v < kWidth; ++v)
       sum[i][v] = first ? zero() : load(sums + i * panel + v * kLanes);
   for (size_t col = 0; col < cols; ++col, weights += kWidth * kLanes) {
     Vec weight[kWidth];
+#pragma GCC unroll 8
     for (int v = 0; v < kWidth; ++v) weight[v] = load(weights + v * kLanes);
+#pragma GCC unroll 8
     for (int i = 0; i < kImages; ++i) {
       const Vec x = broadcast(input + i * input_stride + col);
+#pragma GCC unroll 8
       for (int v = 0; v < kWidth; ++v) sum[i][v] = muladd<kExact>(sum[i][v], weight[v], x);
     }
   }
+#pragma GCC unroll 8
   for (int i = 0; i < kImages; ++i)
+#pragma GCC unroll 8
     for (int v = 0; v < kWidth; ++v) store(sums + i * panel + v * kLanes, sum[i][v]);
 }
 

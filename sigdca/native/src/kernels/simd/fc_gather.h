@@ -13,8 +13,10 @@ static void gather_unit(const fc::GatherLayer &layer, const uint16_t *words, uin
   const Ints largest = set1_int((1 << gap_bits) - 1);
   Ints column[kGroupsHere];
   Vec sum[kGroupsHere];
+#pragma GCC unroll 8
   for (int g = 0; g < kGroupsHere; ++g) column[g] = set1_int(-1), sum[g] = zero();
   for (uint32_t step = 0; step < steps; ++step, words += kGroupsHere * kLanes)
+#pragma GCC unroll 8
     for (int g = 0; g < kGroupsHere; ++g) {
       const Ints word = load_words(words + g * kLanes);
       const Ints gap = and_int(word, largest);
@@ -23,6 +25,7 @@ static void gather_unit(const fc::GatherLayer &layer, const uint16_t *words, uin
       const Vec x = gather_where_less(input, column[g], gap, largest);
       sum[g] = muladd<kExact>(sum[g], x, book.get(shift_right(word, gap_bits)));
     }
+#pragma GCC unroll 8
   for (int g = 0; g < kGroupsHere; ++g) store(sums + g * kLanes, sum[g]);
 }
 

@@ -49,6 +49,7 @@ static void int8_panel(const fc::Int8Layer &layer, uint32_t vector, const int8_t
   const size_t first = size_t{vector} * kLanes;
   const int8_t *weights = layer.weights.data() + first * layer.num_quads * 4;
   Ints sum[kVectors];
+#pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) sum[v] = zero_int();
   for (size_t k = 0; k < count; ++k) {
     const Quad<kSigned> quad(input + size_t{quads[k]} * 4);
@@ -56,6 +57,7 @@ static void int8_panel(const fc::Int8Layer &layer, uint32_t vector, const int8_t
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[v] = quad.dot(sum[v], from + v * kLanes * 4);
   }
+#pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
     const size_t row = first + static_cast<size_t>(v) * kLanes;
     if (kSigned && kOffsetInputs) sum[v] = sub_int(sum[v], load_int(layer.row_offset.data() + row));

@@ -14,6 +14,7 @@ static void registers_panel(const fc::RegistersLayer &layer, const uint32_t *wor
   constexpr int kGroups = (kVectors + kPerWord - 1) / kPerWord;
   const Vec low = load(layer.codebook), high = load(layer.codebook + kLanes);
   Vec sum[kVectors];
+#pragma GCC unroll 24
   for (int v = 0; v < kVectors; ++v) sum[v] = zero();
   for (size_t k = 0; k < count; ++k) {
     const uint32_t column = columns[k];
@@ -27,6 +28,7 @@ static void registers_panel(const fc::RegistersLayer &layer, const uint32_t *wor
       sum[v] = add(sum[v], _mm512_permutex2var_ps(low_products, code, high_products));
     }
   }
+#pragma GCC unroll 24
   for (int v = 0; v < kVectors; ++v) store(sums + v * kLanes, sum[v]);
 }
 

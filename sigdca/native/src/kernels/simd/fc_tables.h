@@ -48,6 +48,9 @@ static sigdca_status prepare_batch(const Context &context, const LayerRequest &r
 static double dense_cost(const LayerRequest &request, const Weights &weights) {
   const double rows = (weights.rows + kLanes - 1) / kLanes * static_cast<double>(kLanes);
   const double cells = rows * weights.cols;
+  // A layer of few shared weights keeps its size, however fast the dense one would be.
+  const bool sparse = static_cast<double>(weights.num_nonzero()) < 0.5 * cells;
+  if (weights.shared() && sparse && cells > 16384) return -1;
   const double compute = cells * (request.max_batch == 1 ? kCosts.dense_alone
                                                          : kCosts.dense * request.max_batch);
   const double stream = stream_ns(4 * cells);
@@ -63,6 +66,9 @@ static double int8_cost(const LayerRequest &request, const Weights &weights) {
   if (request.profile != SIGDCA_PROFILE_INT8 || weights.cols > fc::kInt8MostCols) return -1;
   const double vectors = (weights.rows + kLanes - 1) / kLanes;
   const double quads = 0.25 * weights.cols;
+  // A byte for every weight: too many where few are left and a cache does not hold them.
+  const double cells = static_cast<double>(weights.rows) * weights.cols;
+  if (cells > 4e6 && static_cast<double>(weights.num_nonzero()) < 0.3 * cells) return -1;
   const double compute = kCosts.int8 * vectors * quads;
   const double stream = stream_ns(vectors * quads * 4 * kLanes);
   return request.max_batch *

@@ -8,9 +8,9 @@
 namespace sigdca::sse42 {
 namespace {
 
-constexpr ConvTuning kSparseTuning = {4, kCodedSizes, 1, 1, 24576, 0.165, 0.2, 90, 7, 0.4, 0.45, 2.8, 0.7};
-constexpr ConvTuning kDenseTuning = {4, kDenseSizes, 6, 2, 24576, 0.166, 0, 90, 0, 2.4, 1.1, 3.3, 0};
-constexpr WinogradTuning kWinogradTuning = {4, 2, 6, 0.18, 0.035, 50, 50};
+constexpr ConvTuning kSparseTuning = {4, kCodedSizes, 1, 1, kCodeFloats, 24576, 0.156, 0.16, 90, 7, 0.4, 0.45, 2.8, 0.4};
+constexpr ConvTuning kDenseTuning = {4, kDenseSizes, 6, 2, kCodeFloats, 24576, 0.166, 0, 90, 0, 2.4, 1.1, 3.3, 0};
+constexpr WinogradTuning kWinogradTuning = {4, 2, 6, 0.175, 0.08, 60, 60};
 constexpr DepthwiseTuning kDepthwiseTuning = {4, 0.3, 0.3, 1.5, 8};
 
 }  // namespace

@@ -27,7 +27,7 @@ SIGDCA_INLINE void to_int8(Vec value, int8_t *to) {
   memcpy(to, &bytes, sizeof(bytes));
 }
 
-constexpr fc::Costs kCosts = {0.5, {0.65, 0.75, 1.1, 1.95}, 0.056, 0.06, 0.35};
+constexpr fc::Costs kCosts = {0.5, {0.65, 0.75, 1.1, 1.95}, 0.056, 0.05, 0.35};
 
 // Larger squares than of 4 by 4 are not turned at once.
 constexpr bool kTransposes16 = false;
