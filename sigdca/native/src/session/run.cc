@@ -9,8 +9,9 @@
 namespace sigdca {
 namespace {
 
-// Work that is shorter is not given to other threads: to meet costs them about a fifth of it.
-constexpr double kWorthSharingNs = 4000;
+// Work that is shorter is not given to other threads: to meet takes them a microsecond, to wake up
+// fifty, and half of a short step is little to gain.
+constexpr double kWorthSharingNs = 20000;
 
 // Up to max_batch images.
 struct Batch {
