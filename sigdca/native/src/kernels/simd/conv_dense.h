@@ -20,8 +20,6 @@ struct DenseJob {
   float *sums;              // of the tile's first row and vector
   size_t row_floats;
   bool first;
-  const RowEnd *end;
-  size_t row, rows;         // of `end`: the tile's first row, and how many there are
 };
 
 template <int kVectors, bool kExact, bool kStrided>
@@ -48,13 +46,10 @@ void dense_tile(const DenseJob &job) {
     }
   }
 #pragma GCC unroll 8
-  for (int row = 0; row < kTileRows; ++row) {
-    if (job.end != nullptr && static_cast<size_t>(row) < job.rows)
-      finish_row<kVectors>(*job.end, job.row + row, sums[row]);
+  for (int row = 0; row < kTileRows; ++row)
 #pragma GCC unroll 8
     for (int i = 0; i < kVectors; ++i)
       store(job.sums + row * job.row_floats + i * kLanes, sums[row][i]);
-  }
 }
 
 template <bool kExact, bool kStrided>
@@ -80,13 +75,12 @@ void dense_block(const ConvLayer &layer, const BlockPlace &place) {
   job.offsets = layer.offsets.data() + block.first_tap;
   job.taps = block.num_taps;
   job.row_floats = size_t{vectors} * kLanes;
-  job.first = place.block == 0, job.end = place.end;
+  job.first = place.block == 0;
+  const size_t layer_row = size_t{place.group} * plan.geometry.rows + place.row;
   for (uint32_t row = 0; row < place.rows; row += kTileRows) {
     const size_t tile = (place.row + row) / kTileRows;
     job.weights = layer.values.data() + place.group * plan.geometry.taps() * padded_rows +
                   block.first_tap * padded_rows + tile * kTileRows * block.num_taps;
-    job.row = size_t{place.group} * plan.geometry.rows + place.row + row;
-    job.rows = place.rows - row;
     uint32_t vector = 0;
     while (vector < vectors) {
       const uint32_t left = vectors - vector;
@@ -96,7 +90,7 @@ void dense_block(const ConvLayer &layer, const BlockPlace &place) {
       dense_tile_of<kExact, false>(count, job);
       vector += count;
     }
-    if (place.end != nullptr) place.store(row, kTileRows, job.row_floats);
+    if (place.end != nullptr) place.finish(layer_row, row, kTileRows, vectors);
   }
 }
 

@@ -53,7 +53,9 @@ SIGDCA_INLINE void depthwise_rows(const DepthwiseLayer &layer, const float *weig
     for (int row = 0; row < kRows; ++row)
       sums[row] = muladd<kExact>(sums[row], weight, load(from + row * line));
   }
-  finish_row<kRows>(end, channel, sums);
+  const RowFinish finish(end, channel);
+#pragma GCC unroll 32
+  for (int row = 0; row < kRows; ++row) sums[row] = finish(sums[row]);
 #pragma GCC unroll 8
   for (int row = 0; row < kRows; ++row) {
     float *to = output + size_t(row) * layer.geometry.out_width;

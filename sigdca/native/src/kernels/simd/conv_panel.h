@@ -21,12 +21,6 @@ constexpr int kMaxVectors = 14;
 namespace sigdca::SIGDCA_ISA_NAMESPACE {
 namespace {
 
-#if defined(__FMA__) || defined(__aarch64__)
-constexpr bool kTwoRoundings = true;  // muladd<true> is not muladd<false>
-#else
-constexpr bool kTwoRoundings = false;
-#endif
-
 #if defined(__SSE4_2__) && !defined(__AVX__)
 constexpr uint32_t kCodeFloats = 2;  // conv_sparse.h's weight_at says why
 #else
@@ -39,22 +33,21 @@ struct RowEnd {
   float low, high;
 };
 
-template <int kVectors>
-SIGDCA_INLINE void finish_row(const RowEnd &end, size_t row, Vec *sums) {
-  if (end.scale != nullptr) {
-    const Vec scale = broadcast(end.scale + row);
-#pragma GCC unroll 32
-    for (int i = 0; i < kVectors; ++i) sums[i] = mul(sums[i], scale);
+// Of one row, in registers.
+struct RowFinish {
+  bool scaled, shifted;
+  Vec scale, shift, low, high;
+
+  __attribute__((always_inline)) RowFinish(const RowEnd &end, size_t row)
+      : scaled(end.scale != nullptr), shifted(end.shift != nullptr),
+        scale(set1(scaled ? end.scale[row] : 1)), shift(set1(shifted ? end.shift[row] : 0)),
+        low(set1(end.low)), high(set1(end.high)) {}
+  __attribute__((always_inline)) Vec operator()(Vec sum) const {
+    if (scaled) sum = mul(sum, scale);
+    if (shifted) sum = add(sum, shift);
+    return min(high, max(low, sum));  // a NaN stays one
   }
-  if (end.shift != nullptr) {
-    const Vec shift = broadcast(end.shift + row);
-#pragma GCC unroll 32
-    for (int i = 0; i < kVectors; ++i) sums[i] = add(sums[i], shift);
-  }
-  const Vec low = set1(end.low), high = set1(end.high);
-#pragma GCC unroll 32
-  for (int i = 0; i < kVectors; ++i) sums[i] = min(high, max(low, sums[i]));  // a NaN stays one
-}
+};
 
 // One block of one panel for some output channels of a group.
 struct BlockPlace {
@@ -68,11 +61,22 @@ struct BlockPlace {
   float *output;      // of the first row
   size_t plane;       // from one row's output to the next
 
-  // Stores results of rows `first` and behind it, counted from `row`.
-  __attribute__((noinline)) void store(uint32_t first, uint32_t count, size_t row_floats) const {
-    for (uint32_t i = first; i < first + count && i < rows; ++i)
-      store_row(*runs, *direct, sums + i * row_floats, static_cast<uint32_t>(row_floats) / kLanes,
-                output + i * plane);
+  // In the last block: from the sums of rows `first` and behind it, counted from `row`, to outputs.
+  __attribute__((noinline)) void finish(size_t layer_row, uint32_t first, uint32_t count,
+                                        uint32_t vectors) const {
+    for (uint32_t i = first; i < first + count && i < rows; ++i) {
+      float *values = sums + size_t{i} * vectors * kLanes;
+      const RowFinish finish(*end, layer_row + i);
+      for (uint32_t v = 0; v < vectors; ++v)
+        store(values + v * kLanes, finish(load(values + v * kLanes)));
+      store_row(*runs, *direct, values, vectors, output + i * plane);
+    }
+  }
+
+  // Of one row, done already.
+  __attribute__((noinline)) void write(uint32_t row_of_place, uint32_t vectors) const {
+    store_row(*runs, *direct, sums + size_t{row_of_place} * vectors * kLanes, vectors,
+              output + row_of_place * plane);
   }
 };
 

@@ -77,17 +77,21 @@ SIGDCA_INLINE void sparse_rows(const SparseJob &job, uint32_t row) {
     for (; offset != end; ++offset, ++code)
       add_tap<kVectors, kExact>(sums[j], place.panel, *offset, weight_at(job.codebook, code));
   }
+  if (kJoined == 1 && place.end != nullptr) {  // many vectors: out of their registers
+    const RowFinish finish(*place.end, job.first_row + row);
+#pragma GCC unroll 32
+    for (int i = 0; i < kVectors; ++i) sums[0][i] = finish(sums[0][i]);
+    float *output = place.output + size_t{row} * place.plane;
+    if (store_direct<kVectors>(*place.direct, sums[0], output)) return;
+#pragma GCC unroll 32
+    for (int i = 0; i < kVectors; ++i) store(memory + i * kLanes, sums[0][i]);
+    return place.write(row, kVectors);
+  }
 #pragma GCC unroll 8
-  for (int j = 0; j < kJoined; ++j) {
-    if (place.end != nullptr) {
-      finish_row<kVectors>(*place.end, job.first_row + row + j, sums[j]);
-      float *output = place.output + size_t{row + j} * place.plane;
-      if (store_direct<kVectors>(*place.direct, sums[j], output)) continue;
-    }
+  for (int j = 0; j < kJoined; ++j)
 #pragma GCC unroll 32
     for (int i = 0; i < kVectors; ++i) store(memory + (j * kVectors + i) * kLanes, sums[j][i]);
-    if (place.end != nullptr) place.store(row + j, 1, kVectors * kLanes);
-  }
+  if (place.end != nullptr) place.finish(job.first_row, row, kJoined, kVectors);
 }
 
 template <int kVectors, bool kExact, class Code>
@@ -96,6 +100,7 @@ void sparse_block(const SparseJob &job) {
   uint32_t row = 0;
   for (; row + kJoined <= job.place->rows; row += kJoined)
     sparse_rows<kVectors, kJoined, kExact, Code>(job, row);
+  if (kJoined == 1) return;
   for (; row < job.place->rows; ++row) sparse_rows<kVectors, 1, kExact, Code>(job, row);
 }
 

@@ -142,7 +142,8 @@ void transform_products(const WinogradLayer &layer, uint32_t begin, uint32_t end
         for (uint32_t i = 0; i < 4 && tile_y * 4 + i < geometry.out_height; ++i) {
           Vec results[4];
           transform_output(half[i], results);
-          finish_row<4>(row_end, row, results);
+          const RowFinish finish(row_end, row);
+          for (Vec &result : results) result = finish(result);
           float *to = image + size_t{tile_y * 4 + i} * geometry.out_width + x;
           Vec values[4];
           join4(results, values);

@@ -29,7 +29,9 @@ sigdca_status fill(const Context &context, const Weights &weights, BatchLayer *l
   const size_t stride = size_t{layer->rows} + 1;
   SIGDCA_TRY(layer->start.allocate(context, layer->num_blocks * stride));
   SIGDCA_TRY(layer->column.allocate(context, weights.num_nonzero()));
-  SIGDCA_TRY(layer->values.allocate(context, weights, weights.num_nonzero()));
+  // Codes of two bytes are not worth a kernel of their own.
+  const bool raw = value_bytes(weights) > 1;
+  SIGDCA_TRY(layer->values.allocate(context, weights, weights.num_nonzero(), raw));
   Array<uint64_t> next;  // of each row, the weight to come
   SIGDCA_TRY(next.allocate(context, layer->rows));
   for (uint32_t row = 0; row < layer->rows; ++row) next[row] = weights.row_start[row];

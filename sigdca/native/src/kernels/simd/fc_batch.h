@@ -54,9 +54,8 @@ static void transpose(const float *from, size_t from_stride, size_t rows, size_t
 }
 
 // Where a listed weight's value lies.
-template <class Code>
 struct Coded {
-  const Code *codes;
+  const uint8_t *codes;
   const float *codebook;
   __attribute__((always_inline)) const float *at(size_t i) const { return codebook + codes[i]; }
 };
@@ -100,10 +99,10 @@ SIGDCA_INLINE void batch_rows(const uint32_t *start, const uint16_t *columns, co
     for (uint32_t i = start[row] + common; i < start[row + 1]; ++i) step(row, i);
 }
 
-// The rows from `row` on.
+// Adds a block to the sums of the rows from `row` on.
 template <bool kExact, int kVectors, int kRows, class Source>
 SIGDCA_INLINE void batch_tile(const BatchWork &work, uint32_t block, size_t row,
-                              const Source &source) {
+                              const Source &source, float *sums) {
   const fc::BatchLayer &layer = work.layer;
   constexpr size_t kWidth = size_t{kVectors} * kLanes;
   Vec sum[kRows][kVectors];
@@ -111,61 +110,69 @@ SIGDCA_INLINE void batch_tile(const BatchWork &work, uint32_t block, size_t row,
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v)
-      sum[r][v] = block == 0 ? zero() : load(work.sums + (row + r) * kWidth + v * kLanes);
+      sum[r][v] = block == 0 ? zero() : load(sums + r * kWidth + v * kLanes);
   batch_rows<kExact, kVectors, kRows>(
       layer.start.data() + block * (size_t{layer.rows} + 1) + row, layer.column.data(), source,
       work.transposed + size_t{block} * layer.block_cols * kWidth, sum);
-  const bool is_last = block + 1 == layer.num_blocks;
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    const size_t number = row + r, in_tile = (number - work.row_begin) % kTileRows;
-    float *to = is_last ? work.tile + in_tile * kWidth : work.sums + number * kWidth;
-    const bool scaled = is_last && layer.epilogue.scale != nullptr;
-    const bool shifted = is_last && layer.epilogue.shift != nullptr;
-    const Vec scale = set1(scaled ? layer.epilogue.scale[number] : 1);
-    const Vec shift = set1(shifted ? layer.epilogue.shift[number] : 0);
+  for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v)
-      store(to + v * kLanes, is_last ? finish(layer, sum[r][v], scale, shift) : sum[r][v]);
-    if (is_last && (in_tile + 1 == kTileRows || number + 1 == work.row_end))
-      transpose(work.tile, kWidth, in_tile + 1, work.images, work.output + (number - in_tile),
-                layer.rows);
-  }
+    for (int v = 0; v < kVectors; ++v) store(sums + r * kWidth + v * kLanes, sum[r][v]);
 }
 
+// Rows [row, end).
 template <bool kExact, int kVectors, class Source>
-static void batch_block(const BatchWork &work, uint32_t block, const Source &source) {
+static void batch_block(const BatchWork &work, uint32_t block, size_t row, size_t end, float *sums,
+                        const Source &source) {
   constexpr int kRows = kVectors == 1 ? 4 : kVectors == 2 ? 2 : 1;
-  size_t row = work.row_begin;
-  for (; row + kRows <= work.row_end; row += kRows)
-    batch_tile<kExact, kVectors, kRows>(work, block, row, source);
-  for (; row < work.row_end; ++row) batch_tile<kExact, kVectors, 1>(work, block, row, source);
+  constexpr size_t kWidth = size_t{kVectors} * kLanes;
+  for (; row + kRows <= end; row += kRows, sums += kRows * kWidth)
+    batch_tile<kExact, kVectors, kRows>(work, block, row, source, sums);
+  if (kRows == 1) return;
+  for (; row < end; ++row, sums += kWidth)
+    batch_tile<kExact, kVectors, 1>(work, block, row, source, sums);
+}
+
+// The outputs of rows [row, end) from their sums, whose rows have `width` images.
+static void finish_batch(const BatchWork &work, size_t row, size_t end, size_t width) {
+  const fc::BatchLayer &layer = work.layer;
+  const float *scales = layer.epilogue.scale, *shifts = layer.epilogue.shift;
+  for (size_t r = row; r < end; ++r) {
+    const Vec scale = set1(scales == nullptr ? 1 : scales[r]);
+    const Vec shift = set1(shifts == nullptr ? 0 : shifts[r]);
+    float *values = work.tile + (r - row) * width;
+    for (size_t i = 0; i < width; i += kLanes)
+      store(values + i, finish(layer, load(values + i), scale, shift));
+  }
+  transpose(work.tile, width, end - row, work.images, work.output + row, layer.rows);
 }
 
 template <bool kExact, class Source>
-static void batch_blocks(const BatchWork &work, const Source &source) {
-  const size_t vectors = (work.images + kLanes - 1) / kLanes;  // 3 are made 4, and so on
-  for (uint32_t block = 0; block < work.layer.num_blocks; ++block) {
-    if (vectors == 1)
-      batch_block<kExact, 1>(work, block, source);
-    else if (vectors == 2)
-      batch_block<kExact, 2>(work, block, source);
-    else if (vectors <= 4)
-      batch_block<kExact, 4>(work, block, source);
-    else
-      batch_block<kExact, 8>(work, block, source);
+static void batch_blocks(const BatchWork &work, size_t width, const Source &source) {
+  constexpr decltype(&batch_block<kExact, 1, Source>) kBlocks[] = {
+      batch_block<kExact, 1, Source>, batch_block<kExact, 2, Source>,
+      batch_block<kExact, 4, Source>, batch_block<kExact, 8, Source>};
+  const auto add = kBlocks[__builtin_ctzll(width / kLanes)];
+  const uint32_t last = work.layer.num_blocks - 1;
+  for (uint32_t block = 0; block < last; ++block)
+    add(work, block, work.row_begin, work.row_end, work.sums + work.row_begin * width, source);
+  for (size_t row = work.row_begin; row < work.row_end; row += kTileRows) {
+    const size_t end = row + kTileRows < work.row_end ? row + kTileRows : work.row_end;
+    if (last != 0)
+      memcpy(work.tile, work.sums + row * width, (end - row) * width * sizeof(float));
+    add(work, last, row, end, work.tile, source);
+    finish_batch(work, row, end, width);
   }
 }
 
+// width: images that are computed.
 template <bool kExact>
-static void batch_pass(const BatchWork &work) {
+static void batch_pass(const BatchWork &work, size_t width) {
   const fc::Values &values = work.layer.values;
   if (values.coding == fc::Coding::kCode8)
-    batch_blocks<kExact>(work, Coded<uint8_t>{values.code8.data(), values.codebook.data()});
-  else if (values.coding == fc::Coding::kCode16)
-    batch_blocks<kExact>(work, Coded<uint16_t>{values.code16.data(), values.codebook.data()});
+    batch_blocks<kExact>(work, width, Coded{values.code8.data(), values.codebook.data()});
   else
-    batch_blocks<kExact>(work, Plain{values.raw.data()});
+    batch_blocks<kExact>(work, width, Plain{values.raw.data()});
 }
 
 static void run_batch(const PreparedLayer *prepared, const Team &team, const float *input,
@@ -189,10 +196,10 @@ static void run_batch(const PreparedLayer *prepared, const Team &team, const flo
     team.barrier();
     const BatchWork work{layer,  transposed, sums,   tile, output + image * layer.rows,
                          images, row_begin,  row_end};
-    if (layer.exact)
-      batch_pass<true>(work);
+    if (layer.exact && kTwoRoundings)
+      batch_pass<kTwoRoundings>(work, width);
     else
-      batch_pass<false>(work);
+      batch_pass<false>(work, width);
     if (image + layer.pass < n) team.barrier();
   }
 }

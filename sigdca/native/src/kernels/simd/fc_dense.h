@@ -87,8 +87,8 @@ static void run_dense(const PreparedLayer *prepared, const Team &team, const flo
   float *sums = static_cast<float *>(scratch) + size_t{team.rank} * layer.max_batch * layer.panel();
   size_t begin = 0, end = 0;
   team.part(layer.num_panels(), 1, &begin, &end);
-  if (layer.exact)
-    dense_panels<true>(layer, begin, end, input, n, output, sums);
+  if (layer.exact && kTwoRoundings)
+    dense_panels<kTwoRoundings>(layer, begin, end, input, n, output, sums);
   else
     dense_panels<false>(layer, begin, end, input, n, output, sums);
 }

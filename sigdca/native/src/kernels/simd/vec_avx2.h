@@ -15,6 +15,7 @@ namespace sigdca::avx2 {
 using Vec = __m256;
 constexpr int kLanes = 8;
 constexpr int kRegisters = 16;  // that the instruction set has
+constexpr bool kTwoRoundings = true;  // muladd<true> is not muladd<false>
 constexpr bool kBroadcastFromMemory = true;
 
 SIGDCA_INLINE Vec load(const float *from) { return _mm256_loadu_ps(from); }

@@ -24,6 +24,7 @@ namespace sigdca::avx512 {
 using Vec = __m512;
 constexpr int kLanes = 16;
 constexpr int kRegisters = 32;  // that the instruction set has
+constexpr bool kTwoRoundings = true;  // muladd<true> is not muladd<false>
 constexpr bool kBroadcastFromMemory = true;
 
 SIGDCA_INLINE Vec load(const float *from) { return _mm512_loadu_ps(from); }

@@ -15,6 +15,7 @@ namespace sigdca::neon {
 using Vec = float32x4_t;
 constexpr int kLanes = 4;
 constexpr int kRegisters = 32;  // that the instruction set has
+constexpr bool kTwoRoundings = true;  // muladd<true> is not muladd<false>
 constexpr bool kBroadcastFromMemory = false;
 
 SIGDCA_INLINE Vec load(const float *from) { return vld1q_f32(from); }

@@ -15,6 +15,7 @@ namespace sigdca::sse42 {
 using Vec = __m128;
 constexpr int kLanes = 4;
 constexpr int kRegisters = 16;  // that the instruction set has
+constexpr bool kTwoRoundings = false;  // muladd<true> is not muladd<false>
 constexpr bool kBroadcastFromMemory = false;
 
 SIGDCA_INLINE Vec load(const float *from) { return _mm_loadu_ps(from); }
