@@ -72,6 +72,9 @@ struct FcKernel {
   // n is at most request.max_batch.
   void (*run)(const PreparedLayer *layer, const Team &team, const float *input, size_t n,
               float *output, void *scratch);
+  // The same for inputs that are pixels * scale; null: they must be made floats before.
+  void (*run_pixels)(const PreparedLayer *layer, const Team &team, const uint8_t *pixels,
+                     float scale, size_t n, float *output, void *scratch) = nullptr;
 };
 
 struct PoolShape {

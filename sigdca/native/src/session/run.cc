@@ -78,7 +78,14 @@ void run_prefix(const Session &session, const uint8_t *image, float *result, uin
     });
 }
 
-// From batch[0] to the logits, between two buffers.
+// Whether the first step takes the pixels as they are.
+bool takes_pixels(const Session &session) {
+  const Plan &plan = session.plan;
+  if (plan.suffix != 0 || plan.num_steps == 0 || plan.steps[0].kind != StepKind::kFc) return false;
+  return session.layers[plan.steps[0].layer].fc->run_pixels != nullptr;
+}
+
+// From batch[0], or from the pixels, to the logits, between two buffers.
 void run_suffix(const Session &session, const Batch &batch, Sharing *sharing) {
   const Plan &plan = session.plan;
   const float *input = session.batch[0].data();
@@ -88,7 +95,10 @@ void run_suffix(const Session &session, const Batch &batch, Sharing *sharing) {
     float *other = const_cast<float *>(session.batch[(index - plan.suffix + 1) % 2].data());
     float *output = last ? batch.logits : other;
     sharing->run(session.cost_ns[index] * static_cast<double>(batch.n), [&](const Team &team) {
-      run_batch_step(session, step, input, batch.n, output, team);
+      if (index == 0 && takes_pixels(session))
+        run_pixels_step(session, step, batch.images, batch.n, output, team);
+      else
+        run_batch_step(session, step, input, batch.n, output, team);
     });
     input = output;
   }
@@ -103,6 +113,7 @@ void run_batch(void *argument, const Team &team) {
                        ? batch.logits
                        : const_cast<float *>(session.batch[0].data());
   Sharing sharing(team);
+  if (takes_pixels(session)) return run_suffix(session, batch, &sharing);
   if (batch.by_image) {
     const Team alone;
     Sharing none(alone);
@@ -126,7 +137,7 @@ bool worth_sharing(const Session &session, Batch *batch) {
     if (!in_suffix) prefix_ns += ns;
     if (ns > longest_ns) longest_ns = ns;
   }
-  batch->by_image = session.num_arenas > 1 && batch->n >= session.threads &&
+  batch->by_image = session.num_arenas > 1 && !takes_pixels(session) && batch->n >= session.threads &&
                     prefix_ns * n >= 2 * kWorthSharingNs;
   return batch->by_image || longest_ns >= kWorthSharingNs;
 }

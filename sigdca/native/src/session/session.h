@@ -61,6 +61,10 @@ struct StepPlace {
 // Executes a step of the prefix for one image. Called by every thread of the team.
 void run_step(const Session &session, const Step &step, const StepPlace &place, const Team &team);
 
+// Executes the first step, a fully connected one with run_pixels, for n images.
+void run_pixels_step(const Session &session, const Step &step, const uint8_t *pixels, size_t n,
+                     float *output, const Team &team);
+
 // Executes a step of the suffix for n images.
 void run_batch_step(const Session &session, const Step &step, const float *input, size_t n,
                     float *output, const Team &team);

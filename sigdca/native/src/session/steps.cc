@@ -81,6 +81,13 @@ void run_step(const Session &session, const Step &step, const StepPlace &place,
   }
 }
 
+void run_pixels_step(const Session &session, const Step &step, const uint8_t *pixels, size_t n,
+                     float *output, const Team &team) {
+  const Layer &layer = session.layers[step.layer];
+  layer.fc->run_pixels(layer.prepared, team, pixels, session.input_scale, n, output,
+                       const_cast<uint8_t *>(session.scratch.data()));
+}
+
 void run_batch_step(const Session &session, const Step &step, const float *input, size_t n,
                     float *output, const Team &team) {
   const Kernels &kernels = *session.kernels;

@@ -1,4 +1,4 @@
-// AMX's fully connected kernels: AVX-512's. One image leaves the tiles idle.
+// AMX's fully connected kernels: AVX-512's, as one image leaves the tiles idle, and one for batches.
 #include "kernels/kernels.h"
 
 namespace sigdca {
@@ -10,12 +10,13 @@ extern const FcKernel fc_columns, fc_gather, fc_in_registers, fc_choice, fc_batc
 
 namespace amx {
 
+extern const FcKernel fc_int8_batch;
 extern const FcKernel *const fc_kernels[];
 const FcKernel *const fc_kernels[] = {
     &avx512::fc_columns,      &avx512::fc_gather,       &avx512::fc_in_registers,
     &avx512::fc_choice,       &avx512::fc_batch,        &avx512::fc_dense,
     &avx512::fc_int8_vnni,    &avx512::fc_int8_sparse,  &avx512::fc_int8_choice,
-    nullptr,
+    &fc_int8_batch,           nullptr,
 };
 
 }  // namespace amx

@@ -38,7 +38,7 @@ double vnni_cost(const LayerRequest &request, const Weights &weights) {
 sigdca_status prepare_int8(const Context &context, const LayerRequest &request,
                            const Weights &weights, const Epilogue &epilogue,
                            PreparedLayer **layer) {
-  return fc::prepare_int8(context, request, kLanes, weights, epilogue, layer);
+  return fc::prepare_int8(context, request, {kLanes}, weights, epilogue, layer);
 }
 
 // The sums of a group's rows.

@@ -22,11 +22,7 @@ void fill_row(const Weights &weights, uint32_t row, float scale, int8_t *to, siz
   *offset = 128 * sum;
 }
 
-sigdca_status fill(const Context &context, const Weights &weights, uint32_t threads,
-                   Int8Layer *layer) {
-  layer->num_quads = (layer->cols + 3) / 4;
-  layer->num_vectors = (layer->rows + layer->lanes - 1) / layer->lanes;
-  layer->num_panels = num_parts(layer->num_vectors, kInt8Vectors, threads);
+sigdca_status fill(const Context &context, const Weights &weights, Int8Layer *layer) {
   const size_t rows = size_t{layer->num_vectors} * layer->lanes;
   SIGDCA_TRY(layer->weights.allocate(context, rows * layer->num_quads * 4));
   SIGDCA_TRY(layer->row_scale.allocate(context, rows));
@@ -64,14 +60,18 @@ int8_t int8_weight(float value, float scale) {
   return scale == 0 ? int8_t{0} : static_cast<int8_t>(lrintf(value / scale));
 }
 
-sigdca_status prepare_int8(const Context &context, const LayerRequest &request, uint32_t lanes,
-                           const Weights &weights, const Epilogue &epilogue,
+sigdca_status prepare_int8(const Context &context, const LayerRequest &request,
+                           const Int8Layout &layout, const Weights &weights, const Epilogue &epilogue,
                            PreparedLayer **layer) {
   Int8Layer *made = nullptr;
   SIGDCA_TRY(make(context, &made));
   describe(context, request, weights, epilogue, made);
-  made->lanes = lanes;
-  const sigdca_status status = fill(context, weights, request.threads, made);
+  const uint32_t unit = layout.quad_unit * 4;
+  made->lanes = layout.lanes;
+  made->num_quads = (made->cols + unit - 1) / unit * layout.quad_unit;
+  made->num_vectors = (made->rows + made->lanes - 1) / made->lanes;
+  made->num_panels = num_parts(made->num_vectors, layout.panel_vectors, request.threads);
+  const sigdca_status status = fill(context, weights, made);
   if (status != SIGDCA_OK) {
     destroy(context.allocator, made);
     return status;

@@ -2,52 +2,14 @@
 // their operations; see <isa>/fc.cc. Sums are whole numbers: the same on all instruction sets.
 #pragma once
 
-#include "kernels/simd/fc_run.h"
+#include "kernels/simd/fc_quantise.h"
 
 namespace sigdca::SIGDCA_ISA_NAMESPACE {
 
-// Quantises an input to -127..127; returns the scale, and whether any is negative.
-static inline float quantise(const float *input, uint32_t cols, uint32_t quads, int8_t *to,
-                             bool *is_signed) {
-  Vec most = zero(), least = zero();
-  uint32_t col = 0;
-  for (; col + kLanes <= cols; col += kLanes) {
-    const Vec x = load(input + col);
-    most = max(x, most), least = min(x, least);
-  }
-  if (col < cols) {
-    const Vec x = load_part(input + col, cols - col);
-    most = max(x, most), least = min(x, least);
-  }
-  float highs[kLanes], lows[kLanes], high = 0, low = 0;
-  store(highs, most), store(lows, least);
-  for (int i = 0; i < kLanes; ++i) {
-    high = highs[i] > high ? highs[i] : high;
-    low = lows[i] < low ? lows[i] : low;
-  }
-  *is_signed = low < 0;
-  const float size = high > -low ? high : -low;
-  if (!(size >= 1e-30f)) {  // too small to matter
-    memset(to, 0, size_t{quads} * 4);
-    *is_signed = false;
-    return 0;
-  }
-  const Vec factor = set1(127 / size);
-  for (col = 0; col + kLanes <= cols; col += kLanes)
-    to_int8(mul(load(input + col), factor), to + col);
-  if (col < cols) {
-    int8_t rest[kLanes];
-    to_int8(mul(load_part(input + col, cols - col), factor), rest);
-    memcpy(to + col, rest, size_t{quads} * 4 - col);
-  }
-  return size / 127;
-}
-
+// The sums of kVectors vectors of rows.
 template <bool kSigned, int kVectors>
-static void int8_panel(const fc::Int8Layer &layer, uint32_t vector, const int8_t *input,
-                       const uint32_t *quads, size_t count, float scale, float *output) {
-  const size_t first = size_t{vector} * kLanes;
-  const int8_t *weights = layer.weights.data() + first * layer.num_quads * 4;
+static void int8_panel(const int8_t *weights, const int8_t *input, const uint32_t *quads,
+                       size_t count, Ints *sums) {
   Ints sum[kVectors];
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) sum[v] = zero_int();
@@ -58,17 +20,7 @@ static void int8_panel(const fc::Int8Layer &layer, uint32_t vector, const int8_t
     for (int v = 0; v < kVectors; ++v) sum[v] = quad.dot(sum[v], from + v * kLanes * 4);
   }
 #pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) {
-    const size_t row = first + static_cast<size_t>(v) * kLanes;
-    if (kSigned && kOffsetInputs) sum[v] = sub_int(sum[v], load_int(layer.row_offset.data() + row));
-    const Vec factor = mul(set1(scale), load(layer.row_scale.data() + row));
-    const Vec value = mul(to_float(sum[v]), factor);
-    const size_t rows = layer.rows - row;
-    if (rows >= static_cast<size_t>(kLanes))
-      store(output + row, value);
-    else
-      store_part(output + row, value, rows);
-  }
+  for (int v = 0; v < kVectors; ++v) sums[v] = sum[v];
 }
 
 template <bool kSigned>
@@ -79,11 +31,25 @@ static void int8_image(const fc::Int8Layer &layer, size_t begin, size_t end, con
       int8_panel<kSigned, 4>, int8_panel<kSigned, 5>, int8_panel<kSigned, 6>,
       int8_panel<kSigned, 7>, int8_panel<kSigned, 8>,
   };
+  Ints sums[fc::kInt8Vectors];
   for (size_t panel = begin; panel < end; ++panel) {
     const uint32_t vector = layer.first_vector(static_cast<uint32_t>(panel));
-    const uint32_t next = layer.first_vector(static_cast<uint32_t>(panel) + 1);
-    kPanels[next - vector - 1](layer, vector, input, quads, count, scale, output);
-    const size_t first = size_t{vector} * kLanes, stop = size_t{next} * kLanes;
+    const uint32_t vectors = layer.first_vector(static_cast<uint32_t>(panel) + 1) - vector;
+    const size_t first = size_t{vector} * kLanes;
+    kPanels[vectors - 1](layer.weights.data() + first * layer.num_quads * 4, input, quads, count,
+                         sums);
+    for (uint32_t v = 0; v < vectors; ++v) {
+      const size_t row = first + size_t{v} * kLanes, left = layer.rows - row;
+      Ints sum = sums[v];
+      if (kSigned && kOffsetInputs) sum = sub_int(sum, load_int(layer.row_offset.data() + row));
+      const Vec factor = mul(set1(scale), load(layer.row_scale.data() + row));
+      const Vec value = mul(to_float(sum), factor);
+      if (left >= static_cast<size_t>(kLanes))
+        store(output + row, value);
+      else
+        store_part(output + row, value, left);
+    }
+    const size_t stop = first + size_t{vectors} * kLanes;
     finish_rows(layer, first, (stop < layer.rows ? stop : layer.rows) - first, output + first);
   }
 }

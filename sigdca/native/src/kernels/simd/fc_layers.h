@@ -220,8 +220,13 @@ struct Int8Layer : Layer {
 constexpr uint32_t kInt8Vectors = 8;      // of a panel, at most
 constexpr uint32_t kInt8MostCols = 65536;  // so that no sum leaves 32 bits
 
-sigdca_status prepare_int8(const Context &context, const LayerRequest &request, uint32_t lanes,
-                           const Weights &weights, const Epilogue &epilogue,
+struct Int8Layout {
+  uint32_t lanes;
+  uint32_t panel_vectors = kInt8Vectors;  // at most
+  uint32_t quad_unit = 1;                 // quads are filled up to a multiple of it
+};
+sigdca_status prepare_int8(const Context &context, const LayerRequest &request,
+                           const Int8Layout &layout, const Weights &weights, const Epilogue &epilogue,
                            PreparedLayer **layer);
 void release_int8(const Context &context, PreparedLayer *layer);
 size_t int8_bytes(const PreparedLayer *layer);

@@ -77,7 +77,7 @@ static double int8_cost(const LayerRequest &request, const Weights &weights) {
 static sigdca_status prepare_int8(const Context &context, const LayerRequest &request,
                                   const Weights &weights, const Epilogue &epilogue,
                                   PreparedLayer **layer) {
-  return fc::prepare_int8(context, request, kLanes, weights, epilogue, layer);
+  return fc::prepare_int8(context, request, {kLanes}, weights, epilogue, layer);
 }
 
 constexpr FcKernel kColumns = {"sparse-columns",    columns_cost,       fc::prepare_columns,

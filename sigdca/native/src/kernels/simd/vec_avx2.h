@@ -30,6 +30,11 @@ SIGDCA_INLINE Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 SIGDCA_INLINE Vec sqrt(Vec a) { return _mm256_sqrt_ps(a); }
 SIGDCA_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 SIGDCA_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+SIGDCA_INLINE float max_lane(Vec value) {
+  __m128 half = _mm_max_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));
+  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_max_ss(half, _mm_shuffle_ps(half, half, 1)));
+}
 // sum + a * b. Exact: the product is rounded, then the sum, on every instruction set.
 template <bool kExact>
 SIGDCA_INLINE Vec muladd(Vec sum, Vec a, Vec b) {

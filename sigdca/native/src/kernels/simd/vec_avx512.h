@@ -39,6 +39,7 @@ SIGDCA_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 SIGDCA_INLINE Vec sqrt(Vec a) { return _mm512_sqrt_ps(a); }
 SIGDCA_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 SIGDCA_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+SIGDCA_INLINE float max_lane(Vec value) { return _mm512_reduce_max_ps(value); }
 // sum + a * b. Exact: the product is rounded, then the sum, on every instruction set.
 template <bool kExact>
 SIGDCA_INLINE Vec muladd(Vec sum, Vec a, Vec b) {

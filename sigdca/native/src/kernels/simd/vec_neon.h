@@ -30,6 +30,7 @@ SIGDCA_INLINE Vec div(Vec a, Vec b) { return vdivq_f32(a, b); }
 SIGDCA_INLINE Vec sqrt(Vec a) { return vsqrtq_f32(a); }
 SIGDCA_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
 SIGDCA_INLINE Vec min(Vec a, Vec b) { return vminq_f32(a, b); }
+SIGDCA_INLINE float max_lane(Vec value) { return vmaxvq_f32(value); }
 // sum + a * b. Exact: the product is rounded, then the sum, on every instruction set.
 template <bool kExact>
 SIGDCA_INLINE Vec muladd(Vec sum, Vec a, Vec b) {

@@ -30,6 +30,10 @@ SIGDCA_INLINE Vec div(Vec a, Vec b) { return _mm_div_ps(a, b); }
 SIGDCA_INLINE Vec sqrt(Vec a) { return _mm_sqrt_ps(a); }
 SIGDCA_INLINE Vec max(Vec a, Vec b) { return _mm_max_ps(a, b); }
 SIGDCA_INLINE Vec min(Vec a, Vec b) { return _mm_min_ps(a, b); }
+SIGDCA_INLINE float max_lane(Vec value) {
+  value = _mm_max_ps(value, _mm_movehl_ps(value, value));
+  return _mm_cvtss_f32(_mm_max_ss(value, _mm_shuffle_ps(value, value, 1)));
+}
 // sum + a * b. Exact: the product is rounded, then the sum, on every instruction set.
 template <bool kExact>
 SIGDCA_INLINE Vec muladd(Vec sum, Vec a, Vec b) {
