@@ -23,6 +23,9 @@ extern const FcKernel *const fc_kernels[];
 namespace avx512 {
 extern const FcKernel *const fc_kernels[];
 }
+namespace amx {
+extern const FcKernel *const fc_kernels[];
+}
 #else
 namespace neon {
 extern const FcKernel *const fc_kernels[];
@@ -46,6 +49,7 @@ const Isa kIsas[] = {
     {"sse4.2", sse42::fc_kernels, &CpuFeatures::sse42},
     {"avx2", avx2::fc_kernels, &CpuFeatures::avx2_fma},
     {"avx512", avx512::fc_kernels, &CpuFeatures::avx512},
+    {"amx", amx::fc_kernels, &CpuFeatures::amx},
 #else
     {"neon", neon::fc_kernels, &CpuFeatures::neon},
 #endif
@@ -170,10 +174,16 @@ struct Call {
   size_t n;
   float *output;
   void *scratch;
+  const uint8_t *pixels;  // instead of the input; or null
 };
+
+constexpr float kPixelScale = 0.0123f;
 
 void call_one(void *argument, const Team &team) {
   const Call &call = *static_cast<const Call *>(argument);
+  if (call.pixels != nullptr)
+    return call.kernel->run_pixels(call.layer, team, call.pixels, kPixelScale, call.n, call.output,
+                                   call.scratch);
   call.kernel->run(call.layer, team, call.input, call.n, call.output, call.scratch);
 }
 
@@ -197,6 +207,7 @@ class Checker {
     make_input();
     make_expected();
     CpuFeatures cpu = detect_cpu();
+    cpu.amx = cpu.amx && allow_amx();
     if (random_below(3) == 0) cpu.avx512_vnni = cpu.avx512_vbmi = false;
     for (const Isa &isa : kIsas) {
       if (!(cpu.*isa.needs)) continue;
@@ -221,6 +232,9 @@ class Checker {
       if (case_.hostile && random_below(10) == 0)
         value = random_below(2) == 0 ? INFINITY : 3e38f;
     }
+    must(pixels_.allocate(context_, size_t{case_.n} * case_.cols), error_);
+    for (uint8_t &pixel : pixels_)
+      pixel = random_below(1000) < case_.zeros * 1000 ? 0 : static_cast<uint8_t>(random_below(256));
   }
 
   float finish(uint32_t row, float sum) const {
@@ -234,6 +248,7 @@ class Checker {
     const size_t values = size_t{case_.n} * case_.rows;
     must(expected_.allocate(context_, values), error_);
     must(expected_int8_.allocate(context_, values), error_);
+    must(expected_pixels_.allocate(context_, values), error_);
     must(bound_.allocate(context_, values), error_);
     for (uint32_t image = 0; image < case_.n; ++image)
       for (uint32_t row = 0; row < case_.rows; ++row) {
@@ -248,11 +263,17 @@ class Checker {
           most_w = fmaxf(most_w, fabsf(w));
         }
         const float factor = 127 / most_x, scale = most_w / 127;
-        int32_t whole = 0;
-        for (uint64_t i = begin; i < end && !case_.hostile && most_x > 0; ++i)
-          whole += static_cast<int32_t>(lrintf(weights_.value(i) / scale)) *
-                   static_cast<int32_t>(lrintf(from[weights_.columns[i]] * factor));
+        const uint8_t *pixels = pixels_.data() + size_t{image} * case_.cols;
+        int32_t whole = 0, whole_pixels = 0;
+        for (uint64_t i = begin; i < end; ++i) {
+          const int32_t weight = static_cast<int32_t>(lrintf(weights_.value(i) / scale));
+          whole_pixels += weight * pixels[weights_.columns[i]];
+          if (case_.hostile || most_x == 0) continue;
+          whole += weight * static_cast<int32_t>(lrintf(from[weights_.columns[i]] * factor));
+        }
         const size_t at = size_t{image} * case_.rows + row;
+        expected_pixels_[at] =
+            finish(row, static_cast<float>(whole_pixels) * (kPixelScale * scale));
         expected_[at] = finish(row, sum);
         expected_int8_[at] = finish(row, static_cast<float>(whole) * (most_x / 127 * scale));
         bound_[at] = 1e-5f * size * (epilogue_.scale == nullptr ? 1 : epilogue_.scale[row]) + 1e-5f;
@@ -272,22 +293,28 @@ class Checker {
       memset(scratch.get<uint8_t>(), 0x7f, scratch_bytes);
       memset(output.get<float>(), 0xff, values * sizeof(float));
       Call call{&kernel,        layer, input.get<float>(), case_.n, output.get<float>(),
-                scratch.get<void>()};
+                scratch.get<void>(), nullptr};
       run(&call, team);
-      compare(kernel, request, output.get<float>(), values);
+      const bool is_int8 = strstr(kernel.name, "int8") != nullptr;
+      const bool exact = is_int8 || request.profile == SIGDCA_PROFILE_EXACT;
+      if (!case_.hostile)
+        compare(kernel, request, is_int8 ? expected_int8_ : expected_, exact, output.get<float>());
+      if (kernel.run_pixels == nullptr) continue;
+      const Guarded pixels(pixels_.bytes());
+      memcpy(pixels.get<uint8_t>(), pixels_.data(), pixels_.bytes());
+      memset(output.get<float>(), 0xff, values * sizeof(float));
+      call.pixels = pixels.get<uint8_t>();
+      run(&call, team);
+      compare(kernel, request, expected_pixels_, true, output.get<float>());
     }
     kernel.release(context_, layer);
   }
 
   void run(Call *call, uint32_t size);
 
-  void compare(const FcKernel &kernel, const LayerRequest &request, const float *output,
-               size_t values) {
-    if (case_.hostile) return;
-    const bool is_int8 = strstr(kernel.name, "int8") != nullptr;
-    const bool exact = is_int8 || request.profile == SIGDCA_PROFILE_EXACT;
-    const Array<float> &all = is_int8 ? expected_int8_ : expected_;
-    for (size_t i = 0; i < values; ++i) {
+  void compare(const FcKernel &kernel, const LayerRequest &request, const Array<float> &all,
+               bool exact, const float *output) {
+    for (size_t i = 0; i < all.size(); ++i) {
       const float expected = all[i];
       if (exact ? memcmp(&output[i], &expected, sizeof(float)) == 0
                 : fabsf(output[i] - expected) <= bound_[i])
@@ -307,7 +334,8 @@ class Checker {
   Case case_{};
   Weights weights_;
   Epilogue epilogue_{};
-  Array<float> input_, expected_, expected_int8_, bound_;
+  Array<float> input_, expected_, expected_int8_, expected_pixels_, bound_;
+  Array<uint8_t> pixels_;
 };
 
 void Checker::run(Call *call, uint32_t size) {
