@@ -83,6 +83,7 @@ $(AARCH64_RUN): $(NATIVE_SOURCES) $(STAMP)
 
 ## Claims of benchmarks/, quickly; without QUICK=--quick they take hours.
 bench: setup emulators
+	-@$(BIN)/python benchmarks/native.py $(QUICK)
 	@$(BIN)/python benchmarks/loop.py $(QUICK)
 
 clean:

@@ -84,15 +84,19 @@ def _draw(claims: list[Claim]) -> None:
         low, high = claim.spread
         table.add_row(
             claim.name,
-            f"{claim.value:,.6g}",
-            f"{low:,.6g} to {high:,.6g}",
-            f"{claim.bound:,.6g}",
+            _figure(claim.value),
+            f"{_figure(low)} to {_figure(high)}",
+            _figure(claim.bound),
             claim.unit,
             str(claim.n),
             "yes" if claim.ok else "**missed**",
             claim.against,
         )
     console.print(table)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _processor() -> str:

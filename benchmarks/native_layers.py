@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import statistics
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,10 +35,11 @@ class TorchSide:
         torch.set_num_threads(1)
         self._weights, self._values = torch.from_numpy(weights), torch.from_numpy(values)
 
-    def run(self, repeats: int) -> list[float]:
+    def run(self, repeats: int, warm_up: int) -> list[float]:
         """See `Side`."""
         with torch.inference_mode():
-            return timed(lambda: torch.nn.functional.linear(self._values, self._weights), repeats)
+            product = partial(torch.nn.functional.linear, self._values, self._weights)
+            return timed(product, repeats, warm_up)
 
 
 def fc6(rounds: int) -> list[Claim]:
@@ -160,6 +162,6 @@ class _Forced(Session):
         arguments = (ctypes.byref(options), self.wanted.encode())
         return function(model.handle, *arguments, ctypes.byref(handle), ctypes.byref(error))
 
-    def run(self, repeats: int) -> list[float]:
+    def run(self, repeats: int, warm_up: int) -> list[float]:
         """See `Side`."""
-        return timed(self._call, repeats)
+        return timed(self._call, repeats, warm_up)

@@ -24,6 +24,7 @@ from sigdca.native.programs import find_program
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "benchmarks"
 SCALE = 1 / 256  # of every network's input
+WARM_UP = 5  # calls after another side's turn that do not count: caches, clock, AMX's power
 
 
 class Side(Protocol):
@@ -31,8 +32,8 @@ class Side(Protocol):
 
     name: str
 
-    def run(self, repeats: int) -> list[float]:
-        """Microseconds of each of so many calls."""
+    def run(self, repeats: int, warm_up: int) -> list[float]:
+        """Microseconds of each of so many calls, behind some that do not count."""
 
 
 class NativeSide:
@@ -50,9 +51,9 @@ class NativeSide:
         logits = np.empty((len(images), model.info.num_classes), np.float32)
         self._call = self.session.bind(images, logits)
 
-    def run(self, repeats: int) -> list[float]:
+    def run(self, repeats: int, warm_up: int) -> list[float]:
         """See `Side`."""
-        return timed(self._call, repeats)
+        return timed(self._call, repeats, warm_up)
 
 
 class CSide:
@@ -70,13 +71,13 @@ class CSide:
         self._command = [str(program()), "bench", str(container), "--images", str(self.pixels)]
         self._command += [*options, "--json"]
 
-    def run(self, repeats: int) -> list[float]:
+    def run(self, repeats: int, warm_up: int) -> list[float]:
         """See `Side`."""
-        return [self.result(repeats)["p50_us"]]
+        return [self.result(repeats, warm_up)["p50_us"]]
 
-    def result(self, repeats: int) -> dict[str, float]:
+    def result(self, repeats: int, warm_up: int = WARM_UP) -> dict[str, float]:
         """All that the program says."""
-        command = [*self._command, "--runs", str(repeats), "--warm-up", "3"]
+        command = [*self._command, "--runs", str(repeats), "--warm-up", str(warm_up)]
         done = subprocess.run(command, check=True, capture_output=True)
         return json.loads(done.stdout)
 
@@ -89,22 +90,22 @@ def program() -> Path:
     return found
 
 
-def timed(call: Callable[[], object], repeats: int) -> list[float]:
-    """Microseconds of each of so many calls."""
+def timed(call: Callable[[], object], repeats: int, warm_up: int = 0) -> list[float]:
+    """Microseconds of each of so many calls, behind some that do not count."""
     times = []
-    for _ in range(repeats):
+    for _ in range(warm_up + repeats):
         start = time.perf_counter_ns()
         call()
         times.append((time.perf_counter_ns() - start) / 1000)
-    return times
+    return times[warm_up:]
 
 
 def take_turns(sides: Sequence[Side], rounds: int, repeats: int) -> list[list[float]]:
-    """For each side its median of every round, in microseconds; one round warms up."""
+    """For each side its median of every round, in microseconds, once it is warm again."""
     result: list[list[float]] = [[] for _ in sides]
     for number in range(rounds + 1):
         for side, medians in zip(sides, result, strict=True):
-            median = statistics.median(side.run(repeats))
+            median = statistics.median(side.run(repeats, min(WARM_UP, repeats)))
             if number:
                 medians.append(median)
     return result

@@ -38,6 +38,7 @@ class Kind:
 
 PEERS = {
     "litert-int8": Kind("run", "-int8.tflite", "int8"),
+    "litert-int8-avx512": Kind("run", "-int8.tflite", "int8"),  # without AMX
     "litert": Kind("run", "-f32.tflite", "float32"),
     "ncnn": Kind("run", ".param", "float32"),
     "onnxruntime": Kind("run", ".onnx", "float32"),
@@ -94,9 +95,9 @@ class Peer:
         )
         self._answer()
 
-    def run(self, repeats: int) -> list[float]:
+    def run(self, repeats: int, warm_up: int) -> list[float]:
         """Microseconds of each call: input set, network run, output fetched, all from Python."""
-        return [float(value) for value in self._ask({"run": repeats})]
+        return [float(value) for value in self._ask({"run": warm_up + repeats})][warm_up:]
 
     def logits(self) -> NDArray[np.float32]:
         """Float32 [batch, K] of its images."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -112,9 +114,38 @@ def torch(model: str, images: np.ndarray, scale: float, threads: int) -> Call:
     return call
 
 
+def refuse_amx() -> None:
+    """Has the kernel refuse AMX's registers to this process: a library falls back to AVX-512.
+
+    A seccomp filter gives EPERM for arch_prctl(ARCH_REQ_XCOMP_PERM), by which a process asks for
+    them (Linux, Documentation/arch/x86/xstate.rst).
+    """
+    load_word, equal, give = (
+        0x20,
+        0x15,
+        0x06,
+    )  # BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JEQ, BPF_RET
+    steps = (
+        (load_word, 0, 0, 0),  # the system call's number
+        (equal, 0, 3, 158),  # arch_prctl
+        (load_word, 0, 0, 16),  # its first argument
+        (equal, 0, 1, 0x1023),  # ARCH_REQ_XCOMP_PERM
+        (give, 0, 0, 0x00050001),  # SECCOMP_RET_ERRNO | EPERM
+        (give, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    )
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    program = struct.pack("@HP", len(steps), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, seccomp, filtered = 38, 22, 2
+    if libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.prctl(seccomp, filtered, program, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl: no seccomp filter")
+
+
 def load(peer: str, *arguments: object) -> Call:
     """The network as a call without arguments."""
     base, _, kind = peer.partition("-")
+    if kind.endswith("avx512"):
+        refuse_amx()
     if base == "openvino":
         return openvino(*arguments, kind or "f32")
     table = (litert, ncnn, onnxruntime, deepsparse, torch)
