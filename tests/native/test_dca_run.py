@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import subprocess
 import time
@@ -18,6 +19,7 @@ from sigdca.native import Model, Session, isas
 
 TARGETS = ("aarch64-a57", "x86-64-v2-goldmont")
 TIMES = {"duration_s", "images_per_s", "latency_us"}
+README = Path(__file__).resolve().parents[2] / "README.md"
 HOSTILE = Path(__file__).resolve().parents[1] / "golden/hostile"
 
 
@@ -64,6 +66,20 @@ def test_gives_pythons_logits(dca_run, case, tmp_path):
     assert min(result[key] for key in TIMES) > 0
     assert np.array_equal(np.load(tmp_path / "l.npy"), case.reference)
     assert [path.name for path in tmp_path.iterdir()] == ["l.npy"]
+
+
+def test_readmes_commands_work(dca_run, case):
+    files = {
+        "dca-run": dca_run,
+        "model.dca": case.model,
+        "t10k-images-idx3-ubyte": case.images,
+        "t10k-labels-idx1-ubyte": case.labels,
+    }
+    lines = re.findall(r"^dca-run .*$", README.read_text(), re.M)
+    assert len(lines) == 3
+    for line in lines:
+        done = run(*(files.get(word, word) for word in line.split()))
+        assert (done.returncode, done.stderr) == (0, ""), line
 
 
 @pytest.mark.parametrize("isa", isas())
