@@ -8,6 +8,7 @@ from sigdca.compression.prune import (
     mask_for,
     prune_,
 )
+from sigdca.compression.quantize import QuantizeHook, quantize_
 from sigdca.compression.recipe import PASSES, Hook, hook_for, prepare_
 from sigdca.compression.select import Layer, layers_of, per_layer
 from sigdca.compression.share import ShareHook, share_
@@ -17,6 +18,7 @@ __all__ = [
     "Hook",
     "Layer",
     "PruneHook",
+    "QuantizeHook",
     "ShareHook",
     "cubic_sparsity",
     "hook_for",
@@ -27,5 +29,6 @@ __all__ = [
     "per_layer",
     "prepare_",
     "prune_",
+    "quantize_",
     "share_",
 ]

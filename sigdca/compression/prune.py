@@ -127,3 +127,6 @@ class PruneHook:
         with torch.no_grad():
             for layer, mask in self._masks.items():
                 weight_of(model, layer).masked_fill_(~mask, 0.0)
+
+    def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
+        """Nothing: the masks stand in the weights."""

@@ -9,12 +9,13 @@ from typing import Any
 from torch import nn
 
 from sigdca.compression.prune import PruneHook, prune_
+from sigdca.compression.quantize import QuantizeHook, parameter_steps, quantize_
 from sigdca.compression.select import layers_of, per_layer, weight_of
 from sigdca.compression.share import ShareHook, share_
-from sigdca.job import Prune, Share
+from sigdca.job import Prune, Quantize, Retrained, Share
 
 Metrics = dict[str, float | int]
-Hook = PruneHook | ShareHook
+Hook = PruneHook | ShareHook | QuantizeHook
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,11 @@ class PassMethod:
     hook: Callable[[Any, nn.Module], Hook]
 
 
-def prepare_(model: nn.Module, config: Prune | Share, seed: int) -> Metrics:
+def prepare_(model: nn.Module, config: Retrained, seed: int) -> Metrics:
     """The part of a pass that needs no training, in place.
 
-    A gradual `prune` that retrains changes nothing yet: its hook prunes epoch by epoch.
+    A gradual `prune` or a `quantize` that retrains changes nothing yet: its hook does so epoch by
+    epoch.
 
     Args:
         model: the network.
@@ -57,7 +59,7 @@ def prepare_(model: nn.Module, config: Prune | Share, seed: int) -> Metrics:
     }
 
 
-def hook_for(config: Prune | Share, model: nn.Module) -> Hook:
+def hook_for(config: Retrained, model: nn.Module) -> Hook:
     """What holds a pass's constraint while the network is retrained.
 
     Args:
@@ -65,8 +67,9 @@ def hook_for(config: Prune | Share, model: nn.Module) -> Hook:
         model: the network; only its layers' names count.
 
     Returns:
-        An object with `before_epoch(model, epoch, num_epochs)`, `after_backward(model)` and
-        `after_step(model)`. It holds no state that the weights do not hold.
+        An object with `before_epoch(model, epoch, num_epochs)`, `after_backward(model)`,
+        `after_step(model)` and `after_epoch(model, epoch, num_epochs)`. It holds no state that the
+        weights do not hold.
 
     Raises:
         JobError: a setting names a layer that the model does not have.
@@ -99,7 +102,22 @@ def _share_hook(config: Share, model: nn.Module) -> ShareHook:
     return ShareHook(_bits(config, model))
 
 
-PASSES: dict[type[Prune | Share], PassMethod] = {
+def _steps(config: Quantize, model: nn.Module) -> dict[str, float]:
+    layers = per_layer(config.step, layers_of(model), "quantize.step")
+    return parameter_steps(model, layers, config.bias_step)
+
+
+def _prepare_quantize_(model: nn.Module, config: Quantize, _seed: int) -> None:
+    if config.epochs == 0:
+        quantize_(model, _steps(config, model))
+
+
+def _quantize_hook(config: Quantize, model: nn.Module) -> QuantizeHook:
+    return QuantizeHook(_steps(config, model), config.rate_lambda, config.ramp)
+
+
+PASSES: dict[type[Retrained], PassMethod] = {
     Prune: PassMethod(_prepare_prune_, _prune_hook),
     Share: PassMethod(_prepare_share_, _share_hook),
+    Quantize: PassMethod(_prepare_quantize_, _quantize_hook),
 }

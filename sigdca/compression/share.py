@@ -118,3 +118,6 @@ class ShareHook:
         with torch.no_grad():
             for layer, ties in self._ties.items():
                 ties.tie_weight_(weight_of(model, layer))
+
+    def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
+        """Nothing: the centroids stand in the weights."""

@@ -10,6 +10,8 @@ from sigdca.job.schema import (
     Job,
     Pass,
     Prune,
+    Quantize,
+    Retrained,
     Share,
     Train,
 )
@@ -23,6 +25,8 @@ __all__ = [
     "Job",
     "Pass",
     "Prune",
+    "Quantize",
+    "Retrained",
     "Share",
     "Train",
     "dump_job",

@@ -10,6 +10,7 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 Bits = Annotated[int, Field(ge=1, le=12)]
 Positive = Annotated[int, Field(ge=1)]
+Step = Annotated[float, Field(gt=1e-9, le=1e3)]
 
 
 class _Section(BaseModel):
@@ -89,6 +90,26 @@ class Share(Optimisation):
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-4
 
 
+class Quantize(Optimisation):
+    """Weights on a grid, trained with a price on each bit (Oktay et al., ICLR 2020)."""
+
+    rate_lambda: Annotated[float, Field(ge=0.0)] = Field(
+        description="what a bit of the coded weights costs, in nats of the mean cross entropy; "
+        "the knob between size and error"
+    )
+    step: Step | dict[str, Step] = Field(
+        description="distance of two values: one figure, per layer, per kind or per prefix"
+    )
+    bias_step: Step | None = Field(None, description="the same for biases; None: the layer's step")
+    ramp: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.3, description="share of the epochs over which rate_lambda grows to its full size"
+    )
+
+
+Retrained = Prune | Share | Quantize
+"""The passes that change weights, and may retrain the network."""
+
+
 class Encode(_Section):
     """Entropy coding of the shared, sparse weights into a container."""
 
@@ -100,6 +121,7 @@ class Pass(_Section):
 
     prune: Prune | None = None
     share: Share | None = None
+    quantize: Quantize | None = None
     encode: Encode | None = None
 
     @model_validator(mode="before")
@@ -115,18 +137,18 @@ class Pass(_Section):
     @model_validator(mode="after")
     def _exactly_one(self) -> Pass:
         if len(self.model_fields_set) != 1:
-            raise ValueError("must hold exactly one pass (prune, share or encode)")
+            raise ValueError("must hold exactly one pass (prune, share, quantize or encode)")
         return self
 
     @property
     def name(self) -> str:
-        """`prune`, `share` or `encode`."""
+        """`prune`, `share`, `quantize` or `encode`."""
         return next(iter(self.model_fields_set))
 
     @property
-    def config(self) -> Prune | Share | Encode:
+    def config(self) -> Retrained | Encode:
         """The pass's own settings."""
-        config: Prune | Share | Encode = getattr(self, self.name)
+        config: Retrained | Encode = getattr(self, self.name)
         return config
 
 

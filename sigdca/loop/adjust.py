@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sigdca.job import Budget, Encode, Pass, Prune
+from sigdca.job import Budget, Encode, Pass, Prune, Quantize
 
 # A density changes by at most this factor per iteration: bytes are nearly linear in it, error
 # is not.
@@ -18,7 +18,8 @@ class Adjustment:
     """How an iteration departs from the job's recipe.
 
     Attributes:
-        density: factor on the density (1 - sparsity) of every pruned layer.
+        density: factor on the density (1 - sparsity) of every pruned layer; its inverse is one on
+            every `rate_lambda`.
         epochs: factor on the epochs of every RETRAIN.
     """
 
@@ -64,6 +65,8 @@ def adjusted(step: Pass, adjustment: Adjustment) -> Pass:
             if isinstance(sparsity, dict)
             else _denser(sparsity, adjustment.density)
         )
+    if isinstance(config, Quantize):
+        changes["rate_lambda"] = config.rate_lambda / adjustment.density
     return Pass.model_validate({step.name: config.model_dump() | changes})
 
 

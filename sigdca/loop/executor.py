@@ -13,7 +13,7 @@ import numpy as np
 
 from sigdca.codec import Graph
 from sigdca.edge.legs import LegResult
-from sigdca.job import DataSource, Prune, Share, Train
+from sigdca.job import DataSource, Retrained, Train
 from sigdca.job.schema import Optimisation
 from sigdca.storage import Store
 from sigdca.training import TestCounts
@@ -44,7 +44,7 @@ class TrainTask:
     source: DataSource
     config: Optimisation
     train: Train
-    retrained: Prune | Share | None
+    retrained: Retrained | None
     seed: int
     checkpoints: Store
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from sigdca.codec import Graph, decode_container, encode_container, inspect_container
 from sigdca.compression import prepare_
 from sigdca.engines import container_engine, logits_sha256
-from sigdca.job import Job, Pass, Prune, Share
+from sigdca.job import Job, Pass, Retrained
 from sigdca.loop.executor import Executor, State, TestTask, TrainTask
 from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
 from sigdca.storage import Ledger, Record, Store
@@ -156,7 +156,7 @@ def test(run: Run, iteration: int, state: str) -> Record:
 def compress(run: Run, iteration: int, step: Pass, state: str) -> Record:
     """COMPRESS: the part of a pass that needs no training (a mask, a codebook)."""
     config = step.config
-    assert isinstance(config, Prune | Share)
+    assert isinstance(config, Retrained)
     inputs = {"state": state, "pass": {step.name: config.model_dump()}}
 
     def work(key: str) -> Work:
@@ -170,7 +170,7 @@ def compress(run: Run, iteration: int, step: Pass, state: str) -> Record:
 def retrain(run: Run, iteration: int, step: Pass, state: str) -> Record:
     """RETRAIN: masks held or centroids tied, with the workers of TRAIN."""
     config = step.config
-    assert isinstance(config, Prune | Share)
+    assert isinstance(config, Retrained)
     settings = run.job.train.model_dump(include={"strategy", "workers", "batch_size"})
     inputs = {"state": state, "pass": {step.name: config.model_dump()}, "train": settings}
 
@@ -261,7 +261,7 @@ def _seed(key: str) -> int:
     return int(key[:7], 16)
 
 
-def _train(run: Run, key: str, state: str, retrained: Prune | Share | None, epochs: int) -> Work:
+def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: int) -> Work:
     job = run.job
     checkpoints = run.store.child("checkpoints")
     task = TrainTask(

@@ -35,6 +35,9 @@ class Hook(Protocol):
     def after_step(self, model: nn.Module) -> None:
         """Called after the optimizer's step; may change the weights."""
 
+    def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
+        """Called after epoch `epoch` of `num_epochs` (from 0); may change the weights."""
+
 
 @dataclass(frozen=True)
 class EpochFigures:
@@ -132,6 +135,9 @@ def train_(
             if hook is not None:
                 hook.after_step(model)
             total += loss.detach().cpu()
+        sparsity = _sparsity(model)
+        if hook is not None:
+            hook.after_epoch(model, epoch, config.epochs)
         mean = float(total) / steps
         if not math.isfinite(mean):
             raise SigdcaError(
@@ -139,7 +145,7 @@ def train_(
                 f"try a learning_rate below {config.learning_rate}"
             )
         rate = steps * batch_size / (time.monotonic() - start)
-        figures.append(EpochFigures(epoch + 1, mean, rate, _sparsity(model)))
+        figures.append(EpochFigures(epoch + 1, mean, rate, sparsity))
 
         def checkpoint(done: int = epoch + 1) -> Checkpoint:
             kept = [asdict(figure) for figure in figures]

@@ -53,6 +53,7 @@ def retrain() -> Callable[..., None]:
                 hook.after_backward(model)
                 optimizer.step()
                 hook.after_step(model)
+            hook.after_epoch(model, epoch, num_epochs)
 
     return run
 

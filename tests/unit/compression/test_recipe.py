@@ -1,9 +1,16 @@
 import pytest
 import torch
 
-from sigdca.compression import PASSES, PruneHook, ShareHook, hook_for, prepare_
+from sigdca.compression import (
+    PASSES,
+    PruneHook,
+    QuantizeHook,
+    ShareHook,
+    hook_for,
+    prepare_,
+)
 from sigdca.errors import JobError
-from sigdca.job import Pass, Prune, Share
+from sigdca.job import Pass, Prune, Quantize, Share
 
 NUM_WEIGHTS = 36 + 1280 + 60
 
@@ -45,6 +52,24 @@ def test_share_shares_at_once_and_its_hook_keeps_it(net):
     assert isinstance(hook_for(config, net), ShareHook)
 
 
+def test_a_quantize_that_retrains_leaves_it_to_the_hook(net, make_net):
+    config = Quantize(step=0.1, rate_lambda=1e-5, epochs=2)
+    prepare_(net, config, seed=0)
+    before = make_net().state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert isinstance(hook_for(config, net), QuantizeHook)
+
+
+def test_a_quantize_without_epochs_rounds_at_once(net):
+    config = Quantize(step={"fc": 0.125}, bias_step=0.25, rate_lambda=0, epochs=0)
+    prepare_(net, config, seed=0)
+    for layer, step in (("ip1.weight", 0.125), ("ip2.weight", 0.125), ("ip2.bias", 0.25)):
+        levels = net.get_parameter(layer).detach() / step
+        assert torch.equal(levels, levels.round())
+    conv = net.conv1.weight.detach() / 0.125
+    assert not torch.equal(conv, conv.round())
+
+
 def test_the_seed_reaches_the_centroids(make_net):
     weights = []
     for seed in (0, 0, 1):
@@ -55,7 +80,14 @@ def test_the_seed_reaches_the_centroids(make_net):
     assert not torch.equal(weights[0], weights[2])
 
 
-@pytest.mark.parametrize("config", [Prune(sparsity={"ip9": 0.5}), Share(bits={"ip9": 5})])
+@pytest.mark.parametrize(
+    "config",
+    [
+        Prune(sparsity={"ip9": 0.5}),
+        Share(bits={"ip9": 5}),
+        Quantize(step={"ip9": 0.1}, rate_lambda=0),
+    ],
+)
 def test_an_unknown_layer_is_refused(net, config):
     with pytest.raises(JobError, match="no layer 'ip9' in the model"):
         hook_for(config, net)

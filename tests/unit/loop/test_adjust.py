@@ -8,6 +8,7 @@ def figures(error, container_bytes):
     return {"error": error, "accuracy_drop": 0.0, "container_bytes": container_bytes}
 
 
+QUANTIZE = {"quantize": {"step": 0.1, "rate_lambda": 1e-6}}
 BUDGET = Budget(error=1.5, container_bytes=20_000)
 
 
@@ -39,6 +40,13 @@ def test_the_pass_follows_the_adjustment():
     assert changed.epochs == 6
 
 
+def test_a_lower_density_is_a_higher_price_of_bits():
+    step = Pass.model_validate({"quantize": {"step": 0.1, "rate_lambda": 2e-6, "epochs": 3}})
+    changed = adjusted(step, Adjustment(density=0.5, epochs=2.0)).quantize
+    assert changed.rate_lambda == pytest.approx(4e-6)
+    assert (changed.step, changed.epochs) == (0.1, 6)
+
+
 def test_no_adjustment_leaves_a_pass_as_it_was():
-    for step in ({"prune": {"sparsity": 0.9}}, {"share": {"bits": 5}}, {"encode": {}}):
+    for step in ({"prune": {"sparsity": 0.9}}, {"share": {"bits": 5}}, QUANTIZE, {"encode": {}}):
         assert adjusted(Pass.model_validate(step), Adjustment()) == Pass.model_validate(step)

@@ -115,12 +115,16 @@ class Calls:
     def after_step(self, model):
         self.names.append("step")
 
+    def after_epoch(self, model, epoch, num_epochs):
+        self.names.append(f"end {epoch}/{num_epochs}")
+
 
 def test_the_hook_is_called_in_its_places():
     hook = Calls()
     run(network(), Optimisation(epochs=2), hook=hook, batch_size=128)
     once = ["backward", "step"] * 2
-    assert hook.names == ["epoch 0/2", *once, "epoch 1/2", *once]
+    first, second = ["epoch 0/2", *once, "end 0/2"], ["epoch 1/2", *once, "end 1/2"]
+    assert hook.names == first + second
 
 
 def test_a_diverged_loss_is_an_error_that_says_what_to_try():

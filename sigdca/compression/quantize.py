@@ -1,0 +1,140 @@
+"""The `quantize` pass: weights on a grid, trained to be cheap to code.
+
+While the network is retrained it computes with rounded weights; gradients pass the rounding as if
+it were not there (straight-through, Bengio et al., arXiv 1308.3432) and move latent weights. To
+the loss comes lambda times the bits that an entropy coder would need, so that one figure walks the
+curve of size and error (Oktay et al., "Scalable Model Compression by Entropy Penalized
+Reparameterization", ICLR 2020, equation 2). The bits are those of an empirical model per layer
+(`rates.py`) that is counted anew along the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sigdca.compression.rates import Rates
+
+RECOUNT_STEPS = 100  # steps between two counts of the levels
+
+
+def grid_step(step: float) -> float:
+    """The nearest figure of 8 significant bits: its small multiples are exact in float32."""
+    mantissa, exponent = math.frexp(step)
+    return math.ldexp(round(mantissa * 256), exponent - 8)
+
+
+def levels_of(weight: Tensor, step: float) -> Tensor:
+    """The whole number of steps that is nearest to each weight, float32, halves to even."""
+    return torch.round(weight / step)
+
+
+def quantize_(model: nn.Module, steps: Mapping[str, float]) -> None:
+    """Moves each named parameter to its grid, in place.
+
+    Args:
+        model: the network.
+        steps: parameter name -> distance of two values; taken as `grid_step` gives it.
+    """
+    with torch.no_grad():
+        for name, step in steps.items():
+            weight = model.get_parameter(name)
+            weight.copy_(levels_of(weight, grid_step(step)) * grid_step(step))
+
+
+class QuantizeHook:
+    """Trains weights that are rounded to a grid and cost bits.
+
+    Between epochs, the model holds the latent weights; after the last one, the rounded weights.
+    The hook's state follows from the weights and the epoch alone, so training may be resumed at
+    any epoch with a new hook.
+    """
+
+    def __init__(self, steps: Mapping[str, float], rate_lambda: float, ramp: float = 0.3) -> None:
+        """Keeps the settings.
+
+        Args:
+            steps: parameter name -> distance of two values of its grid.
+            rate_lambda: what a bit costs, in nats of the mean cross entropy.
+            ramp: share of the epochs, in (0, 1], over which that grows from near 0.
+        """
+        self._steps = {name: grid_step(step) for name, step in steps.items()}
+        self._lambda, self._ramp = rate_lambda, ramp
+        self._latent: dict[str, Tensor] = {}
+        self._rates: dict[str, Rates] = {}
+        self._weight = 0.0
+        self._num_steps = 0
+
+    def before_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
+        """Takes the model's weights as latent ones and gives it the rounded ones."""
+        self._weight = self._lambda * min(1.0, (epoch + 1) / max(1.0, self._ramp * num_epochs))
+        self._latent = {name: weight.detach().clone() for name, weight in self._each(model)}
+        self._num_steps = 0
+        self._recount()
+        self._round_(model)
+
+    def after_backward(self, model: nn.Module) -> None:
+        """Adds what the loss gains by the bits that a latent weight saves as it shrinks."""
+        for name, weight in self._each(model):
+            if weight.grad is not None:
+                step = self._steps[name]
+                slope = self._rates[name].slope(self._latent[name] / step)
+                weight.grad.add_(slope, alpha=self._weight / step)
+
+    def after_step(self, model: nn.Module) -> None:
+        """Moves the latent weights as the optimizer has moved the rounded ones, and rounds."""
+        with torch.no_grad():
+            for name, weight in self._each(model):
+                step = self._steps[name]
+                rounded = levels_of(self._latent[name], step) * step
+                self._latent[name] += weight - rounded
+        self._num_steps += 1
+        if self._num_steps % RECOUNT_STEPS == 0:
+            self._recount()
+        self._round_(model)
+
+    def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
+        """Gives the model its latent weights back, but not after the last epoch."""
+        if epoch + 1 < num_epochs:
+            with torch.no_grad():
+                for name, weight in self._each(model):
+                    weight.copy_(self._latent[name])
+
+    def _each(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, model.get_parameter(name)) for name in self._steps)
+
+    def _recount(self) -> None:
+        self._rates = {
+            name: Rates.of(levels_of(latent, self._steps[name]))
+            for name, latent in self._latent.items()
+        }
+
+    def _round_(self, model: nn.Module) -> None:
+        with torch.no_grad():
+            for name, weight in self._each(model):
+                step = self._steps[name]
+                weight.copy_(levels_of(self._latent[name], step) * step)
+
+
+def parameter_steps(
+    model: nn.Module, steps: Mapping[str, float], bias_step: float | None
+) -> dict[str, float]:
+    """Spreads the steps of layers over their parameters.
+
+    Args:
+        model: the network.
+        steps: layer name -> distance of two values of its weights.
+        bias_step: the same of every bias; None: that of its layer's weights.
+
+    Returns:
+        Parameter name -> distance of two values.
+    """
+    found: dict[str, float] = {}
+    for layer, step in steps.items():
+        found[f"{layer}.weight"] = step
+        if getattr(model.get_submodule(layer), "bias", None) is not None:
+            found[f"{layer}.bias"] = step if bias_step is None else bias_step
+    return found

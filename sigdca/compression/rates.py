@@ -1,0 +1,82 @@
+"""What the levels of a parameter would cost an entropy coder, as far as training needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+MAX_LEVEL = 30  # levels beyond cost as much
+PRIOR = 16  # weights of the whole's density that a row or column counts besides its own
+_BITS = 1.4426950408889634  # bits in a nat
+
+
+@dataclass(frozen=True)
+class Rates:
+    """An empirical model of a parameter's levels.
+
+    A weight is zero or not with a probability of its row and column: the odds of the whole, times
+    how much its row's and its column's odds differ from those. So weights become cheap where
+    others are, and rows and columns empty together. Given that it is not zero, its sign takes a
+    bit and its magnitude what the layer's counts say.
+
+    Attributes:
+        entered: bits that a weight costs more as level 1 than as 0, the magnitude left out; of the
+            parameter's shape.
+        magnitude: float32 [MAX_LEVEL + 2], bits of sign and magnitude; 0 at level 0; not falling.
+        total: bits of all levels.
+    """
+
+    entered: Tensor
+    magnitude: Tensor
+    total: float
+
+    @classmethod
+    def of(cls, levels: Tensor) -> Rates:
+        """Counts the levels of a parameter, of any shape; rows are its first axis."""
+        sizes = levels.abs().clamp(max=MAX_LEVEL).long()
+        magnitude = _magnitude_bits(torch.bincount(sizes.reshape(-1), minlength=MAX_LEVEL + 2))
+        magnitude = magnitude.to(levels.device)
+        odds = _log_odds((sizes != 0).double())
+        used, unused = -logsigmoid(odds) * _BITS, -logsigmoid(-odds) * _BITS
+        bits = torch.where(sizes != 0, used + magnitude[sizes], unused)
+        return cls((used - unused).float(), magnitude, float(bits.double().sum()))
+
+    def slope(self, latent: Tensor) -> Tensor:
+        """How many bits a latent level costs more per unit that it grows; its sign is the level's.
+
+        The bits of whole levels, joined by straight lines.
+
+        Args:
+            latent: levels, not rounded, of the parameter's shape.
+        """
+        size = latent.abs()
+        below = size.floor().clamp(max=MAX_LEVEL).long()
+        rise = self.magnitude[below + 1] - self.magnitude[below]
+        rise = rise + torch.where(below == 0, self.entered, torch.zeros_like(self.entered))
+        return rise.clamp(min=0) * torch.sign(latent)
+
+
+def _magnitude_bits(counts: Tensor) -> Tensor:
+    """Sign and magnitude; a level that has not been seen counts a little, to have a price."""
+    seen = counts[1:].double().cpu()
+    seen += 0.5 ** torch.arange(1, len(seen) + 1, dtype=torch.float64)
+    bits = 1 - torch.log2(seen / seen.sum())
+    return torch.cat([torch.zeros(1), torch.cummax(bits, 0).values.float()])
+
+
+def _log_odds(used: Tensor) -> Tensor:
+    """Of each weight not to be zero, from how full its row, its column and the whole are."""
+    density = (used.sum() + 0.3) / (used.numel() + 0.6)
+
+    def odds(axes: tuple[int, ...]) -> Tensor:
+        count = used.sum(axes, keepdim=True)
+        size = used.numel() / count.numel()
+        return torch.logit((count + PRIOR * density) / (size + PRIOR))
+
+    whole = torch.logit(density)
+    if used.dim() < 2:
+        return whole.expand_as(used)
+    return odds(tuple(range(1, used.dim()))) + odds((0,)) - whole
