@@ -50,7 +50,7 @@ def fuzz(target: str, seconds: int) -> tuple[int, int]:
     program, new = build(target), FOLDER / f"new-{target}"
     new.mkdir(exist_ok=True)
     limits = [f"-max_total_time={seconds}", f"-artifact_prefix={FOLDER}/", *LIMITS]
-    corpus = [new, NATIVE / "fuzz" / "corpus", GOLDEN / "v1", GOLDEN / "hostile"]
+    corpus = [new, NATIVE / "fuzz" / "corpus", GOLDEN / "v1", GOLDEN / "v2", GOLDEN / "hostile"]
     log = FOLDER / f"{target}.log"
     with open(log, "w") as file:
         code = subprocess.run([program, *limits, *corpus], stderr=file, check=False).returncode

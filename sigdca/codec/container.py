@@ -10,15 +10,19 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from sigdca.codec.errors import CoderError, TensorError
+from sigdca.codec import layout_v2
+from sigdca.codec.errors import CoderError, TensorError, ValueRangeError
 from sigdca.codec.graph import MAX_WEIGHTS, Graph, Shape, expected_tensors
 from sigdca.codec.graph_bytes import put_graph
-from sigdca.codec.layout import Kind, Part, put_file
+from sigdca.codec.layers import members_of, put_layer
+from sigdca.codec.layout import Coder, Kind, Part, put_file
 from sigdca.codec.reader import ContainerReader, describe, put_metadata
 from sigdca.codec.tensors import put_tensor
+from sigdca.codec.text_model import put_bytes
+from sigdca.codec.varint import put_varint
 from sigdca.errors import FormatError, StorageError
 
-CODERS = ("huffman",)
+CODERS = ("huffman", "arithmetic")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -46,14 +50,15 @@ def encode_container(
 ) -> bytes:
     """Packs a network without loss: zeros and shared values are found, and used where they pay.
 
-    Every tensor takes whichever is smallest: raw float32; a codebook and an index for every
-    weight; a codebook, gaps, and an index for every non-zero weight. Equal arguments give equal
-    bytes.
+    With `huffman`, a container of version 1: every tensor takes whichever is smallest: raw
+    float32; a codebook and an index for every weight; a codebook, gaps, and an index for every
+    non-zero weight. With `arithmetic`, one of version 2: smaller, and slower to open. Equal
+    arguments give equal bytes.
 
     Args:
         graph: the network.
         tensors: float32 arrays, exactly those of `expected_tensors(graph)`. -0.0 becomes 0.0.
-        coder: the entropy coder, `huffman`.
+        coder: the entropy coder, `huffman` or `arithmetic`.
         metadata: short notes for people; not read by any engine.
 
     Raises:
@@ -65,16 +70,43 @@ def encode_container(
     """
     if coder not in CODERS:
         raise CoderError(f"coder '{coder}' is unknown, must be one of {', '.join(CODERS)}")
-    parts = [Part(Kind.GRAPH, None, put_graph(graph))]
-    if metadata:
-        parts.append(Part(Kind.METADATA, None, put_metadata(metadata)))
     expected = expected_tensors(graph)
+    own = {Kind.GRAPH: put_graph(graph)}
+    if metadata:
+        own[Kind.METADATA] = put_metadata(metadata)
     _check_tensors(expected, tensors)
+    if coder == "arithmetic":
+        return _encode_v2(graph, tensors, own)
+    parts = [Part(kind, None, data) for kind, data in own.items()]
     for number, name in enumerate(expected):
         flat = np.ascontiguousarray(tensors[name]).reshape(-1)
         sections = put_tensor(flat, number, describe(name))
         parts += [Part(kind, number, sections[kind]) for kind in sorted(sections)]
     return put_file(parts)
+
+
+def _encode_v2(
+    graph: Graph, tensors: Mapping[str, NDArray[np.float32]], own: Mapping[Kind, bytes]
+) -> bytes:
+    parts = [
+        Part(kind, None, put_varint(len(data)) + put_bytes(data), Coder.ARITHMETIC)
+        for kind, data in own.items()
+    ]
+    for number, members in enumerate(members_of(graph).values()):
+        flat = [_clean(tensors[member.name], describe(member.name)) for member in members]
+        coded_as, payload = put_layer(members, flat)
+        parts.append(Part(Kind.LAYER, number, payload, coded_as))
+    return layout_v2.put_file(parts)
+
+
+def _clean(tensor: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+    """Flat, finite, and -0.0 made to 0.0."""
+    flat = np.ascontiguousarray(tensor).reshape(-1)
+    finite = np.isfinite(flat)
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        raise ValueRangeError(f"{where}: weight {bad} is {flat[bad]}, must be finite")
+    return flat + np.float32(0)
 
 
 def decode_container(data: bytes | memoryview, *, max_weights: int = MAX_WEIGHTS) -> Container:

@@ -107,6 +107,10 @@ class GapEndError(FormatError):
     """The last gap symbol is a filler, with no weight behind it."""
 
 
+class LevelError(FormatError):
+    """A level lies beyond the values that its tensor has."""
+
+
 class TensorError(FormatError):
     """A tensor to encode is missing, belongs to no layer, or has another shape or type."""
 

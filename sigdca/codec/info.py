@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sigdca.codec.graph import MAX_WEIGHTS, Graph, Shape
-from sigdca.codec.layout import VERSION, Kind, Section
+from sigdca.codec.layout import Kind, Section
 from sigdca.codec.op_kinds import OP_KINDS
 from sigdca.codec.reader import ContainerReader
 
@@ -31,7 +31,8 @@ class LayerInfo:
         bytes: all sections of the layer.
         dense_bytes: its parameters as float32.
         parts: the bytes of `codebook`, `indices`, `gaps` (of the weights) and `bias`; what is
-            missing to `bytes` is raw weights and running statistics.
+            missing to `bytes` is raw weights and running statistics. All 0 in version 2, which
+            codes a layer as one.
     """
 
     name: str
@@ -90,7 +91,7 @@ def inspect_container(
     reader = ContainerReader(data, max_weights)
     layers = [_layer(reader, op.name, op.kind) for op in reader.graph.ops if op.name]
     return ContainerInfo(
-        version=VERSION,
+        version=reader.version,
         container_bytes=len(data),
         dense_bytes=sum(layer.dense_bytes for layer in layers),
         graph=reader.graph,

@@ -23,7 +23,7 @@ from sigdca.codec.errors import (
 from sigdca.codec.varint import get_varint, put_varint
 
 MAGIC = b"\x89DCA\r\n\x1a\n"
-VERSION = 1
+VERSIONS = (1, 2)
 MAX_FILE_BYTES = 2**32 - 1
 MAX_SECTIONS = 2**16 - 1
 _HEADER = struct.Struct("<8sHHII")  # magic, version, sections, file bytes, table bytes
@@ -40,6 +40,7 @@ class Kind(IntEnum):
     INDICES = 3
     GAPS = 4
     DENSE = 5
+    LAYER = 6
 
 
 class Coder(IntEnum):
@@ -47,6 +48,8 @@ class Coder(IntEnum):
 
     RAW = 0
     HUFFMAN = 1
+    RANS = 2
+    ARITHMETIC = 3
 
 
 _CODED = {Kind.INDICES, Kind.GAPS}
@@ -60,7 +63,8 @@ class Section:
     Attributes:
         kind: what it holds.
         coder: how it is coded.
-        tensor: the tensor's number in the order of `expected_tensors`; None for the file's own.
+        tensor: the tensor's number in the order of `expected_tensors`, in version 2 its layer's
+            number in the graph's order; None for the file's own.
         offset: its first byte in the file.
         length: its bytes.
         crc32: their CRC-32 (as in zlib).
@@ -81,6 +85,7 @@ class Part:
     kind: Kind
     tensor: int | None
     payload: bytes
+    coder: Coder = Coder.RAW
 
 
 def coder_of(kind: Kind) -> Coder:
@@ -94,7 +99,7 @@ def entry_bytes(tensor: int, length: int) -> int:
 
 
 def put_file(parts: Sequence[Part]) -> bytes:
-    """A whole container from its sections, in their order.
+    """A whole container of version 1 from its sections, in their order.
 
     Raises:
         LimitError: there are more than 65,535 sections or 4 GiB.
@@ -105,29 +110,44 @@ def put_file(parts: Sequence[Part]) -> bytes:
         raise LimitError(f"container: would have {total} bytes, limit {MAX_FILE_BYTES}")
     if len(parts) > MAX_SECTIONS:
         raise LimitError(f"container: would have {len(parts)} sections, limit {MAX_SECTIONS}")
-    head = _HEADER.pack(MAGIC, VERSION, len(parts), total, len(table)) + table
+    head = _HEADER.pack(MAGIC, 1, len(parts), total, len(table)) + table
     checksum = _CHECKSUM.pack(zlib.crc32(head))
     return b"".join([head, checksum, *(part.payload for part in parts)])
 
 
-def get_table(data: memoryview) -> list[Section]:
-    """Reads and checks header and section table; no section's content is looked at.
+def version_of(data: memoryview) -> int:
+    """The version of a container.
 
     Raises:
-        MagicError, VersionError, FileLengthError, HeaderChecksumError, SectionTableError,
-        SectionKindError, SectionOrderError, SectionLengthError, VarintError: as they say.
+        MagicError, FileLengthError, VersionError: it is none, too short, or of an unknown version.
     """
     start = bytes(data[: len(MAGIC)])
     if start != MAGIC[: len(start)] or not start:
         begin = start.hex(" ") or "nothing"
         raise MagicError(f"container: begins with {begin}, must with {MAGIC.hex(' ')}")
+    if len(data) < len(MAGIC) + 2:
+        raise FileLengthError(
+            f"container: has {len(data)} bytes, its version ends at byte {len(MAGIC) + 2}"
+        )
+    version = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 2], "little")
+    if version not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        raise VersionError(f"container: is of version {version}, this reader knows {known}")
+    return version
+
+
+def get_table(data: memoryview) -> list[Section]:
+    """Reads and checks header and section table of version 1; no section's content is looked at.
+
+    Raises:
+        FileLengthError, HeaderChecksumError, SectionTableError,
+        SectionKindError, SectionOrderError, SectionLengthError, VarintError: as they say.
+    """
     if len(data) < MIN_FILE_BYTES:
         raise FileLengthError(
             f"container: has {len(data)} bytes, a header alone has {MIN_FILE_BYTES}"
         )
-    _, version, num_sections, total, table_bytes = _HEADER.unpack_from(data)
-    if version != VERSION:
-        raise VersionError(f"container: is of version {version}, this reader knows {VERSION}")
+    _, _, num_sections, total, table_bytes = _HEADER.unpack_from(data)
     if total != len(data):
         raise FileLengthError(f"container: has {len(data)} bytes, its header promises {total}")
     end = _HEADER.size + table_bytes
@@ -210,9 +230,9 @@ def _get_tag(tag: int, where: str) -> tuple[Kind, Coder]:
     try:
         kind = Kind(tag & 15)
     except ValueError:
-        raise SectionKindError(
-            f"{where}: unknown kind {tag & 15}, the last known is {max(Kind)}"
-        ) from None
+        kind = Kind.LAYER
+    if kind is Kind.LAYER:
+        raise SectionKindError(f"{where}: unknown kind {tag & 15}, the last known is {Kind.DENSE}")
     if tag >> 4 != coder_of(kind):
         raise SectionKindError(
             f"{where}: {kind.name.lower()} must have coder {coder_of(kind)}, got {tag >> 4}"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from sigdca.codec import layout_v2
 from sigdca.codec.errors import (
     LimitError,
     MetadataError,
@@ -17,10 +18,14 @@ from sigdca.codec.errors import (
 )
 from sigdca.codec.graph import MAX_WEIGHTS, expected_tensors
 from sigdca.codec.graph_bytes import get_graph
-from sigdca.codec.layout import Kind, Section, content, get_table
+from sigdca.codec.layers import Decoded, get_layer, members_of
+from sigdca.codec.layout import Kind, Section, content, get_table, version_of
 from sigdca.codec.tensors import get_tensor
+from sigdca.codec.text_model import get_bytes
+from sigdca.codec.varint import get_varint
 
 MAX_METADATA_BYTES = 65536
+MAX_GRAPH_BYTES = 1 << 18  # of version 2, whose graphs are coded
 _FORMS = ({Kind.DENSE}, {Kind.CODEBOOK, Kind.INDICES}, {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS})
 
 
@@ -30,6 +35,7 @@ class ContainerReader:
     Attributes:
         graph: the network.
         metadata: what the writer noted.
+        version: of the format.
         shapes: tensor name to shape, in the container's order.
         sections: the section table.
     """
@@ -45,19 +51,22 @@ class ContainerReader:
             FormatError: one of `sigdca.codec.errors`, with one line that says where.
         """
         self._data = memoryview(data).cast("B")
-        self.sections = get_table(self._data)
+        self.version = version_of(self._data)
+        self.sections = (get_table, layout_v2.get_table)[self.version - 1](self._data)
         own = {section.kind: section for section in self.sections if section.tensor is None}
         if Kind.GRAPH not in own:
             raise SectionMissingError("container: has no graph section")
-        self.graph = get_graph(content(self._data, own[Kind.GRAPH], "graph"))
+        self.graph = get_graph(self._own(own[Kind.GRAPH], "graph", MAX_GRAPH_BYTES))
         self.shapes = expected_tensors(self.graph)
         num_weights = sum(math.prod(shape) for shape in self.shapes.values())
         if num_weights > max_weights:
             raise LimitError(f"graph: declares {num_weights} weights, limit {max_weights}")
         self.metadata: dict[str, str] = {}
         if Kind.METADATA in own:
-            self.metadata = get_metadata(content(self._data, own[Kind.METADATA], "metadata"))
-        self._parts = self._by_tensor()
+            text = self._own(own[Kind.METADATA], "metadata", MAX_METADATA_BYTES)
+            self.metadata = get_metadata(text)
+        self._layers = _Layers(self) if self.version == 2 else None
+        self._parts = self._by_tensor() if self._layers is None else self._layers.sections()
 
     def sections_of(self, name: str) -> Mapping[Kind, Section]:
         """The sections of tensor `name`."""
@@ -76,6 +85,9 @@ class ContainerReader:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """As `tensor`, and the codebook, float32 [k], or None for a tensor that is raw."""
         where = describe(name)
+        if self._layers is not None:
+            weights, codebook = self._layers.tensor(name)
+            return weights.reshape(self.shapes[name]), codebook
         payloads = {
             kind: content(self._data, section, f"{where}: {kind.name.lower()}")
             for kind, section in self._parts[name].items()
@@ -83,6 +95,21 @@ class ContainerReader:
         shape = self.shapes[name]
         weights, codebook = get_tensor(payloads, math.prod(shape), where)
         return weights.reshape(shape), codebook
+
+    def payload(self, section: Section, where: str) -> memoryview:
+        """A section's bytes.
+
+        Raises:
+            SectionChecksumError: they do not give its checksum; `where` opens the message.
+        """
+        return content(self._data, section, where)
+
+    def _own(self, section: Section, where: str, limit: int) -> memoryview:
+        payload = content(self._data, section, where)
+        if self.version == 1:
+            return payload
+        count, at = get_varint(payload, 0, where)
+        return memoryview(get_bytes(payload[at:], count, where, limit))
 
     def _by_tensor(self) -> dict[str, dict[Kind, Section]]:
         names = list(self.shapes)
@@ -104,6 +131,50 @@ class ContainerReader:
                     f"alone, got {got}"
                 )
         return parts
+
+
+class _Layers:
+    """The layers of a container of version 2."""
+
+    def __init__(self, reader: ContainerReader) -> None:
+        self._reader = reader
+        self._members = list(members_of(reader.graph).items())
+        self._places = {
+            member.name: (number, index)
+            for number, (_, members) in enumerate(self._members)
+            for index, member in enumerate(members)
+        }
+        self._sections = [part for part in reader.sections if part.kind is Kind.LAYER]
+        if len(self._sections) < len(self._members):
+            name = self._members[len(self._sections)][0]
+            raise SectionMissingError(f"layer '{name}': has no section")
+        if len(self._sections) > len(self._members):
+            raise SectionOwnerError(
+                f"container: has {len(self._sections)} layer sections, the graph has "
+                f"{len(self._members)} layers"
+            )
+        self._last: tuple[int, list[Decoded]] = (-1, [])
+
+    def sections(self) -> dict[str, dict[Kind, Section]]:
+        """Each tensor's; a layer's section is its weight's."""
+        return {
+            name: {Kind.LAYER: self._sections[number]}
+            if index == len(self._members[number][1]) - 1
+            else {}
+            for name, (number, index) in self._places.items()
+        }
+
+    def tensor(self, name: str) -> Decoded:
+        """Decodes a tensor; its layer's others are kept for the next call."""
+        number, index = self._places[name]
+        if self._last[0] != number:
+            layer, members = self._members[number]
+            section = self._sections[number]
+            where = f"layer '{layer}'"
+            payload = self._reader.payload(section, where)
+            named = [member._replace(name=describe(member.name)) for member in members]
+            self._last = number, get_layer(named, section.coder, payload, where)
+        return self._last[1][index]
 
 
 def describe(name: str) -> str:

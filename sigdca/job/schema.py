@@ -113,7 +113,9 @@ Retrained = Prune | Share | Quantize
 class Encode(_Section):
     """Entropy coding of the shared, sparse weights into a container."""
 
-    coder: Literal["huffman"] = "huffman"
+    coder: Literal["huffman", "arithmetic"] = Field(
+        "huffman", description="arithmetic gives smaller files, which take longer to open"
+    )
 
 
 class Pass(_Section):

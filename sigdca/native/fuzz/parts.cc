@@ -7,6 +7,7 @@
 namespace sigdca_fuzz {
 namespace {
 
+constexpr uint8_t kMagic[] = {0x89, 'D', 'C', 'A', '\r', '\n', 0x1A, '\n'};
 constexpr size_t kHeaderBytes = 20, kChecksumBytes = 4;
 
 bool is_of_file(uint8_t tag) { return (tag & 15) < 2; }
@@ -31,9 +32,55 @@ void put_number(uint32_t value, int bytes, std::vector<uint8_t> *out) {
     out->push_back(static_cast<uint8_t>(value >> 8 * index));
 }
 
+constexpr size_t kTableAtV2 = 10;
+constexpr uint8_t kArithmetic = 3;
+
+// The graph of version 2 is coded, that of version 1 is not.
+bool is_v2(const std::vector<Part> &parts) {
+  return !parts.empty() && parts[0].tag >> 4 == kArithmetic;
+}
+
+bool take_apart_v2(const uint8_t *data, size_t bytes, std::vector<Part> *parts) {
+  size_t at = kTableAtV2;
+  uint32_t table_bytes = 0;
+  if (!get_varint(data, bytes, &at, &table_bytes)) return false;
+  if (bytes - at < kChecksumBytes || table_bytes > bytes - at - kChecksumBytes) return false;
+  const size_t end = at + table_bytes;
+  size_t begin = end + kChecksumBytes;
+  while (at < end) {
+    Part part{data[at++], 0, {}};
+    uint32_t length = 0;
+    if (!get_varint(data, end, &at, &length) || end - at < kChecksumBytes) return false;
+    at += kChecksumBytes;
+    if (length > bytes - begin) length = static_cast<uint32_t>(bytes - begin);
+    part.payload.assign(data + begin, data + begin + length);
+    begin += length;
+    parts->push_back(part);
+  }
+  return is_v2(*parts);
+}
+
+std::vector<uint8_t> put_together_v2(const std::vector<Part> &parts) {
+  std::vector<uint8_t> table, body;
+  for (const Part &part : parts) {
+    table.push_back(part.tag);
+    put_varint(static_cast<uint32_t>(part.payload.size()), &table);
+    put_number(sigdca::crc32(part.payload.data(), part.payload.size()), 4, &table);
+    body.insert(body.end(), part.payload.begin(), part.payload.end());
+  }
+  std::vector<uint8_t> out(kMagic, kMagic + sizeof kMagic);
+  put_number(2, 2, &out);
+  put_varint(static_cast<uint32_t>(table.size()), &out);
+  out.insert(out.end(), table.begin(), table.end());
+  put_number(sigdca::crc32(out.data(), out.size()), 4, &out);
+  out.insert(out.end(), body.begin(), body.end());
+  return out;
+}
+
 }  // namespace
 
 bool take_apart(const uint8_t *data, size_t bytes, std::vector<Part> *parts) {
+  if (bytes > kTableAtV2 && data[8] == 2 && data[9] == 0) return take_apart_v2(data, bytes, parts);
   if (bytes < kHeaderBytes + kChecksumBytes) return false;
   const size_t num_parts = data[10] | data[11] << 8;
   uint32_t table_bytes;
@@ -56,6 +103,7 @@ bool take_apart(const uint8_t *data, size_t bytes, std::vector<Part> *parts) {
 }
 
 std::vector<uint8_t> put_together(const std::vector<Part> &parts) {
+  if (is_v2(parts)) return put_together_v2(parts);
   std::vector<uint8_t> table, body;
   for (const Part &part : parts) {
     table.push_back(part.tag);
@@ -64,7 +112,6 @@ std::vector<uint8_t> put_together(const std::vector<Part> &parts) {
     put_number(sigdca::crc32(part.payload.data(), part.payload.size()), 4, &table);
     body.insert(body.end(), part.payload.begin(), part.payload.end());
   }
-  static const uint8_t kMagic[] = {0x89, 'D', 'C', 'A', '\r', '\n', 0x1A, '\n'};
   std::vector<uint8_t> out(kMagic, kMagic + sizeof kMagic);
   put_number(1, 2, &out);
   put_number(static_cast<uint32_t>(parts.size()), 2, &out);

@@ -63,7 +63,8 @@ typedef enum sigdca_status {
   SIGDCA_SYMBOL_COUNT = 38,
   SIGDCA_GAP_BITS = 39,
   SIGDCA_GAP_OVERRUN = 40,
-  SIGDCA_GAP_END = 41
+  SIGDCA_GAP_END = 41,
+  SIGDCA_LEVEL = 42
 } sigdca_status;
 
 /* One line, ended by a zero byte, cut if it is longer. */

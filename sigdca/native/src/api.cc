@@ -61,6 +61,7 @@ constexpr StatusName kStatusNames[] = {
     {SIGDCA_GAP_BITS, "gap-bits"},
     {SIGDCA_GAP_OVERRUN, "gap-overrun"},
     {SIGDCA_GAP_END, "gap-end"},
+    {SIGDCA_LEVEL, "level"},
 };
 
 Context start(const sigdca_allocator *allocator, sigdca_error *error) {
@@ -210,6 +211,7 @@ sigdca_status sigdca_model_get_operator(const sigdca_model *model, uint32_t inde
   for (uint32_t part = 0; part < op.num_tensors; ++part) {
     const sigdca::TensorInfo &tensor = m.tensors[static_cast<uint32_t>(op.first_tensor) + part];
     if (part == 0) info->num_weights = tensor.weights;
+    if (m.version == 2 && part > 0) continue;  // a section holds the whole layer
     for (uint32_t i = 0; i < tensor.num_sections; ++i)
       info->bytes += m.sections[tensor.first_section + i].bytes;
   }

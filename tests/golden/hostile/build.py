@@ -8,12 +8,18 @@ from pathlib import Path
 import cases_file
 import cases_graph
 import cases_tensors
+import cases_v2
 
 from sigdca.codec import decode_container
 from sigdca.errors import FormatError
 
 FOLDER = Path(__file__).parent
-TOPICS = ((1, cases_file.CASES), (101, cases_graph.CASES), (201, cases_tensors.CASES))
+TOPICS = (
+    (1, cases_file.CASES),
+    (101, cases_graph.CASES),
+    (201, cases_tensors.CASES),
+    (301, cases_v2.CASES),
+)
 
 
 def verdict(data):

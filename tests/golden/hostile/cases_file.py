@@ -32,7 +32,7 @@ CASES = [
     ("text-mode", "MagicError", "CR LF turned to LF on the way", GOOD.replace(b"\r\n", b"\n", 1)),
     ("header-cut", "FileLengthError", "ends within the header", GOOD[:12]),
     ("version-0", "VersionError", "version 0", net(RAW, version=0)),
-    ("version-2", "VersionError", "version 2", net(RAW, version=2)),
+    ("version-3", "VersionError", "version 3", net(RAW, version=3)),
     ("cut", "FileLengthError", "the last byte is missing", GOOD[:-1]),
     ("appended", "FileLengthError", "a byte behind the end", GOOD + b"\0"),
     (

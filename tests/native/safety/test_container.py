@@ -18,7 +18,7 @@ from sigdca.native.library import NativeError
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 ROW = re.compile(r"\| (\S+\.dca) \| [^|]+ \| (\w+) \| `(.*)` \|")
 HOSTILE = [match.groups() for match in ROW.finditer((GOLDEN / "hostile/README.md").read_text())]
-FILES = sorted((GOLDEN / "v1").glob("*.dca"))
+FILES = sorted(GOLDEN.glob("v*/*.dca"))
 # What only an encoder can come upon.
 OF_ENCODERS = {"TensorError", "CoderError"}
 
@@ -46,7 +46,7 @@ def test_the_library_says_so(name, error, line):
     assert caught.value.status_name.replace("-", "") + "error" == error.lower()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_decodes_the_golden(path, assert_same):
     assert_same(path.read_bytes())
 
@@ -79,6 +79,19 @@ def test_decodes_large_tensors(density, centroids, skew, assert_same):
     weights[rng.random((rows, columns)) >= density] = 0
     tensors = {"f.weight": weights, "f.bias": weights[:, 0].copy()}
     assert_same(encode_container(net(rows, columns), tensors))
+
+
+@pytest.mark.parametrize("density", [0.002, 0.05, 1.0])
+@pytest.mark.parametrize("centroids", [1, 2, 14, 300, 20_000])
+def test_decodes_large_tensors_of_version_2(density, centroids, assert_same):
+    rng = np.random.default_rng(centroids)
+    rows, columns = 67, 211
+    values = np.arange(1, centroids + 1, dtype=np.float32) - np.float32(centroids // 2 + 0.5)
+    weights = rng.choice(values, (rows, columns))
+    weights[rng.random((rows, columns)) >= density] = 0
+    for scale in (1.0, np.float32(np.pi)):  # on a grid, and not
+        tensors = {"f.weight": weights * np.float32(scale), "f.bias": weights[:, 0].copy()}
+        assert_same(encode_container(net(rows, columns), tensors, coder="arithmetic"))
 
 
 def sparse(size, num_symbols, stream, num_weights):

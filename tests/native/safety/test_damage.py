@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sigdca.codec.layout import Kind, Part, get_table, put_file
+from sigdca.codec import layout_v2
+from sigdca.codec.layout import Kind, Part, get_table, put_file, version_of
+from sigdca.codec.text_model import get_bytes, put_bytes
+from sigdca.codec.varint import get_varint, put_varint
 from sigdca.errors import FormatError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
@@ -35,8 +38,11 @@ def damage(data, rng):
 def damaged(data, rng):
     """The container with a section damaged, exchanged or left out, and right checksums."""
     try:
+        version = version_of(memoryview(data))
         table = get_table(memoryview(data))
     except FormatError:
+        return damage(data, rng)
+    if version != 1:
         return damage(data, rng)
     parts = [Part(s.kind, s.tensor, data[s.offset : s.offset + s.length]) for s in table]
     if not parts or rng.random() < 0.05:
@@ -77,3 +83,30 @@ def test_says_the_same_of_metadata(seed, assert_same):
 def _json(text):
     escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\x01": "\\u0001"}
     return '"' + "".join(escapes.get(char, char) for char in text) + '"'
+
+
+def damaged_v2(data, rng):
+    """As `damaged`, of version 2; what is coded is damaged before or after it is coded."""
+    table = layout_v2.get_table(memoryview(data))
+    parts = [Part(s.kind, s.tensor, data[s.offset : s.offset + s.length], s.coder) for s in table]
+    index = rng.randrange(len(parts))
+    changed = parts[index]
+    payload = damage(changed.payload, rng)
+    if changed.kind is not Kind.LAYER and rng.random() < 0.8:
+        count, at = get_varint(changed.payload, 0, "")
+        plain = damage(get_bytes(changed.payload[at:], count, "", 1 << 16), rng)
+        payload = put_varint(len(plain)) + put_bytes(plain)
+    if rng.random() < 0.05:
+        del parts[index]
+    else:
+        parts[index] = Part(changed.kind, changed.tensor, payload, changed.coder)
+    return layout_v2.put_file(parts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_says_the_same_of_damage_to_version_2(seed, assert_same):
+    rng = random.Random(seed)
+    seeds = [path.read_bytes() for path in sorted(GOLDEN.glob("v2/*.dca"))]
+    small = [data for data in seeds if len(data) < 4000]
+    for _ in range(150):
+        assert_same(damaged_v2(rng.choice(small), rng))

@@ -16,7 +16,7 @@ FUZZ = Path(__file__).resolve().parents[3] / "sigdca/native/fuzz"
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 SECONDS = int(os.environ.get("SIGDCA_FUZZ_S", "10"))
 LIMITS = ("-max_len=8192", "-timeout=5", "-rss_limit_mb=2048", "-print_final_stats=1")
-CORPUS = (FUZZ / "corpus", GOLDEN / "v1", GOLDEN / "hostile")
+CORPUS = (FUZZ / "corpus", GOLDEN / "v1", GOLDEN / "v2", GOLDEN / "hostile")
 
 
 @pytest.fixture(scope="module")

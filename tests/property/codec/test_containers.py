@@ -14,6 +14,7 @@ from sigdca.codec import (
     decode_container,
     encode_container,
     inspect_container,
+    layout_v2,
 )
 from sigdca.codec.layout import Part, put_file
 from sigdca.errors import FormatError
@@ -40,15 +41,18 @@ def networks(draw):
     return graph, tensors, metadata
 
 
-def encode(network):
-    graph, tensors, metadata = network
-    return encode_container(graph, tensors, metadata=metadata)
+CODERS = st.sampled_from(["huffman", "arithmetic"])
 
 
-@given(networks())
-def test_round_trip(network):
+def encode(network, coder="huffman"):
     graph, tensors, metadata = network
-    data = encode(network)
+    return encode_container(graph, tensors, coder=coder, metadata=metadata)
+
+
+@given(networks(), CODERS)
+def test_round_trip(network, coder):
+    graph, tensors, metadata = network
+    data = encode(network, coder)
     container = decode_container(data)
     assert (container.graph, container.metadata) == (graph, metadata)
     assert list(container.tensors) == list(tensors)
@@ -164,10 +168,10 @@ def check(data):
     return container
 
 
-@given(networks(), st.data())
-def test_any_mutation_is_refused(network, data):
+@given(networks(), CODERS, st.data())
+def test_any_mutation_is_refused(network, coder, data):
     """Every byte is under a checksum, so nothing but the original is ever decoded."""
-    good = encode(network)
+    good = encode(network, coder)
     mutated = bytearray(good)
     place = data.draw(st.integers(0, len(good)))
     end = data.draw(st.integers(place, min(place + 4, len(good))))
@@ -177,10 +181,10 @@ def test_any_mutation_is_refused(network, data):
 
 
 @settings(max_examples=300)
-@given(networks(), st.data())
-def test_mutation_under_right_checksums(network, data):
+@given(networks(), CODERS, st.data())
+def test_mutation_under_right_checksums(network, coder, data):
     """A forger repairs the checksums: still a FormatError, or a container that is whole."""
-    good = encode(network)
+    good = encode(network, coder)
     reader = ContainerReader(good)
     payloads = [bytearray(good[s.offset : s.offset + s.length]) for s in reader.sections]
     for _ in range(data.draw(st.integers(1, 3))):
@@ -189,12 +193,13 @@ def test_mutation_under_right_checksums(network, data):
         end = data.draw(st.integers(place, min(place + 2, len(payload))))
         payload[place:end] = data.draw(st.binary(max_size=3))
     parts = [
-        Part(section.kind, section.tensor, bytes(payload))
+        Part(section.kind, section.tensor, bytes(payload), section.coder)
         for section, payload in zip(reader.sections, payloads, strict=True)
     ]
-    container = check(put_file(parts))
+    put = {"huffman": put_file, "arithmetic": layout_v2.put_file}[coder]
+    container = check(put(parts))
     if container is not None:
-        again = encode_container(container.graph, container.tensors, metadata=container.metadata)
+        again = encode((container.graph, container.tensors, container.metadata), coder)
         second = decode_container(again)
         for name, tensor in container.tensors.items():
             assert second.tensors[name].tobytes() == tensor.tobytes()
@@ -202,4 +207,5 @@ def test_mutation_under_right_checksums(network, data):
 
 @given(st.binary(max_size=100), st.booleans())
 def test_any_bytes(data, with_magic):
-    check(b"\x89DCA\r\n\x1a\n\x01\0" + data if with_magic else data)
+    for version in (b"\1\0", b"\2\0"):
+        check(b"\x89DCA\r\n\x1a\n" + version + data if with_magic else data)

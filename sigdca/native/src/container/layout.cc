@@ -9,7 +9,7 @@ namespace sigdca {
 namespace {
 
 constexpr uint8_t kMagic[8] = {0x89, 'D', 'C', 'A', '\r', '\n', 0x1A, '\n'};
-constexpr unsigned kVersion = 1;
+constexpr size_t kVersionEnd = 10;
 constexpr size_t kHeaderBytes = 20;  // magic, version, sections, file bytes, table bytes
 constexpr size_t kChecksumBytes = 4;
 constexpr size_t kMinFileBytes = kHeaderBytes + kChecksumBytes;
@@ -46,8 +46,8 @@ sigdca_status check_magic(const Context &context, const uint8_t *data, size_t by
                       hex(kMagic, sizeof kMagic).get());
 }
 
-sigdca_status read_tag(const Context &context, uint8_t tag, const char *where,
-                       SectionKind *kind) {
+sigdca_status read_tag(const Context &context, uint8_t tag, const char *where, SectionKind *kind,
+                       SectionCoder *coder) {
   const uint8_t number = tag & 15;
   if (number > kLastKind) {
     return context.fail(SIGDCA_SECTION_KIND, "%s: unknown kind %u, the last known is %u", where,
@@ -55,6 +55,7 @@ sigdca_status read_tag(const Context &context, uint8_t tag, const char *where,
   }
   *kind = static_cast<SectionKind>(number);
   const bool coded = *kind == SectionKind::kIndices || *kind == SectionKind::kGaps;
+  *coder = coded ? SectionCoder::kHuffman : SectionCoder::kRaw;
   if (tag >> 4 != (coded ? 1 : 0)) {
     return context.fail(SIGDCA_SECTION_KIND, "%s: %s must have coder %d, got %d", where,
                         kind_name(*kind), coded ? 1 : 0, tag >> 4);
@@ -65,7 +66,7 @@ sigdca_status read_tag(const Context &context, uint8_t tag, const char *where,
 sigdca_status read_entry(const Context &context, Bytes *table, const char *where,
                          Section *section) {
   *section = Section{};
-  SIGDCA_TRY(read_tag(context, table->data[table->at], where, &section->kind));
+  SIGDCA_TRY(read_tag(context, table->data[table->at], where, &section->kind, &section->coder));
   ++table->at;
   if (!is_of_file(section->kind)) SIGDCA_TRY(read_varint(context, table, where, &section->tensor));
   SIGDCA_TRY(read_varint(context, table, where, &section->bytes));
@@ -105,27 +106,14 @@ sigdca_status read_entries(const Context &context, Bytes table, size_t num_secti
                       num_sections, table.at);
 }
 
-}  // namespace
-
-const char *kind_name(SectionKind kind) {
-  static const char *const kNames[] = {"graph", "metadata", "codebook", "indices", "gaps", "dense"};
-  return kNames[static_cast<uint8_t>(kind)];
-}
-
-sigdca_status read_table(const Context &context, const uint8_t *data, size_t bytes,
-                         Array<Section> *sections) {
-  SIGDCA_TRY(check_magic(context, data, bytes));
+sigdca_status read_table_v1(const Context &context, const uint8_t *data, size_t bytes,
+                            Array<Section> *sections) {
   if (bytes < kMinFileBytes) {
     return context.fail(SIGDCA_FILE_LENGTH, "container: has %zu bytes, a header alone has %zu",
                         bytes, kMinFileBytes);
   }
-  const unsigned version = load<uint16_t>(data + 8);
   const size_t num_sections = load<uint16_t>(data + 10);
   const uint32_t total = load<uint32_t>(data + 12);
-  if (version != kVersion) {
-    return context.fail(SIGDCA_VERSION, "container: is of version %u, this reader knows %u",
-                        version, kVersion);
-  }
   if (total != bytes) {
     return context.fail(SIGDCA_FILE_LENGTH, "container: has %zu bytes, its header promises %u",
                         bytes, total);
@@ -136,26 +124,59 @@ sigdca_status read_table(const Context &context, const uint8_t *data, size_t byt
                         "container: section table ends at byte %llu, file at %u", Wide{end},
                         total);
   }
-  const uint32_t expected = load<uint32_t>(data + end);
-  const uint32_t got = crc32(data, static_cast<size_t>(end));
-  if (got != expected) {
-    return context.fail(SIGDCA_HEADER_CHECKSUM,
-                        "container: header's checksum is %08x, must be %08x", got, expected);
-  }
+  SIGDCA_TRY(check_header(context, data, static_cast<size_t>(end)));
   const Bytes table{data + kHeaderBytes, static_cast<size_t>(end - kHeaderBytes)};
   SIGDCA_TRY(read_entries(context, table, num_sections, sections));
-  uint64_t reach = end + kChecksumBytes;
+  return place_sections(context, data, bytes, static_cast<size_t>(end + kChecksumBytes), sections);
+}
+
+}  // namespace
+
+const char *kind_name(SectionKind kind) {
+  static const char *const kNames[] = {"graph", "metadata", "codebook", "indices",
+                                       "gaps",  "dense",    "layer"};
+  return kNames[static_cast<uint8_t>(kind)];
+}
+
+sigdca_status check_header(const Context &context, const uint8_t *data, size_t end) {
+  const uint32_t expected = load<uint32_t>(data + end);
+  const uint32_t got = crc32(data, end);
+  if (got == expected) return SIGDCA_OK;
+  return context.fail(SIGDCA_HEADER_CHECKSUM,
+                      "container: header's checksum is %08x, must be %08x", got, expected);
+}
+
+sigdca_status place_sections(const Context &context, const uint8_t *data, size_t bytes,
+                             size_t begin, Array<Section> *sections) {
+  uint64_t reach = begin;
   for (const Section &section : *sections) reach += section.bytes;
-  if (reach != total) {
-    return context.fail(SIGDCA_SECTION_LENGTH, "container: sections end at byte %llu, file at %u",
-                        Wide{reach}, total);
+  if (reach != bytes) {
+    return context.fail(SIGDCA_SECTION_LENGTH, "container: sections end at byte %llu, file at %zu",
+                        Wide{reach}, bytes);
   }
-  const uint8_t *at = data + end + kChecksumBytes;
+  const uint8_t *at = data + begin;
   for (Section &section : *sections) {
     section.data = at;
     at += section.bytes;
   }
   return SIGDCA_OK;
+}
+
+sigdca_status read_table(const Context &context, const uint8_t *data, size_t bytes,
+                         unsigned *version, Array<Section> *sections) {
+  SIGDCA_TRY(check_magic(context, data, bytes));
+  if (bytes < kVersionEnd) {
+    return context.fail(SIGDCA_FILE_LENGTH, "container: has %zu bytes, its version ends at byte %zu",
+                        bytes, kVersionEnd);
+  }
+  *version = load<uint16_t>(data + sizeof kMagic);
+  switch (*version) {
+    case 1: return read_table_v1(context, data, bytes, sections);
+    case 2: return read_table_v2(context, data, bytes, sections);
+    default:
+      return context.fail(SIGDCA_VERSION,
+                          "container: is of version %u, this reader knows 1 and 2", *version);
+  }
 }
 
 sigdca_status check_section(const Context &context, const Section &section, const char *where) {

@@ -7,7 +7,18 @@ namespace sigdca {
 
 // Reads and checks header and section table; no section's content is looked at.
 sigdca_status read_table(const Context &context, const uint8_t *data, size_t bytes,
-                         Array<Section> *sections);
+                         unsigned *version, Array<Section> *sections);
+
+// The same of version 2 (layout_v2.cc).
+sigdca_status read_table_v2(const Context &context, const uint8_t *data, size_t bytes,
+                            Array<Section> *sections);
+
+// Whether header and table, up to byte `end`, give the checksum that lies there.
+sigdca_status check_header(const Context &context, const uint8_t *data, size_t end);
+
+// Where each section lies: one behind the other from `begin` on, to the file's end.
+sigdca_status place_sections(const Context &context, const uint8_t *data, size_t bytes,
+                             size_t begin, Array<Section> *sections);
 
 inline bool is_of_file(SectionKind kind) { return kind <= SectionKind::kMetadata; }
 

@@ -1,11 +1,14 @@
 #include "container/model.h"
 
+#include "container/coded_bytes.h"
 #include "container/layout.h"
 #include "container/metadata.h"
 #include "container/text.h"
 
 namespace sigdca {
 namespace {
+
+constexpr size_t kMaxGraphBytes = size_t{1} << 18, kMaxMetadataBytes = 65536;  // of version 2
 
 constexpr unsigned bit_of(SectionKind kind) { return 1u << static_cast<uint8_t>(kind); }
 
@@ -21,6 +24,17 @@ const Section *own_section(const Model &model, SectionKind kind) {
   return nullptr;
 }
 
+// Checks one of the file's own sections, decodes it if need be, and gives it to `read`.
+template <class Read>
+sigdca_status read_own(const Context &context, const Model &model, const Section &section,
+                       const char *where, size_t limit, Read read) {
+  SIGDCA_TRY(check_section(context, section, where));
+  if (model.version == 1) return read(section.data, size_t{section.bytes});
+  Array<uint8_t> bytes;
+  SIGDCA_TRY(read_coded_bytes(context, section.data, section.bytes, where, limit, &bytes));
+  return read(bytes.data(), bytes.size());
+}
+
 sigdca_status list_tensors(const Context &context, Model *model) {
   const Graph &graph = model->graph;
   SIGDCA_TRY(model->tensors.allocate(context, graph.num_tensors));
@@ -34,6 +48,43 @@ sigdca_status list_tensors(const Context &context, Model *model) {
       next->weights = part == 0 ? num_weights(graph, op) : op.output.channels;
       ++next;
     }
+  }
+  return SIGDCA_OK;
+}
+
+// Version 2: gives each layer's tensors the layer's section.
+sigdca_status assign_layers(const Context &context, Model *model) {
+  uint32_t next = 0;
+  while (next < model->sections.size() && is_of_file(model->sections[next].kind)) ++next;
+  const uint32_t first = next;
+  uint32_t num_layers = 0;
+  for (const Op &op : model->graph.ops) {
+    if (op.num_tensors == 0) continue;
+    ++num_layers;
+    if (next == model->sections.size()) {
+      return context.fail(SIGDCA_SECTION_MISSING, "layer '%s': has no section",
+                          model->graph.name_of(op));
+    }
+    for (uint32_t part = 0; part < op.num_tensors; ++part) {
+      TensorInfo &tensor = model->tensors[static_cast<uint32_t>(op.first_tensor) + part];
+      tensor.first_section = next;
+      tensor.num_sections = 1;
+    }
+    ++next;
+  }
+  if (next == model->sections.size()) return SIGDCA_OK;
+  return context.fail(SIGDCA_SECTION_OWNER,
+                      "container: has %zu layer sections, the graph has %u layers",
+                      model->sections.size() - first, num_layers);
+}
+
+// Version 2: checks the layers' checksums.
+sigdca_status check_layer_checksums(const Context &context, const Model &model) {
+  for (const TensorInfo &tensor : model.tensors) {
+    if (tensor.part != 0) continue;
+    Text where;
+    where.add("layer '%s'", model.graph.name_of(model.graph.ops[tensor.op]));
+    SIGDCA_TRY(check_section(context, model.sections[tensor.first_section], where.get()));
   }
   return SIGDCA_OK;
 }
@@ -90,18 +141,25 @@ Text describe_tensor(const Model &model, const TensorInfo &tensor) {
 }
 
 sigdca_status read_model(const Context &context, Model *model) {
-  SIGDCA_TRY(read_table(context, model->data, model->bytes, &model->sections));
+  SIGDCA_TRY(read_table(context, model->data, model->bytes, &model->version, &model->sections));
   const Section *graph = own_section(*model, SectionKind::kGraph);
   if (graph == nullptr)
     return context.fail(SIGDCA_SECTION_MISSING, "container: has no graph section");
-  SIGDCA_TRY(check_section(context, *graph, "graph"));
-  SIGDCA_TRY(read_graph(context, graph->data, graph->bytes, &model->graph));
+  SIGDCA_TRY(read_own(context, *model, *graph, "graph", kMaxGraphBytes, [&](const uint8_t *data, size_t bytes) {
+    return read_graph(context, data, bytes, &model->graph);
+  }));
   const Section *metadata = own_section(*model, SectionKind::kMetadata);
   if (metadata != nullptr) {
-    SIGDCA_TRY(check_section(context, *metadata, "metadata"));
-    SIGDCA_TRY(check_metadata(context, metadata->data, metadata->bytes));
+    SIGDCA_TRY(read_own(context, *model, *metadata, "metadata", kMaxMetadataBytes,
+                        [&](const uint8_t *data, size_t bytes) {
+                          return check_metadata(context, data, bytes);
+                        }));
   }
   SIGDCA_TRY(list_tensors(context, model));
+  if (model->version == 2) {
+    SIGDCA_TRY(assign_layers(context, model));
+    return check_layer_checksums(context, *model);
+  }
   SIGDCA_TRY(assign_sections(context, model));
   for (const TensorInfo &tensor : model->tensors) SIGDCA_TRY(check_form(context, *model, tensor));
   // The Python reader does this with each tensor's decoding.

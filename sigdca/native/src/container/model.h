@@ -22,7 +22,10 @@ enum class SectionKind : uint8_t {
   kIndices = 3,
   kGaps = 4,
   kDense = 5,
+  kLayer = 6,  // version 2
 };
+
+enum class SectionCoder : uint8_t { kRaw = 0, kHuffman = 1, kArithmetic = 3 };
 
 // "graph", "metadata", ...
 const char *kind_name(SectionKind kind);
@@ -31,9 +34,10 @@ const char *kind_name(SectionKind kind);
 struct Section {
   const uint8_t *data;
   uint32_t bytes;
-  uint32_t tensor;  // 0 for the file's own
+  uint32_t tensor;  // version 2: layer; 0 for the file's own
   uint32_t crc32;
   SectionKind kind;
+  SectionCoder coder;
 };
 
 // A weight tensor of conv or fc as rows (output channels or features) of `cols` weights each, flat
@@ -57,6 +61,7 @@ struct Model {
   sigdca_allocator allocator{};
   const uint8_t *data = nullptr;
   size_t bytes = 0;
+  unsigned version = 0;
   bool mapped = false;  // by open_file: unmapped on close
   Graph graph;
   Array<TensorInfo> tensors;

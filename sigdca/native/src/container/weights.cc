@@ -2,6 +2,7 @@
 #include "container/codebook.h"
 #include "container/gaps.h"
 #include "container/huffman.h"
+#include "container/layers.h"
 #include "container/text.h"
 #include "container/varint.h"
 #include "core/bytes.h"
@@ -28,7 +29,8 @@ Sections sections_of(const Model &model, const TensorInfo &tensor) {
       case SectionKind::kGaps: found.gaps = &section; break;
       case SectionKind::kDense: found.dense = &section; break;
       case SectionKind::kGraph:
-      case SectionKind::kMetadata: break;
+      case SectionKind::kMetadata:
+      case SectionKind::kLayer: break;
     }
   }
   return found;
@@ -202,6 +204,7 @@ sigdca_status read_shared(const Context &context, const Sections &sections, cons
 
 sigdca_status read_rows(const Context &context, const Model &model, const TensorInfo &tensor,
                         Weights *weights) {
+  if (model.version == 2) return read_member(context, model, tensor, weights);
   const Sections sections = sections_of(model, tensor);
   const Text where = describe_tensor(model, tensor);
   return sections.dense != nullptr

@@ -1,0 +1,94 @@
+// Adaptive binary arithmetic coding with additive contexts (SPEC.md, "Arithmetic stream"); mirrors
+// sigdca/codec/arithmetic.py.
+#pragma once
+
+#include "core/context.h"
+
+namespace sigdca {
+
+constexpr uint32_t kMaxCount = 768;
+
+struct ArithmeticTables {
+  uint16_t probabilities[2048];  // of a 1, in units of 2^-16; log-odds 0 to 8 in steps of 1/256
+  uint16_t rates[kMaxCount + 1];  // how fast a feature learns, by how often it was met
+};
+
+extern const ArithmeticTables kArithmetic;
+
+// Of a 1, by the sum of its features' log-odds.
+inline uint32_t probability_of(int32_t logit) {
+  const int32_t place = logit >> 8;
+  const int32_t size = place < 0 ? -place : place;
+  const uint32_t likely = kArithmetic.probabilities[size < 2047 ? size : 2047];
+  return place < 0 ? 65536 - likely : likely;
+}
+
+// What a bit's surroundings say: log-odds in units of 2^-16, and how often it was met.
+struct Feature {
+  int32_t logit = 0;
+  uint32_t count = 0;
+
+  void teach(int32_t error) {
+    logit += static_cast<int32_t>((int64_t{error} * kArithmetic.rates[count] + 0x8000) >> 16);
+    count += count < kMaxCount;
+  }
+};
+
+// Bytes to bits. Behind the stream's end there are zeros.
+class ArithmeticDecoder {
+ public:
+  static constexpr bool kEncodes = false;
+
+  ArithmeticDecoder(const uint8_t *data, size_t bytes) : data_(data), bytes_(bytes) {
+    for (int index = 0; index < 4; ++index) code_ = code_ << 8 | next();
+  }
+
+  // The next bit, whose probability the features give; teaches them.
+  template <class... Features>
+  uint32_t bit(uint32_t /*unused*/, Features *...features) {
+    const uint32_t probability = probability_of((features->logit + ...));
+    const uint32_t found = split(probability);
+    const int32_t error = static_cast<int32_t>(found << 16) - static_cast<int32_t>(probability);
+    (features->teach(error), ...);
+    return found;
+  }
+
+  // The next bits, all as likely as not, from the top one down.
+  uint32_t plain(uint32_t /*unused*/, uint32_t num_bits) {
+    uint32_t value = 0;
+    for (; num_bits > 0; --num_bits) value = value << 1 | split(0x8000);
+    return value;
+  }
+
+  // Whether the stream was read to its end.
+  sigdca_status finish(const Context &context, const char *where) const;
+
+ private:
+  uint32_t next() {
+    const uint32_t byte = at_ < bytes_ ? data_[at_] : 0;
+    ++at_;
+    return byte;
+  }
+
+  uint32_t split(uint32_t probability) {
+    const uint32_t bound = (range_ >> 16) * probability;
+    const uint32_t found = code_ < bound;
+    if (found) {
+      range_ = bound;
+    } else {
+      code_ -= bound;
+      range_ -= bound;
+    }
+    while (range_ < 1u << 24) {
+      code_ = code_ << 8 | next();
+      range_ <<= 8;
+    }
+    return found;
+  }
+
+  const uint8_t *data_;
+  size_t bytes_, at_ = 0;
+  uint32_t code_ = 0, range_ = 0xFFFFFFFFu;
+};
+
+}  // namespace sigdca
