@@ -14,11 +14,11 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sigdca.codec.arithmetic import Coder, Decoder, Encoder
+from sigdca.codec.coders import StreamCoder, open_coder
 from sigdca.codec.errors import CodebookError, SectionLengthError, ValueRangeError
 from sigdca.codec.graph import Graph, Op, Shape, expected_tensors, infer_shapes
 from sigdca.codec.layout import Coder as CodedAs
-from sigdca.codec.levels import Limits, code_levels
+from sigdca.codec.levels import Limits
 from sigdca.codec.op_kinds import OP_KINDS
 
 MAX_CENTROIDS = 65535  # besides 0: an index has 16 bits
@@ -44,7 +44,7 @@ class Member(NamedTuple):
     Attributes:
         name: as messages say it.
         shape: its own; rows are its first axis, a tensor of one axis is one row.
-        stride: see `code_levels`.
+        stride: see `levels.code_levels`.
     """
 
     name: str
@@ -97,12 +97,15 @@ def _stride(graph: Graph, op: Op, values: Sequence[Shape]) -> int:
     return 0
 
 
-def put_layer(members: Sequence[Member], tensors: Sequence[Floats]) -> tuple[CodedAs, bytes]:
+def put_layer(
+    members: Sequence[Member], tensors: Sequence[Floats], *, fast: bool = True
+) -> tuple[CodedAs, bytes]:
     """A layer's section.
 
     Args:
         members: the layer's tensors, its weight last.
         tensors: their values, finite, without -0.0, flat.
+        fast: see `open_coder`.
 
     Returns:
         How it is coded: raw, where the weight takes too many values to be shared.
@@ -110,14 +113,19 @@ def put_layer(members: Sequence[Member], tensors: Sequence[Floats]) -> tuple[Cod
     shared = [_Shared.of(values) for values in tensors]
     if shared[-1].form is Form.RAW:
         return CodedAs.RAW, b"".join(values.astype("<f4").tobytes() for values in tensors)
-    coder = Encoder()
+    coder = open_coder(None, "", fast=fast)
     for member, values, found in zip(members, tensors, shared, strict=True):
         _put_tensor(coder, member, values, found)
     return CodedAs.ARITHMETIC, coder.finish()
 
 
 def get_layer(
-    members: Sequence[Member], coded_as: CodedAs, payload: memoryview, where: str
+    members: Sequence[Member],
+    coded_as: CodedAs,
+    payload: memoryview,
+    where: str,
+    *,
+    fast: bool = True,
 ) -> list[Decoded]:
     """Reads a layer's section.
 
@@ -126,6 +134,7 @@ def get_layer(
         coded_as: how it is coded.
         payload: the section.
         where: the layer, the opening of messages that speak of no tensor.
+        fast: see `open_coder`.
 
     Raises:
         SectionLengthError, ValueRangeError, CodebookError, LevelError, TrailingBitsError: as they
@@ -140,7 +149,7 @@ def get_layer(
         for member, values in zip(members, parts, strict=True):
             check_values(values, member.name)
         return [Decoded(values, None) for values in parts]
-    coder = Decoder(payload, f"{where}: stream")
+    coder = open_coder(payload, f"{where}: stream", fast=fast)
     found = [_get_tensor(coder, member) for member in members]
     coder.finish()
     return found
@@ -210,7 +219,7 @@ def _is_step(step: float) -> bool:
     return bool(float(narrow) == step and narrow.view(np.uint32) & 0xFFFF == 0 and step > 0)
 
 
-def _put_tensor(coder: Encoder, member: Member, weights: Floats, shared: _Shared) -> None:
+def _put_tensor(coder: StreamCoder, member: Member, weights: Floats, shared: _Shared) -> None:
     coder.plain(shared.form, 2)
     if shared.form is Form.RAW:
         for bits in weights.view(np.uint32).tolist():
@@ -228,10 +237,10 @@ def _put_tensor(coder: Encoder, member: Member, weights: Floats, shared: _Shared
     used = weights != 0
     levels[used] = shared.levels[np.searchsorted(shared.values, weights[used])]
     rows = levels.reshape(member.rows, -1)
-    code_levels(coder, rows, member.stride, limits, member.name)
+    coder.levels(rows, member.stride, limits, member.name)
 
 
-def _get_tensor(coder: Decoder, member: Member) -> Decoded:
+def _get_tensor(coder: StreamCoder, member: Member) -> Decoded:
     form = Form(coder.plain(0, 2))
     if form is Form.ZEROS:
         return Decoded(np.zeros(member.size, np.float32), np.zeros(0, np.float32))
@@ -253,14 +262,14 @@ def _get_tensor(coder: Decoder, member: Member) -> Decoded:
     else:
         values = _codebook_values(coder, limits, member.name)
     levels = np.zeros((member.rows, member.size // member.rows), np.int32)
-    code_levels(coder, levels, member.stride, limits, member.name)
+    coder.levels(levels, member.stride, limits, member.name)
     flat = levels.reshape(-1)
     with_zero = np.insert(values, limits.negative, np.float32(0))
     weights = with_zero[flat + limits.negative]
     return Decoded(weights, values[np.isin(values, np.unique(weights))])
 
 
-def _code_limits(coder: Coder, limits: Limits) -> Limits:
+def _code_limits(coder: StreamCoder, limits: Limits) -> Limits:
     """Two numbers below 2^16: five bits say how many bits each has."""
 
     def number(value: int) -> int:
@@ -281,7 +290,7 @@ def _grid_values(step: float, limits: Limits, where: str) -> Floats:
     return np.delete(values, limits.negative)
 
 
-def _codebook_values(coder: Decoder, limits: Limits, where: str) -> Floats:
+def _codebook_values(coder: StreamCoder, limits: Limits, where: str) -> Floats:
     bits = [coder.plain(0, 32) for _ in range(sum(limits))]
     values = np.array(bits, np.uint32).view(np.float32)
     check_values(values, f"{where}: codebook")

@@ -131,6 +131,20 @@ _FUNCTIONS = {
     "sigdca_session_get_info": ((handle, POINTER(CSessionInfo)), None),
     "sigdca_session_get_layer": ((handle, c_uint32, POINTER(CLayerInfo)), c_int),
     "sigdca_isa_name": ((c_uint32,), c_char_p),
+    "sigdca_coder_create": (
+        (handle, c_size_t, handle, POINTER(handle), POINTER(CError)),
+        c_int,
+    ),
+    "sigdca_coder_free": ((handle,), None),
+    "sigdca_coder_plain": ((handle, c_uint32, POINTER(c_uint32), POINTER(CError)), c_int),
+    "sigdca_coder_levels": (
+        (handle, handle, c_uint32, c_uint32, c_uint32, c_uint32, c_uint32, POINTER(CError)),
+        c_int,
+    ),
+    "sigdca_coder_finish": (
+        (handle, POINTER(handle), POINTER(c_size_t), POINTER(CError)),
+        c_int,
+    ),
 }
 
 

@@ -20,9 +20,13 @@ def shared(rng, size, values):
 
 
 def check(weight, bias, coder):
+    """That values come back, and that library and Python write and read the same bytes."""
     coded_as, payload = put_layer([BIAS, WEIGHT], [bias, weight])
     assert coded_as is coder
+    assert put_layer([BIAS, WEIGHT], [bias, weight], fast=False) == (coded_as, payload)
     got = get_layer([BIAS, WEIGHT], coded_as, memoryview(payload), "layer 'a'")
+    plain = get_layer([BIAS, WEIGHT], coded_as, memoryview(payload), "layer 'a'", fast=False)
+    assert [part.weights.tobytes() for part in plain] == [part.weights.tobytes() for part in got]
     assert got[0].weights.tobytes() == bias.tobytes()
     assert got[1].weights.tobytes() == weight.tobytes()
     return payload, got[1].codebook

@@ -1,5 +1,7 @@
 #include "container/arithmetic.h"
 
+#include <string.h>
+
 namespace sigdca {
 namespace {
 
@@ -32,6 +34,29 @@ sigdca_status ArithmeticDecoder::finish(const Context &context, const char *wher
   if (bytes_ > 0 && data_[bytes_ - 1] == 0)
     return context.fail(SIGDCA_TRAILING_BITS, "%s ends with a zero byte", where);
   return SIGDCA_OK;
+}
+
+sigdca_status ArithmeticEncoder::reserve(const Context &context, size_t num_bits) {
+  // A bit takes a little over 11 at most: its probability is 1/2048 at least. Four bytes are left for the end.
+  const size_t needed = size_ + 4 + num_bits / 8 * 12 + 16;
+  if (needed <= out_.size()) return SIGDCA_OK;
+  Array<uint8_t> larger;
+  SIGDCA_TRY(larger.allocate(context, needed + needed / 2));
+  if (size_ > 0) memcpy(larger.data(), out_.data(), size_);
+  out_.swap(larger);
+  return SIGDCA_OK;
+}
+
+void ArithmeticEncoder::finish() {
+  uint64_t value = low_;
+  for (int cut = 24; cut >= 0; cut -= 8) {
+    value = (low_ + (uint64_t{1} << cut) - 1) >> cut << cut;
+    if (value < low_ + range_) break;
+  }
+  low_ = value;
+  carry();
+  for (int shift = 24; shift >= 0; shift -= 8) out_[size_++] = static_cast<uint8_t>(low_ >> shift);
+  while (size_ > 0 && out_[size_ - 1] == 0) --size_;
 }
 
 }  // namespace sigdca

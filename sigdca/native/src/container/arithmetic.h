@@ -91,4 +91,63 @@ class ArithmeticDecoder {
   uint32_t code_ = 0, range_ = 0xFFFFFFFFu;
 };
 
+// Bits to bytes.
+class ArithmeticEncoder {
+ public:
+  static constexpr bool kEncodes = true;
+
+  template <class... Features>
+  uint32_t bit(uint32_t bit, Features *...features) {
+    const uint32_t probability = probability_of((features->logit + ...));
+    split(bit, probability);
+    const int32_t error = static_cast<int32_t>(bit << 16) - static_cast<int32_t>(probability);
+    (features->teach(error), ...);
+    return bit;
+  }
+
+  uint32_t plain(uint32_t value, uint32_t num_bits) {
+    for (uint32_t left = num_bits; left > 0; --left) split(value >> (left - 1) & 1, 0x8000);
+    return value;
+  }
+
+  // Makes room for at least so many bits; all later bits need it.
+  sigdca_status reserve(const Context &context, size_t num_bits);
+
+  // The stream: as few bytes as tell it from all others, the zeros at its end left out.
+  void finish();
+  const uint8_t *data() const { return out_.data(); }
+  size_t bytes() const { return size_; }
+
+ private:
+  void split(uint32_t bit, uint32_t probability) {
+    const uint32_t bound = (range_ >> 16) * probability;
+    if (bit) {
+      range_ = bound;
+    } else {
+      low_ += bound;
+      range_ -= bound;
+    }
+    while (range_ < 1u << 24) {
+      carry();
+      out_[size_++] = static_cast<uint8_t>(low_ >> 24);
+      low_ = low_ << 8 & 0xFFFFFFFFu;
+      range_ <<= 8;
+    }
+  }
+
+  // Adds a carry to the bytes that are out.
+  void carry() {
+    if (low_ <= 0xFFFFFFFFu) return;
+    size_t at = size_ - 1;
+    while (out_[at] == 255) out_[at--] = 0;
+    ++out_[at];
+    low_ &= 0xFFFFFFFFu;
+  }
+
+  Array<uint8_t> out_;
+  size_t size_ = 0;
+  uint64_t low_ = 0;
+  uint32_t range_ = 0xFFFFFFFFu;
+};
+
 }  // namespace sigdca
