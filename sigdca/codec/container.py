@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigdca.codec import layout_v2
-from sigdca.codec.errors import CoderError, TensorError, ValueRangeError
+from sigdca.codec.errors import CoderError, LimitError, TensorError, ValueRangeError
 from sigdca.codec.graph import MAX_WEIGHTS, Graph, Shape, expected_tensors
 from sigdca.codec.graph_bytes import put_graph
 from sigdca.codec.layers import members_of, put_layer
 from sigdca.codec.layout import Coder, Kind, Part, put_file
-from sigdca.codec.reader import ContainerReader, describe, put_metadata
+from sigdca.codec.reader import MAX_GRAPH_BYTES, ContainerReader, describe, put_metadata
 from sigdca.codec.tensors import put_tensor
 from sigdca.codec.text_model import put_bytes
 from sigdca.codec.varint import put_varint
@@ -88,6 +88,11 @@ def encode_container(
 def _encode_v2(
     graph: Graph, tensors: Mapping[str, NDArray[np.float32]], own: Mapping[Kind, bytes]
 ) -> bytes:
+    size = len(own[Kind.GRAPH])
+    if size > MAX_GRAPH_BYTES:
+        raise LimitError(
+            f"graph: has {size} bytes, limit {MAX_GRAPH_BYTES}; coder huffman has none"
+        )
     parts = [
         Part(kind, None, put_varint(len(data)) + put_bytes(data), Coder.ARITHMETIC)
         for kind, data in own.items()

@@ -25,7 +25,7 @@ from sigdca.codec.text_model import get_bytes
 from sigdca.codec.varint import get_varint
 
 MAX_METADATA_BYTES = 65536
-MAX_GRAPH_BYTES = 1 << 18  # of version 2, whose graphs are coded
+MAX_GRAPH_BYTES = 65536  # of version 2, where a few bytes may stand for many
 _FORMS = ({Kind.DENSE}, {Kind.CODEBOOK, Kind.INDICES}, {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS})
 
 

@@ -271,3 +271,13 @@ def test_reads_a_file(tmp_path, data):
 def test_names_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(StorageError, match=r"no\.dca: cannot be read: No such file or directory"):
         read_container(tmp_path / "no.dca")
+
+
+def test_a_graph_that_is_too_long_for_version_2():
+    """4,096 layers with names of 30 letters."""
+    ops = [Op("batch_norm", f"{number:030}", (number,), {"eps": 1e-5}) for number in range(4096)]
+    long = Graph((1, 1, 1), 1.0, tuple(ops))
+    values = {name: np.ones(1, np.float32) for name in expected_tensors(long)}
+    with pytest.raises(LimitError, match=r"^graph: has \d+ bytes, limit 65536; coder huffman has"):
+        encode_container(long, values, coder="arithmetic")
+    assert decode_container(encode_container(long, values)).graph == long

@@ -8,7 +8,8 @@
 namespace sigdca {
 namespace {
 
-constexpr size_t kMaxGraphBytes = size_t{1} << 18, kMaxMetadataBytes = 65536;  // of version 2
+// Of version 2, where a few bytes may stand for many.
+constexpr size_t kMaxGraphBytes = 65536, kMaxMetadataBytes = 65536;
 
 constexpr unsigned bit_of(SectionKind kind) { return 1u << static_cast<uint8_t>(kind); }
 
