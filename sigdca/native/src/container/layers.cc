@@ -202,7 +202,8 @@ sigdca_status read_tensor(const Context &context, ArithmeticDecoder *decoder, co
   }
   SIGDCA_TRY(read_levels(context, decoder, rows, columns, stride_of(model.graph, tensor), limits,
                          where, weights));
-  if (weights != nullptr) weights->codebook.swap(values);
+  // Values that no weight takes are as none: kernels know no codebook without weights.
+  if (weights != nullptr && weights->num_nonzero() > 0) weights->codebook.swap(values);
   return SIGDCA_OK;
 }
 
