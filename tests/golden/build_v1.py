@@ -93,17 +93,18 @@ def cases():
     yield "extreme-values", *fc(np.tile(subnormal, 10), 6)
 
 
-def main():
-    FOLDER.mkdir(exist_ok=True)
-    for name, graph, tensors, metadata in cases():
-        path = FOLDER / f"{name}.dca"
+def write(folder, cases, coder):
+    """Adds the cases that are not there: container, tensors, and what else it says."""
+    folder.mkdir(exist_ok=True)
+    for name, graph, tensors, metadata in cases:
+        path = folder / f"{name}.dca"
         if path.exists():
             continue
-        path.write_bytes(encode_container(graph, tensors, metadata=metadata))
+        path.write_bytes(encode_container(graph, tensors, coder=coder, metadata=metadata))
         np.savez_compressed(path.with_suffix(".npz"), **tensors)
         expected = {"metadata": metadata, "graph": asdict(graph)}
         path.with_suffix(".json").write_text(json.dumps(expected, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":
-    main()
+    write(FOLDER, cases(), "huffman")

@@ -3,14 +3,12 @@
 It adds files, and never overwrites one: every later reader must read what is there.
 """
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import build_v1
 import numpy as np
 
-from sigdca.codec import Graph, Op, encode_container, expected_tensors
+from sigdca.codec import Graph, Op, expected_tensors
 
 FOLDER = Path(__file__).parent / "v2"
 
@@ -56,17 +54,5 @@ def cases():
     yield "one-sign", graph, one_sign, {}
 
 
-def main():
-    FOLDER.mkdir(exist_ok=True)
-    for name, graph, tensors, metadata in cases():
-        path = FOLDER / f"{name}.dca"
-        if path.exists():
-            continue
-        path.write_bytes(encode_container(graph, tensors, coder="arithmetic", metadata=metadata))
-        np.savez_compressed(path.with_suffix(".npz"), **tensors)
-        expected = {"metadata": metadata, "graph": asdict(graph)}
-        path.with_suffix(".json").write_text(json.dumps(expected, indent=1, ensure_ascii=False))
-
-
 if __name__ == "__main__":
-    main()
+    build_v1.write(FOLDER, cases(), "arithmetic")
