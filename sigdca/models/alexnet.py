@@ -41,3 +41,26 @@ class AlexNet(nn.Module):
         x = functional.relu(self.fc7(self.drop7(x)))
         logits: Tensor = self.fc8(x)
         return logits
+
+
+class AlexNetCifar(nn.Module):
+    """AlexNet's layers with smaller windows for 32x32 images: 28,714,826 parameters.
+
+    Takes float32 [n, 3, 32, 32] and gives logits [n, num_classes].
+    """
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 5, padding=2)
+        self.conv2 = nn.Conv2d(64, 192, 5, padding=2)
+        self.conv3 = nn.Conv2d(192, 384, 3, padding=1)
+        self.conv4 = nn.Conv2d(384, 256, 3, padding=1)
+        self.conv5 = nn.Conv2d(256, 256, 3, padding=1)
+        self.drop6 = nn.Dropout(0.5)
+        self.fc6 = nn.Linear(256 * 3 * 3, 4096)
+        self.drop7 = nn.Dropout(0.5)
+        self.fc7 = nn.Linear(4096, 4096)
+        self.fc8 = nn.Linear(4096, num_classes)
+        he_(self)
+
+    forward = AlexNet.forward

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from sigdca.errors import JobError
-from sigdca.models import build
+from sigdca.models import MODELS, build
 
 OWN = """
 import collections
@@ -79,8 +79,8 @@ def test_own_function_that_makes_a_network():
         ("vgg16", "model: unknown model 'vgg16'; did you mean 'vgg-16'?"),
         (
             "zzz",
-            "model: unknown model 'zzz'; there are lenet-300-100, lenet-5, alexnet, vgg-16, "
-            "your own as pkg.module:Class",
+            f"model: unknown model 'zzz'; there are {', '.join(MODELS)}, your own as "
+            "pkg.module:Class",
         ),
         (
             "own_nt:Net",

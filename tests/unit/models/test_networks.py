@@ -6,22 +6,25 @@ import torch
 from sigdca.codec.graph import expected_tensors, infer_shapes
 from sigdca.models import MODELS, build, trace
 
-LENET_INPUT, IMAGENET_INPUT = (1, 28, 28), (3, 224, 224)
+LENET_INPUT, CIFAR_INPUT, IMAGENET_INPUT = (1, 28, 28), (3, 32, 32), (3, 224, 224)
+ALEXNET_LAYERS = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+VGG_CONVS = [
+    *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
+    *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
+]
+NOT_IN_A_GRAPH = ".num_batches_tracked"  # of batch norm; only training reads it
 EXPECTED = {
     "lenet-300-100": (266_610, LENET_INPUT, ["ip1", "ip2", "ip3"]),
     "lenet-5": (431_080, LENET_INPUT, ["conv1", "conv2", "ip1", "ip2"]),
-    "alexnet": (
-        61_100_840,
-        IMAGENET_INPUT,
-        ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"],
-    ),
-    "vgg-16": (
-        138_357_544,
-        IMAGENET_INPUT,
+    "alexnet": (61_100_840, IMAGENET_INPUT, ALEXNET_LAYERS),
+    "alexnet-cifar": (28_714_826, CIFAR_INPUT, ALEXNET_LAYERS),
+    "vgg-16": (138_357_544, IMAGENET_INPUT, [*VGG_CONVS, "fc6", "fc7", "fc8"]),
+    "vgg-16-cifar": (
+        14_986_698,
+        CIFAR_INPUT,
         [
-            *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
-            *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
-            *("fc6", "fc7", "fc8"),
+            *(name for conv in VGG_CONVS for name in (conv, conv.replace("conv", "norm"))),
+            *("fc6", "fc7"),
         ],
     ),
 }
@@ -47,7 +50,11 @@ def test_graph_is_the_network(case):
     model, _, shape, layers = case
     graph = trace(model, shape, 1 / 256)
     assert [op.name for op in graph.ops if op.name] == layers
-    tensors = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if not name.endswith(NOT_IN_A_GRAPH)
+    }
     assert expected_tensors(graph) == tensors
     with torch.device("meta"):
         logits = model(torch.empty(2, *shape))
@@ -80,10 +87,12 @@ def test_initial_logits_keep_the_scale_of_their_input(name):
     assert 0.1 < float(logits.detach().std()) < 10
 
 
-def test_alexnet_keeps_the_scale_of_its_input():
+@pytest.mark.parametrize("name", ["alexnet", "alexnet-cifar", "vgg-16-cifar"])
+def test_deep_networks_keep_the_scale_of_their_input(name):
+    _, shape, _ = EXPECTED[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = build("alexnet").eval()
+        model = build(name).eval()
         with torch.no_grad():
-            logits = model(torch.randn(1, 3, 224, 224))
+            logits = model(torch.randn(1, *shape))
     assert 0.1 < float(logits.std()) < 10
