@@ -14,17 +14,20 @@ from types import ModuleType
 from torch import nn
 
 from sigdca.errors import JobError
-from sigdca.models.alexnet import AlexNet, AlexNetCifar
+from sigdca.models.alexnet import AlexNet, AlexNetCaffe, AlexNetCifar
 from sigdca.models.lenet import LeNet5, LeNet300100
+from sigdca.models.squeezenet import SqueezeNet10
 from sigdca.models.vgg import Vgg16, Vgg16Cifar
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "lenet-300-100": LeNet300100,
     "lenet-5": LeNet5,
     "alexnet": AlexNet,
+    "alexnet-caffe": AlexNetCaffe,
     "alexnet-cifar": AlexNetCifar,
     "vgg-16": Vgg16,
     "vgg-16-cifar": Vgg16Cifar,
+    "squeezenet-1.0": SqueezeNet10,
 }
 
 

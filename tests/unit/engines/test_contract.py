@@ -56,6 +56,7 @@ MODULES = {
     "lenet-300-100": (lambda: build("lenet-300-100"), (1, 28, 28)),
     "lenet-5": (lambda: build("lenet-5"), (1, 28, 28)),
     "alexnet": (lambda: build("alexnet", num_classes=10), (3, 224, 224)),
+    "squeezenet-1.0": (lambda: build("squeezenet-1.0", num_classes=10), (3, 227, 227)),
 }
 
 

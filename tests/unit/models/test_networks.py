@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from sigdca.codec.graph import expected_tensors, infer_shapes
 from sigdca.models import MODELS, build, trace
@@ -17,6 +18,7 @@ EXPECTED = {
     "lenet-300-100": (266_610, LENET_INPUT, ["ip1", "ip2", "ip3"]),
     "lenet-5": (431_080, LENET_INPUT, ["conv1", "conv2", "ip1", "ip2"]),
     "alexnet": (61_100_840, IMAGENET_INPUT, ALEXNET_LAYERS),
+    "alexnet-caffe": (60_965_224, (3, 227, 227), ALEXNET_LAYERS),
     "alexnet-cifar": (28_714_826, CIFAR_INPUT, ALEXNET_LAYERS),
     "vgg-16": (138_357_544, IMAGENET_INPUT, [*VGG_CONVS, "fc6", "fc7", "fc8"]),
     "vgg-16-cifar": (
@@ -25,6 +27,19 @@ EXPECTED = {
         [
             *(name for conv in VGG_CONVS for name in (conv, conv.replace("conv", "norm"))),
             *("fc6", "fc7"),
+        ],
+    ),
+    "squeezenet-1.0": (
+        1_248_424,
+        IMAGENET_INPUT,
+        [
+            "conv1",
+            *(
+                f"fire{number}.{part}"
+                for number in range(2, 10)
+                for part in ("squeeze1x1", "expand1x1", "expand3x3")
+            ),
+            "conv10",
         ],
     ),
 }
@@ -87,7 +102,7 @@ def test_initial_logits_keep_the_scale_of_their_input(name):
     assert 0.1 < float(logits.detach().std()) < 10
 
 
-@pytest.mark.parametrize("name", ["alexnet", "alexnet-cifar", "vgg-16-cifar"])
+@pytest.mark.parametrize("name", ["alexnet", "alexnet-caffe", "alexnet-cifar", "vgg-16-cifar"])
 def test_deep_networks_keep_the_scale_of_their_input(name):
     _, shape, _ = EXPECTED[name]
     with torch.random.fork_rng(devices=[]):
@@ -96,3 +111,32 @@ def test_deep_networks_keep_the_scale_of_their_input(name):
         with torch.no_grad():
             logits = model(torch.randn(1, *shape))
     assert 0.1 < float(logits.std()) < 10
+
+
+def test_squeezenet_keeps_the_scale_of_its_input():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build("squeezenet-1.0").eval()
+        with torch.no_grad():
+            logits = model(torch.randn(1, 3, 224, 224))
+    assert logits.min() >= 0  # a ReLU is the last but the mean
+    assert 0.1 < float(logits.mean()) < 10
+
+
+@pytest.mark.parametrize(("side", "maps"), [(224, (109, 54)), (227, (111, 55))])
+def test_squeezenet_has_the_maps_of_caffes(side, maps):
+    with torch.device("meta"):
+        model = build("squeezenet-1.0")
+    shapes = infer_shapes(trace(model, (3, side, side), 1.0))
+    sides = dict.fromkeys(shape[1] for shape in shapes if len(shape) == 3)
+    # conv1, pool1, pool4 and pool8, conv10 with its padding, the mean.
+    assert list(sides) == [side, *maps, 27, 13, 15, 1]
+
+
+def test_caffes_alexnet_has_two_towers():
+    with torch.device("meta"):
+        model = build("alexnet-caffe")
+    groups = [layer.groups for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    assert groups == [1, 2, 1, 2, 2]
+    kinds = [op.kind for op in trace(model, (3, 227, 227), 1.0).ops]
+    assert kinds[:4] == ["conv", "relu", "lrn", "max_pool"]
