@@ -27,7 +27,7 @@ Weights = Annotated[
 ]
 ModelName = Annotated[
     str | None,
-    typer.Option(help="the network that a .safetensors or .caffemodel file belongs to"),
+    typer.Option(help="the network that a .safetensors, .caffemodel or .net file belongs to"),
 ]
 Data = Annotated[str, typer.Option(help="the data source that gives shapes and test images")]
 Output = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="file to write")]
@@ -113,7 +113,7 @@ def run_test(
 
 
 def encode(
-    file: Annotated[str, typer.Argument(metavar="FILE", help=".safetensors or .caffemodel")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help=".safetensors, .caffemodel or .net")],
     model: Annotated[str, typer.Option(help="the network that the weights belong to")],
     output: Output,
     data: Data = "mnist",

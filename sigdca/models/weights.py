@@ -1,4 +1,4 @@
-"""Weights in files: safetensors both ways, and Caffe's `.caffemodel` in."""
+"""Weights in files: safetensors both ways; Caffe's and Deep Compression's formats in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from torch import Tensor, nn
 
 from sigdca.errors import FormatError, JobError, StorageError
 from sigdca.models.caffemodel import CaffeLayer, parse_caffemodel
+from sigdca.models.deep_compression import (
+    CONV_BITS,
+    FC_BITS,
+    NetLayer,
+    max_net_bytes,
+    parse_net,
+)
 from sigdca.storage import write_file
 
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit; AlexNet and VGG-16 have a quarter of it
@@ -23,10 +30,12 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
     A `.safetensors` file must have exactly the names and shapes of the model's `state_dict`. The
     layers of a `.caffemodel` are matched by name where all names are the model's, by order else.
+    The layers of a `.net` have no names: they are the model's, in the order in which it defines
+    them.
 
     Raises:
         FormatError: the file is damaged, or is another network's; one line that says where.
-        JobError: the file is of another kind.
+        JobError: the file is of another kind, or of one that cannot fill such a model.
         StorageError: it cannot be read.
     """
     where = str(path)
@@ -35,8 +44,10 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         tensors = _parse_safetensors(_read(path), where)
     elif suffix == ".caffemodel":
         tensors = _match_layers(model, parse_caffemodel(_read(path), where), where)
+    elif suffix == ".net":
+        tensors = _parse_net(model, path)
     else:
-        raise JobError(f"{where}: weights must be a .safetensors or a .caffemodel file")
+        raise JobError(f"{where}: weights must be a .safetensors, .caffemodel or .net file")
     state = model.state_dict()
     _check(state, tensors, where)
     with torch.no_grad():
@@ -58,16 +69,18 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     write_file(path, safetensors.torch.save(state))
 
 
-def _read(path: str | Path) -> bytes:
+def _read(path: str | Path, limit: int = MAX_FILE_BYTES) -> bytes:
     try:
         with open(path, "rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(limit + 1)
     except FileNotFoundError as error:
         raise JobError(f"{path}: no such file") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise FormatError(f"{path}: larger than a file of weights may be ({MAX_FILE_BYTES} bytes)")
+    if len(content) > limit:
+        raise FormatError(
+            f"{path}: larger than a file of the model's weights may be ({limit} bytes)"
+        )
     return content
 
 
@@ -103,7 +116,7 @@ def _check(state: dict[str, Tensor], tensors: dict[str, Tensor], where: str) -> 
 
 def _match_layers(model: nn.Module, layers: list[CaffeLayer], where: str) -> dict[str, Tensor]:
     """The state_dict that the layers of a Caffe file make for this model."""
-    expected = _parametered(model)
+    expected = _parametered(model, ".caffemodel")
     by_name = {layer.name: layer for layer in layers}
     if len(by_name) == len(layers) == len(expected) and by_name.keys() == expected.keys():
         layers = [by_name[name] for name in expected]
@@ -128,8 +141,24 @@ def _match_layers(model: nn.Module, layers: list[CaffeLayer], where: str) -> dic
     return tensors
 
 
-def _parametered(model: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """The layers that a Caffe file fills, in order: name -> the weight and, if any, the bias."""
+def _parse_net(model: nn.Module, path: str | Path) -> dict[str, Tensor]:
+    """The state_dict that a `.net` file makes for this model."""
+    layers = []
+    for name, own in _parametered(model, ".net").items():
+        if "bias" not in own:
+            raise JobError(f"model: layer '{name}' has no bias; a .net has one for every layer")
+        shape = tuple(own["weight"].shape)
+        layers.append(NetLayer(name, FC_BITS if len(shape) == 2 else CONV_BITS, shape))
+    content = _read(path, max_net_bytes(layers))
+    tensors = {}
+    for layer, found in zip(layers, parse_net(content, layers, str(path)), strict=True):
+        tensors[f"{layer.name}.weight"] = torch.from_numpy(found.weight)
+        tensors[f"{layer.name}.bias"] = torch.from_numpy(found.bias)
+    return tensors
+
+
+def _parametered(model: nn.Module, suffix: str) -> dict[str, dict[str, Tensor]]:
+    """The layers that such a file fills, in order: name -> the weight and, if any, the bias."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, layer in model.named_modules():
         own = {key: value for key, value in layer.state_dict().items() if "." not in key}
@@ -138,7 +167,7 @@ def _parametered(model: nn.Module) -> dict[str, dict[str, Tensor]]:
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             kind = type(layer).__name__
             raise JobError(
-                f"model: layer '{name}' is {kind}; a .caffemodel can fill conv and fc layers only"
+                f"model: layer '{name}' is {kind}; a {suffix} can fill conv and fc layers only"
             )
         layers[name] = own
     return layers

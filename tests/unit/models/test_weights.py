@@ -136,7 +136,7 @@ def test_safetensors_that_is_cut(tmp_path):
 
 def test_files_of_no_use(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"")
-    kinds = "weights must be a .safetensors or a .caffemodel file"
+    kinds = "weights must be a .safetensors, .caffemodel or .net file"
     assert refused(Net(), tmp_path / "a.pt", JobError) == kinds
     assert refused(Net(), tmp_path / "none.safetensors", JobError) == "no such file"
     (tmp_path / "folder.caffemodel").mkdir()
