@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from sigdca.errors import FormatError, JobError, StorageError
 from sigdca.models.caffemodel import CaffeLayer, parse_caffemodel
-from sigdca.models.deep_compression import (
-    CONV_BITS,
-    FC_BITS,
-    NetLayer,
-    max_net_bytes,
-    parse_net,
-)
+from sigdca.models.deep_compression import CONV_BITS, FC_BITS, NetLayer, max_net_bytes, parse_net
 from sigdca.storage import write_file
 
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit; AlexNet and VGG-16 have a quarter of it

@@ -15,13 +15,7 @@ from sigdca.cli import main
 from sigdca.codec import decode_container
 from sigdca.errors import FormatError, JobError
 from sigdca.models import build, load_weights
-from sigdca.models.deep_compression import (
-    CONV_BITS,
-    FC_BITS,
-    NetLayer,
-    max_net_bytes,
-    parse_net,
-)
+from sigdca.models.deep_compression import CONV_BITS, FC_BITS, NetLayer, max_net_bytes, parse_net
 
 
 class Towers(nn.Module):
@@ -279,12 +273,6 @@ def test_the_file_that_the_hostile_ones_are_made_from():
     assert len(small_net()) == LENGTH
     assert_same_bits(conv.weight, at({0: 1, 4: 200, 9: 9}, 18).reshape(2, 1, 3, 3))
     assert_same_bits(fc.weight, at({19: 7, 20: 8}).reshape(2, 20))
-
-
-def test_last_weight_may_have_an_entry():
-    layer = NetLayer("a", CONV_BITS, (2, 1, 3, 3))
-    weight = one((15, 0), (1, 7), codebook=np.arange(256), layer=layer)
-    assert_same_bits(weight, at({17: 7}, 18))
 
 
 def test_every_cut_is_found():
