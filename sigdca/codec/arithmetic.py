@@ -19,6 +19,7 @@ _HALF = 1 << 15
 _TOP = 1 << 24
 _MASK = (1 << 32) - 1
 _MAX_COUNT = 768
+_MAX_SEEN = 511
 _LOOK_AHEAD = 4  # bytes that a decoder holds
 
 
@@ -31,6 +32,27 @@ class Table:
         """All as likely as not."""
         self.logits = [0] * size
         self.counts = [0] * size
+
+
+class Counters:
+    """Contexts of one kind: how many of the bits so far were ones (units of 2^-28)."""
+
+    __slots__ = ("means", "seen")
+
+    def __init__(self, size: int) -> None:
+        """All as likely as not."""
+        self.means = [1 << 27] * size
+        self.seen = [0] * size
+
+    def probability(self, index: int) -> int:
+        """Of a 1, in units of 2^-16."""
+        return min(max(self.means[index] >> 12, 32), 65504)
+
+    def count(self, index: int, bit: int) -> None:
+        """Takes a bit into the mean."""
+        seen = self.seen[index]
+        self.means[index] += ((bit << 28) - self.means[index]) * SHARES[seen] >> 16
+        self.seen[index] = min(seen + 1, _MAX_SEEN)
 
 
 class Coder(Protocol):
@@ -46,6 +68,9 @@ class Coder(Protocol):
         Returns:
             The bit.
         """
+
+    def counted(self, bit: int, counters: Counters, index: int) -> int:
+        """Codes a bit by the counter of its context, and counts it."""
 
     def plain(self, value: int, num_bits: int) -> int:
         """Codes the lowest bits of a number, from the top one down, all as likely as not."""
@@ -66,6 +91,7 @@ def _probabilities() -> list[int]:
 
 
 PROBABILITIES = _probabilities()
+SHARES = [(2 << 16) // (2 * seen + 3) for seen in range(_MAX_SEEN + 1)]
 RATES = [(16 << 16) // (32 + count) for count in range(_MAX_COUNT + 1)]
 
 
@@ -97,6 +123,12 @@ class Encoder(_Model):
         probability = self._probability(features)
         self._split(bit, probability)
         self._teach(features, bit, probability)
+        return bit
+
+    def counted(self, bit: int, counters: Counters, index: int) -> int:
+        """See `Coder`."""
+        self._split(bit, counters.probability(index))
+        counters.count(index, bit)
         return bit
 
     def plain(self, value: int, num_bits: int) -> int:
@@ -157,6 +189,12 @@ class Decoder(_Model):
         probability = self._probability(features)
         bit = self._split(probability)
         self._teach(features, bit, probability)
+        return bit
+
+    def counted(self, bit: int, counters: Counters, index: int) -> int:
+        """See `Coder`."""
+        bit = self._split(counters.probability(index))
+        counters.count(index, bit)
         return bit
 
     def plain(self, value: int, num_bits: int) -> int:

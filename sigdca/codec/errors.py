@@ -111,6 +111,14 @@ class LevelError(FormatError):
     """A level lies beyond the values that its tensor has."""
 
 
+class FrequencyError(FormatError):
+    """The frequencies of a stream's symbols do not add up to 4096."""
+
+
+class RansStateError(FormatError):
+    """A rANS stream's states do not end where they began."""
+
+
 class TensorError(FormatError):
     """A tensor to encode is missing, belongs to no layer, or has another shape or type."""
 

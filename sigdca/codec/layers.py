@@ -1,41 +1,33 @@
 """A layer's tensors as one section, and back (SPEC.md, "Layer section").
 
 The values of a tensor lie on a grid, or in a codebook, or are written out; which of them a weight
-takes is coded as a level (`levels.py`). All of a layer's tensors share one stream.
+takes is coded as a level. All of a layer's tensors share one stream (`levels.py`); or its weight's
+levels come behind, chunk by chunk (`chunks.py`), where that is smaller or is to be fast.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sigdca.codec.chunks import Target, get_rans, get_sparse, put_rans, put_sparse
 from sigdca.codec.coders import StreamCoder, open_coder
 from sigdca.codec.errors import CodebookError, SectionLengthError, ValueRangeError
 from sigdca.codec.graph import Graph, Op, Shape, expected_tensors, infer_shapes
 from sigdca.codec.layout import Coder as CodedAs
 from sigdca.codec.levels import Limits
 from sigdca.codec.op_kinds import OP_KINDS
+from sigdca.codec.rans import MAX_ALPHABET
+from sigdca.codec.values import MAX_CENTROIDS, Floats, Form, Shared, share
+from sigdca.codec.varint import get_varint, put_varint
 
-MAX_CENTROIDS = 65535  # besides 0: an index has 16 bits
+MIN_RANS_WEIGHTS = 1 << 14  # below, an arithmetic stream is smaller, and takes no time to speak of
 _GRID_BITS = 16  # of a grid's step: the upper half of its float32
-_MAX_FIRST = 64  # the largest level that a grid's smallest value is tried as
-
-Floats = NDArray[np.float32]
-Levels = NDArray[np.int32]
-
-
-class Form(IntEnum):
-    """How a tensor gives its values; the numbers are the stream's."""
-
-    ZEROS = 0
-    RAW = 1
-    GRID = 2
-    CODEBOOK = 3
+_LARGE = 1 << 16  # weights from which on speed may cost a little
+_LITTLE = 1.004
 
 
 class Member(NamedTuple):
@@ -98,25 +90,69 @@ def _stride(graph: Graph, op: Op, values: Sequence[Shape]) -> int:
 
 
 def put_layer(
-    members: Sequence[Member], tensors: Sequence[Floats], *, fast: bool = True
+    members: Sequence[Member],
+    tensors: Sequence[Floats],
+    *,
+    coder: CodedAs = CodedAs.ARITHMETIC,
+    threads: int = 1,
+    fast: bool = True,
 ) -> tuple[CodedAs, bytes]:
     """A layer's section.
 
     Args:
         members: the layer's tensors, its weight last.
-        tensors: their values, finite, without -0.0, flat.
+        tensors: their values, finite, flat; -0.0 becomes 0.0.
+        coder: ARITHMETIC: whichever of that and SPARSE is smaller. RANS: that, where the weight
+            has values for it, and is large enough.
+        threads: chunks of a large weight that are coded at once.
         fast: see `open_coder`.
 
     Returns:
-        How it is coded: raw, where the weight takes too many values to be shared.
+        How it is coded, and the section: raw, where the weight takes too many values to be shared.
     """
-    shared = [_Shared.of(values) for values in tensors]
-    if shared[-1].form is Form.RAW:
-        return CodedAs.RAW, b"".join(values.astype("<f4").tobytes() for values in tensors)
-    coder = open_coder(None, "", fast=fast)
+    shared = [share(values, member.rows) for member, values in zip(members, tensors, strict=True)]
+    weight = shared[-1]
+    if weight.form is Form.RAW:
+        return CodedAs.RAW, b"".join(_without_signed_zeros(values).tobytes() for values in tensors)
+    if weight.form is not Form.ZEROS and coder is CodedAs.RANS:
+        size = len(tensors[-1])
+        if sum(_limits_of(weight)) <= MAX_ALPHABET and size >= MIN_RANS_WEIGHTS:
+            return coder, _put_chunked(coder, members, tensors, shared, threads, fast)
+    stream = open_coder(None, "", fast=fast)
     for member, values, found in zip(members, tensors, shared, strict=True):
-        _put_tensor(coder, member, values, found)
-    return CodedAs.ARITHMETIC, coder.finish()
+        _put_values(stream, values, found)
+        _put_levels(stream, member, found)
+    whole = stream.finish()
+    if weight.form is Form.ZEROS:
+        return CodedAs.ARITHMETIC, whole
+    chunked = _put_chunked(CodedAs.SPARSE, members, tensors, shared, threads, fast)
+    most = len(whole) * (_LITTLE if len(tensors[-1]) >= _LARGE else 1)
+    if len(chunked) < most:  # they are faster to read
+        return CodedAs.SPARSE, chunked
+    return CodedAs.ARITHMETIC, whole
+
+
+def _put_chunked(
+    coded_as: CodedAs,
+    members: Sequence[Member],
+    tensors: Sequence[Floats],
+    shared: Sequence[Shared],
+    threads: int,
+    fast: bool,
+) -> bytes:
+    """A section that holds the weight's levels behind all else."""
+    head = open_coder(None, "", fast=fast)
+    for member, values, found in zip(members[:-1], tensors[:-1], shared[:-1], strict=True):
+        _put_values(head, values, found)
+        _put_levels(head, member, found)
+    _put_values(head, tensors[-1], shared[-1])
+    pieces, limits = shared[-1].pieces, _limits_of(shared[-1])
+    if coded_as is CodedAs.RANS:
+        chunks = put_rans(head, pieces, limits, threads, fast)
+    else:
+        chunks = put_sparse(pieces, limits, threads, fast)
+    stream = head.finish()
+    return put_varint(len(stream)) + stream + chunks
 
 
 def get_layer(
@@ -125,6 +161,7 @@ def get_layer(
     payload: memoryview,
     where: str,
     *,
+    threads: int = 1,
     fast: bool = True,
 ) -> list[Decoded]:
     """Reads a layer's section.
@@ -134,11 +171,12 @@ def get_layer(
         coded_as: how it is coded.
         payload: the section.
         where: the layer, the opening of messages that speak of no tensor.
+        threads: chunks of a large weight that are read at once.
         fast: see `open_coder`.
 
     Raises:
         SectionLengthError, ValueRangeError, CodebookError, LevelError, TrailingBitsError: as they
-            say.
+            say; and what `get_sparse` and `get_rans` raise.
     """
     if coded_as is CodedAs.RAW:
         size = 4 * sum(member.size for member in members)
@@ -149,10 +187,29 @@ def get_layer(
         for member, values in zip(members, parts, strict=True):
             check_values(values, member.name)
         return [Decoded(values, None) for values in parts]
-    coder = open_coder(payload, f"{where}: stream", fast=fast)
-    found = [_get_tensor(coder, member) for member in members]
-    coder.finish()
-    return found
+    if coded_as is CodedAs.ARITHMETIC:
+        coder = open_coder(payload, f"{where}: stream", fast=fast)
+        found = [_get_tensor(coder, member) for member in members]
+        coder.finish()
+        return found
+    length, at = get_varint(payload, 0, f"{where}: head")
+    if at + length > len(payload):
+        raise SectionLengthError(f"{where}: head has {length} bytes, {len(payload) - at} are left")
+    head = open_coder(payload[at : at + length], f"{where}: head", fast=fast)
+    found = [_get_tensor(head, member) for member in members[:-1]]
+    weight = members[-1]
+    form, values, limits = _get_values(head, weight)
+    if form in (Form.ZEROS, Form.RAW):
+        raise CodebookError(f"{weight.name}: codebook of 0 values, must be 1..{MAX_CENTROIDS}")
+    chunks = payload[at + length :]
+    used = np.zeros(len(values), np.bool_)
+    target = Target(np.zeros(weight.size, np.float32), used, values, limits)
+    if coded_as is CodedAs.RANS:
+        get_rans(head, chunks, weight.rows, target, weight.name, threads, fast)
+    else:
+        get_sparse(chunks, weight.rows, target, weight.name, threads, fast)
+    head.finish()
+    return [*found, Decoded(target.weights, values[used])]
 
 
 def check_values(values: Floats, where: str) -> None:
@@ -167,88 +224,46 @@ def check_values(values: Floats, where: str) -> None:
         raise ValueRangeError(f"{where}: value {bad} is {values[bad]}, must be finite and not -0")
 
 
-class _Shared(NamedTuple):
-    """The values of a tensor.
-
-    Attributes:
-        form: the one that takes least, by an estimate.
-        values: float32 ascending, distinct, not 0.
-        levels: of each of them.
-        step: of the grid; 0: none.
-    """
-
-    form: Form
-    values: Floats
-    levels: Levels
-    step: float
-
-    @classmethod
-    def of(cls, weights: Floats) -> _Shared:
-        values = np.unique(weights)
-        values = values[values != 0]
-        num_negative = int(np.count_nonzero(values < 0))
-        ranks = np.arange(len(values), dtype=np.int32) - num_negative
-        levels = np.where(ranks < 0, ranks, ranks + 1).astype(np.int32)
-        if not len(values):
-            return cls(Form.ZEROS, values, levels, 0.0)
-        step, on_grid = _find_grid(values)
-        if step:
-            return cls(Form.GRID, values, on_grid, step)
-        bits = 32 * len(values) + math.log2(len(values) + 1) * len(weights)
-        shares = len(values) <= MAX_CENTROIDS and bits < 32 * len(weights)
-        return cls(Form.CODEBOOK if shares else Form.RAW, values, levels, 0.0)
+def _without_signed_zeros(values: Floats) -> Floats:
+    return (values + np.float32(0)).astype("<f4")
 
 
-def _find_grid(values: Floats) -> tuple[float, Levels]:
-    """The largest step of 8 significant bits that divides all values; 0: there is none."""
-    smallest = float(np.abs(values).min())
-    for first in range(1, _MAX_FIRST + 1):
-        step = smallest / first
-        if not _is_step(step):
-            continue
-        levels = np.rint(values.astype(np.float64) / step)
-        if np.abs(levels).max() > MAX_CENTROIDS // 2:
-            break
-        if np.array_equal(levels * step, values.astype(np.float64)):
-            return step, levels.astype(np.int32)
-    return 0.0, np.zeros(0, np.int32)
+def _limits_of(shared: Shared) -> Limits:
+    return Limits(max(0, -int(shared.levels[0])), max(0, int(shared.levels[-1])))
 
 
-def _is_step(step: float) -> bool:
-    narrow = np.float32(step)
-    return bool(float(narrow) == step and narrow.view(np.uint32) & 0xFFFF == 0 and step > 0)
-
-
-def _put_tensor(coder: StreamCoder, member: Member, weights: Floats, shared: _Shared) -> None:
+def _put_values(coder: StreamCoder, weights: Floats, shared: Shared) -> None:
+    """The form of a tensor, and its values."""
     coder.plain(shared.form, 2)
     if shared.form is Form.RAW:
-        for bits in weights.view(np.uint32).tolist():
+        for bits in _without_signed_zeros(weights).view(np.uint32).tolist():
             coder.plain(bits, 32)
     if shared.form in (Form.ZEROS, Form.RAW):
         return
-    limits = Limits(max(0, -int(shared.levels[0])), max(0, int(shared.levels[-1])))
     if shared.form is Form.GRID:
         coder.plain(int(np.float32(shared.step).view(np.uint32)) >> 16, _GRID_BITS)
-    _code_limits(coder, limits)
+    _code_limits(coder, _limits_of(shared))
     if shared.form is Form.CODEBOOK:
         for bits in shared.values.view(np.uint32).tolist():
             coder.plain(bits, 32)
-    levels = np.zeros(len(weights), np.int32)
-    used = weights != 0
-    levels[used] = shared.levels[np.searchsorted(shared.values, weights[used])]
-    rows = levels.reshape(member.rows, -1)
-    coder.levels(rows, member.stride, limits, member.name)
 
 
-def _get_tensor(coder: StreamCoder, member: Member) -> Decoded:
+def _put_levels(coder: StreamCoder, member: Member, shared: Shared) -> None:
+    if shared.form in (Form.GRID, Form.CODEBOOK):
+        rows = shared.all_levels().reshape(member.rows, -1)
+        coder.levels(rows, member.stride, _limits_of(shared), member.name)
+
+
+def _get_values(coder: StreamCoder, member: Member) -> tuple[Form, Floats, Limits]:
+    """A tensor's form and its values, for a raw one those of its weights."""
     form = Form(coder.plain(0, 2))
     if form is Form.ZEROS:
-        return Decoded(np.zeros(member.size, np.float32), np.zeros(0, np.float32))
+        return form, np.zeros(0, np.float32), Limits(0, 0)
     if form is Form.RAW:
         bits = [coder.plain(0, 32) for _ in range(member.size)]
         weights = np.array(bits, np.uint32).view(np.float32)
         check_values(weights, member.name)
-        return Decoded(weights, None)
+        return form, weights, Limits(0, 0)
     step = 0.0
     if form is Form.GRID:
         step = float(np.uint32(coder.plain(0, _GRID_BITS) << 16).view(np.float32))
@@ -258,9 +273,16 @@ def _get_tensor(coder: StreamCoder, member: Member) -> Decoded:
             f"{member.name}: codebook of {sum(limits)} values, must be 1..{MAX_CENTROIDS}"
         )
     if form is Form.GRID:
-        values = _grid_values(step, limits, member.name)
-    else:
-        values = _codebook_values(coder, limits, member.name)
+        return form, _grid_values(step, limits, member.name), limits
+    return form, _codebook_values(coder, limits, member.name), limits
+
+
+def _get_tensor(coder: StreamCoder, member: Member) -> Decoded:
+    form, values, limits = _get_values(coder, member)
+    if form is Form.ZEROS:
+        return Decoded(np.zeros(member.size, np.float32), values)
+    if form is Form.RAW:
+        return Decoded(values, None)
     levels = np.zeros((member.rows, member.size // member.rows), np.int32)
     coder.levels(levels, member.stride, limits, member.name)
     flat = levels.reshape(-1)

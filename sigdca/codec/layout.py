@@ -50,6 +50,7 @@ class Coder(IntEnum):
     HUFFMAN = 1
     RANS = 2
     ARITHMETIC = 3
+    SPARSE = 4
 
 
 _CODED = {Kind.INDICES, Kind.GAPS}

@@ -24,7 +24,7 @@ _ORDER = {Kind.GRAPH: 0, Kind.METADATA: 1, Kind.LAYER: 2}
 _CODERS = {
     Kind.GRAPH: (Coder.ARITHMETIC,),
     Kind.METADATA: (Coder.ARITHMETIC,),
-    Kind.LAYER: (Coder.RAW, Coder.ARITHMETIC),
+    Kind.LAYER: (Coder.RAW, Coder.RANS, Coder.ARITHMETIC, Coder.SPARSE),
 }
 
 
@@ -104,7 +104,8 @@ def _get_tag(tag: int, where: str) -> tuple[Kind, Coder]:
         raise SectionKindError(f"{where}: unknown kind {tag & 15}, must be 0, 1 or 6")
     kind = kinds[tag & 15]
     if tag >> 4 not in _CODERS[kind]:
-        allowed = " or ".join(str(int(coder)) for coder in _CODERS[kind])
+        *others, last = (str(int(coder)) for coder in _CODERS[kind])
+        allowed = f"{', '.join(others)} or {last}" if others else last
         raise SectionKindError(
             f"{where}: {kind.name.lower()} must have coder {allowed}, got {tag >> 4}"
         )

@@ -20,6 +20,7 @@ from sigdca.codec.graph import MAX_WEIGHTS, expected_tensors
 from sigdca.codec.graph_bytes import get_graph
 from sigdca.codec.layers import Decoded, get_layer, members_of
 from sigdca.codec.layout import Kind, Section, content, get_table, version_of
+from sigdca.codec.parallel import num_threads
 from sigdca.codec.tensors import get_tensor
 from sigdca.codec.text_model import get_bytes
 from sigdca.codec.varint import get_varint
@@ -38,19 +39,28 @@ class ContainerReader:
         version: of the format.
         shapes: tensor name to shape, in the container's order.
         sections: the section table.
+        threads: how many parts of a large layer are read at once.
     """
 
-    def __init__(self, data: bytes | memoryview, max_weights: int = MAX_WEIGHTS) -> None:
+    def __init__(
+        self,
+        data: bytes | memoryview,
+        max_weights: int = MAX_WEIGHTS,
+        threads: int | None = None,
+    ) -> None:
         """Reads header, graph and metadata; no weight.
 
         Args:
             data: the whole file.
             max_weights: the most weights that the graph may declare, to bound memory.
+            threads: how many parts of a large layer are read at once; None: as many as there are
+                processors.
 
         Raises:
             FormatError: one of `sigdca.codec.errors`, with one line that says where.
         """
         self._data = memoryview(data).cast("B")
+        self.threads = num_threads(threads)
         self.version = version_of(self._data)
         self.sections = (get_table, layout_v2.get_table)[self.version - 1](self._data)
         own = {section.kind: section for section in self.sections if section.tensor is None}
@@ -173,7 +183,10 @@ class _Layers:
             where = f"layer '{layer}'"
             payload = self._reader.payload(section, where)
             named = [member._replace(name=describe(member.name)) for member in members]
-            self._last = number, get_layer(named, section.coder, payload, where)
+            self._last = (
+                number,
+                get_layer(named, section.coder, payload, where, threads=self._reader.threads),
+            )
         return self._last[1][index]
 
 

@@ -1,4 +1,4 @@
-"""Streams of levels by libsigdca: what `sigdca.codec` does where the library is there."""
+"""Entropy coded streams by libsigdca-codec: what `sigdca.codec` does where that is there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LevelCoder:
         Raises:
             EngineError: the library is not there.
         """
-        self._library = c.library()
+        self._library = c.codec_library()
         self._stream = (
             None if stream is None else ctypes.create_string_buffer(stream, len(stream) + 1)
         )
@@ -81,6 +81,72 @@ class LevelCoder:
             error,
         )
 
+    def sparse(
+        self,
+        places: NDArray[np.uint32],
+        levels: NDArray[np.int32],
+        size: int,
+        negative: int,
+        positive: int,
+    ) -> None:
+        """Writes a chunk's levels that are not zero.
+
+        Args:
+            places: ascending, below `size`, contiguous.
+            levels: as many, contiguous.
+            size: the chunk's number of weights.
+            negative: how many values lie below 0.
+            positive: how many lie above.
+        """
+        assert places.flags.c_contiguous
+        assert levels.flags.c_contiguous
+        error = c.CError()
+        c.check(
+            self._library.sigdca_coder_sparse(
+                self._coder,
+                places.ctypes.data,
+                levels.ctypes.data,
+                len(places),
+                size,
+                negative,
+                positive,
+                ctypes.byref(error),
+            ),
+            error,
+        )
+
+    def sparse_weights(
+        self,
+        count: int,
+        values: NDArray[np.float32],
+        negative: int,
+        positive: int,
+        weights: NDArray[np.float32],
+        used: NDArray[np.bool_],
+        where: str,
+    ) -> None:
+        """Reads a chunk's levels that are not zero.
+
+        Args:
+            count: how many there are.
+            values: float32 [negative + positive], of the levels, ascending.
+            negative: how many values lie below 0.
+            positive: how many lie above.
+            weights: where they go, contiguous.
+            used: bool [negative + positive], becomes true for each that occurs.
+            where: opens messages.
+
+        Raises:
+            NativeFormatError: a weight lies behind the last, or a level beyond the values.
+        """
+        error, chunk = c.CError(), _chunk(values, negative, positive, weights, used)
+        c.check(
+            self._library.sigdca_coder_sparse_weights(
+                self._coder, count, chunk, where.encode(), ctypes.byref(error)
+            ),
+            error,
+        )
+
     def finish(self) -> bytes:
         """Ends the stream.
 
@@ -98,3 +164,98 @@ class LevelCoder:
             error,
         )
         return b"" if self._stream is not None else ctypes.string_at(data, size.value)
+
+
+def encode_rans(symbols: NDArray[np.uint8], freqs: NDArray[np.int32]) -> bytes:
+    """A rANS stream.
+
+    Args:
+        symbols: uint8 [n], each of a frequency above 0.
+        freqs: int32 [k] of sum 4096.
+
+    Raises:
+        EngineError: the library is not there.
+    """
+    library = c.codec_library()
+    assert symbols.flags.c_contiguous
+    assert freqs.flags.c_contiguous
+    out = np.empty(16 + 2 * len(symbols), np.uint8)
+    size, error = ctypes.c_size_t(), c.CError()
+    c.check(
+        library.sigdca_rans_encode(
+            symbols.ctypes.data,
+            len(symbols),
+            freqs.ctypes.data,
+            len(freqs),
+            out.ctypes.data,
+            ctypes.byref(size),
+            ctypes.byref(error),
+        ),
+        error,
+    )
+    return out[: size.value].tobytes()
+
+
+def decode_rans(
+    chunk: memoryview,
+    structure: int,
+    freqs: NDArray[np.int32],
+    level_freqs: NDArray[np.int32],
+    values: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    used: NDArray[np.bool_],
+    where: str,
+) -> None:
+    """Reads a chunk that is coded by rANS.
+
+    Args:
+        chunk: its bytes.
+        structure: 0: a map; else the bits of a gap symbol.
+        freqs: int32 [256 or 2^structure], of sum 4096.
+        level_freqs: int32 [k], of sum 4096.
+        values: float32 [k], ascending.
+        weights: where they go, zeros before, contiguous.
+        used: bool [k], becomes true for each that occurs.
+        where: opens messages.
+
+    Raises:
+        EngineError: the library is not there.
+        NativeFormatError: the chunk is not what it must be.
+    """
+    library = c.codec_library()
+    content, error = np.frombuffer(chunk, np.uint8), c.CError()
+    c.check(
+        library.sigdca_rans_decode(
+            content.ctypes.data,
+            len(content),
+            structure,
+            freqs.ctypes.data,
+            level_freqs.ctypes.data,
+            _chunk(values, 0, len(values), weights, used),
+            where.encode(),
+            None,
+            ctypes.byref(error),
+        ),
+        error,
+    )
+
+
+def _chunk(
+    values: NDArray[np.float32],
+    negative: int,
+    positive: int,
+    weights: NDArray[np.float32],
+    used: NDArray[np.bool_],
+) -> c.CChunk:
+    """What a chunk is read into; the arrays must outlive it."""
+    assert values.flags.c_contiguous
+    assert weights.flags.c_contiguous
+    assert used.flags.c_contiguous
+    return c.CChunk(
+        values.ctypes.data,
+        negative,
+        positive,
+        weights.ctypes.data,
+        len(weights),
+        used.ctypes.data,
+    )

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Mapping
 from ctypes import POINTER, c_char, c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64
 from ctypes import c_void_p as handle
 from pathlib import Path
+from typing import Any
 
 import sigdca.native
 from sigdca.errors import EngineError, FormatError
 
 LIBRARY = "libsigdca.so"
+CODEC_LIBRARY = "libsigdca-codec.so"
 FIRST_FORMAT_STATUS = 16
+_REMEDY = "install sigdca from a wheel, or with a C++ compiler and CMake"
 
 
 class NativeError(EngineError):
@@ -111,6 +115,19 @@ class CLayerInfo(ctypes.Structure):
     )
 
 
+class CChunk(ctypes.Structure):
+    """sigdca_chunk."""
+
+    _fields_ = (
+        ("values", handle),
+        ("negative", c_uint32),
+        ("positive", c_uint32),
+        ("weights", handle),
+        ("size", c_uint32),
+        ("used", handle),
+    )
+
+
 # Every function's arguments and result. What takes no status as its result cannot fail.
 _FUNCTIONS = {
     "sigdca_status_name": ((c_int,), c_char_p),
@@ -131,6 +148,10 @@ _FUNCTIONS = {
     "sigdca_session_get_info": ((handle, POINTER(CSessionInfo)), None),
     "sigdca_session_get_layer": ((handle, c_uint32, POINTER(CLayerInfo)), c_int),
     "sigdca_isa_name": ((c_uint32,), c_char_p),
+}
+
+# The same of sigdca_codec.h.
+_CODEC_FUNCTIONS = {
     "sigdca_coder_create": (
         (handle, c_size_t, handle, POINTER(handle), POINTER(CError)),
         c_int,
@@ -139,6 +160,25 @@ _FUNCTIONS = {
     "sigdca_coder_plain": ((handle, c_uint32, POINTER(c_uint32), POINTER(CError)), c_int),
     "sigdca_coder_levels": (
         (handle, handle, c_uint32, c_uint32, c_uint32, c_uint32, c_uint32, POINTER(CError)),
+        c_int,
+    ),
+    "sigdca_coder_sparse": (
+        (handle, handle, handle, c_size_t, c_uint32, c_uint32, c_uint32, POINTER(CError)),
+        c_int,
+    ),
+    "sigdca_coder_sparse_weights": (
+        (handle, c_uint32, POINTER(CChunk), c_char_p, POINTER(CError)),
+        c_int,
+    ),
+    "sigdca_rans_encode": (
+        (handle, c_size_t, handle, c_uint32, handle, POINTER(c_size_t), POINTER(CError)),
+        c_int,
+    ),
+    "sigdca_rans_decode": (
+        (
+            *(handle, c_size_t, c_uint32, handle, handle, POINTER(CChunk), c_char_p, handle),
+            POINTER(CError),
+        ),
         c_int,
     ),
     "sigdca_coder_finish": (
@@ -155,20 +195,18 @@ def library_path() -> Path:
         EngineError: it is in neither.
     """
     given = os.environ.get("SIGDCA_LIBRARY")
+    if given and not Path(given).is_file():
+        raise EngineError(f"native: {LIBRARY} is not in SIGDCA_LIBRARY ({given}); {_REMEDY}")
+    return Path(given) if given else _in_package(LIBRARY)
+
+
+def _in_package(name: str) -> Path:
     # An editable install has two folders: the source tree's, and that of what was built.
-    paths = [Path(given)] if given else [Path(p) / "lib" / LIBRARY for p in _package_folders()]
+    paths = [Path(folder) / "lib" / name for folder in sigdca.native.__path__]
     for path in paths:
         if path.is_file():
             return path
-    where = "SIGDCA_LIBRARY" if given else "sigdca/native/lib"
-    raise EngineError(
-        f"native: {LIBRARY} is not in {where} ({paths[0]}); install sigdca from a wheel, or with "
-        "a C++ compiler and CMake"
-    )
-
-
-def _package_folders() -> list[str]:
-    return list(sigdca.native.__path__)
+    raise EngineError(f"native: {name} is not in sigdca/native/lib ({paths[0]}); {_REMEDY}")
 
 
 @functools.cache
@@ -178,10 +216,23 @@ def library() -> ctypes.CDLL:
     Raises:
         EngineError: it is not there, or cannot be loaded.
     """
-    path = library_path()
+    return _load(library_path(), _FUNCTIONS)
+
+
+@functools.cache
+def codec_library() -> ctypes.CDLL:
+    """The library that writes containers and takes them apart (sigdca_codec.h), loaded once.
+
+    Raises:
+        EngineError: it is not there, or cannot be loaded.
+    """
+    return _load(_in_package(CODEC_LIBRARY), _CODEC_FUNCTIONS)
+
+
+def _load(path: Path, functions: Mapping[str, Any]) -> ctypes.CDLL:
     try:
         loaded = ctypes.CDLL(str(path))
-        for name, (arguments, result) in _FUNCTIONS.items():
+        for name, (arguments, result) in functions.items():
             function = getattr(loaded, name)
             function.argtypes, function.restype = arguments, result
     except (OSError, AttributeError) as error:

@@ -7,6 +7,10 @@ if(SKBUILD)  # the header is in the package's folder already
     install(FILES $<TARGET_FILE:sigdca_shared> DESTINATION ${package}/lib
             RENAME libsigdca.so)
   endif()
+  if(SIGDCA_CODEC AND SIGDCA_SHARED)
+    install(FILES $<TARGET_FILE:sigdca_codec_shared> DESTINATION ${package}/lib
+            RENAME libsigdca-codec.so)
+  endif()
   if(SIGDCA_DCA_RUN)
     install(TARGETS dca-run RUNTIME DESTINATION ${package}/bin)
   endif()

@@ -64,7 +64,9 @@ typedef enum sigdca_status {
   SIGDCA_GAP_BITS = 39,
   SIGDCA_GAP_OVERRUN = 40,
   SIGDCA_GAP_END = 41,
-  SIGDCA_LEVEL = 42
+  SIGDCA_LEVEL = 42,
+  SIGDCA_FREQUENCY = 43,
+  SIGDCA_RANS_STATE = 44
 } sigdca_status;
 
 /* One line, ended by a zero byte, cut if it is longer. */
@@ -186,28 +188,6 @@ SIGDCA_API sigdca_status sigdca_session_get_layer(const sigdca_session *session,
 /* The instruction sets that this build has and this processor can run, best first, one a call;
  * NULL behind the last. */
 SIGDCA_API const char *sigdca_isa_name(uint32_t index);
-
-/* Streams of levels, as a container of version 2 holds a layer (sigdca/codec/SPEC.md). */
-typedef struct sigdca_coder sigdca_coder;
-
-/* data: NULL for an encoder; for a decoder a stream, which must outlive it. */
-SIGDCA_API sigdca_status sigdca_coder_create(const void *data, size_t bytes,
-                                             const sigdca_allocator *allocator,
-                                             sigdca_coder **coder, sigdca_error *error);
-/* NULL is allowed. */
-SIGDCA_API void sigdca_coder_free(sigdca_coder *coder);
-/* Up to 32 bits, all as likely as not. *value: what an encoder writes; a decoder sets it. */
-SIGDCA_API sigdca_status sigdca_coder_plain(sigdca_coder *coder, uint32_t num_bits,
-                                            uint32_t *value, sigdca_error *error);
-/* A tensor's levels, int32 [rows, columns], each from -negative to positive; a decoder sets them.
- * stride: columns from one line of a row's image to the next, or 0. */
-SIGDCA_API sigdca_status sigdca_coder_levels(sigdca_coder *coder, int32_t *levels, uint32_t rows,
-                                             uint32_t columns, uint32_t stride, uint32_t negative,
-                                             uint32_t positive, sigdca_error *error);
-/* Ends the stream: an encoder gives it, and keeps it until it is freed; a decoder checks that
- * nothing follows. data, bytes: NULL for a decoder. */
-SIGDCA_API sigdca_status sigdca_coder_finish(sigdca_coder *coder, const void **data,
-                                             size_t *bytes, sigdca_error *error);
 
 #ifdef __cplusplus
 }

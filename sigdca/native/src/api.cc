@@ -62,6 +62,8 @@ constexpr StatusName kStatusNames[] = {
     {SIGDCA_GAP_OVERRUN, "gap-overrun"},
     {SIGDCA_GAP_END, "gap-end"},
     {SIGDCA_LEVEL, "level"},
+    {SIGDCA_FREQUENCY, "frequency"},
+    {SIGDCA_RANS_STATE, "rans-state"},
 };
 
 Context start(const sigdca_allocator *allocator, sigdca_error *error) {

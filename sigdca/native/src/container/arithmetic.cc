@@ -18,6 +18,8 @@ constexpr ArithmeticTables make_tables() {
   }
   for (uint32_t count = 0; count <= kMaxCount; ++count)
     tables.rates[count] = static_cast<uint16_t>((16u << 16) / (32 + count));
+  for (uint32_t seen = 0; seen <= kMaxSeen; ++seen)
+    tables.shares[seen] = static_cast<uint16_t>((2u << 16) / (2 * seen + 3));
   return tables;
 }
 

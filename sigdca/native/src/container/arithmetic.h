@@ -6,11 +6,18 @@
 
 namespace sigdca {
 
-constexpr uint32_t kMaxCount = 768;
+#ifdef __OPTIMIZE_SIZE__  // boards count bytes
+#define SIGDCA_ONCE __attribute__((noinline))
+#else
+#define SIGDCA_ONCE
+#endif
+
+constexpr uint32_t kMaxCount = 768, kMaxSeen = 511;
 
 struct ArithmeticTables {
   uint16_t probabilities[2048];  // of a 1, in units of 2^-16; log-odds 0 to 8 in steps of 1/256
   uint16_t rates[kMaxCount + 1];  // how fast a feature learns, by how often it was met
+  uint16_t shares[kMaxSeen + 1];  // what the next bit counts for, by how many a counter has seen
 };
 
 extern const ArithmeticTables kArithmetic;
@@ -34,6 +41,22 @@ struct Feature {
   }
 };
 
+// A context's probability of a 1, in units of 2^-28, and how many bits that is the mean of.
+struct Counter {
+  int32_t mean = 1 << 27;
+  uint32_t seen = 0;
+
+  uint32_t probability() const {
+    const uint32_t rounded = static_cast<uint32_t>(mean) >> 12;
+    return rounded < 32 ? 32 : rounded > 65504 ? 65504 : rounded;
+  }
+  void count(uint32_t bit) {
+    const int64_t error = static_cast<int32_t>(bit << 28) - mean;
+    mean += static_cast<int32_t>((error * kArithmetic.shares[seen]) >> 16);
+    seen += seen < kMaxSeen;
+  }
+};
+
 // Bytes to bits. Behind the stream's end there are zeros.
 class ArithmeticDecoder {
  public:
@@ -53,10 +76,23 @@ class ArithmeticDecoder {
     return found;
   }
 
+  // The next bit, as likely as the counter says.
+  SIGDCA_ONCE uint32_t counted(uint32_t /*unused*/, Counter *counter) {
+    const uint32_t found = split(counter->probability());
+    counter->count(found);
+    return found;
+  }
+
   // The next bits, all as likely as not, from the top one down.
-  uint32_t plain(uint32_t /*unused*/, uint32_t num_bits) {
+  SIGDCA_ONCE uint32_t plain(uint32_t /*unused*/, uint32_t num_bits) {
     uint32_t value = 0;
-    for (; num_bits > 0; --num_bits) value = value << 1 | split(0x8000);
+    for (; num_bits > 0; --num_bits) {  // no branch: no processor could foretell it
+      const uint32_t bound = range_ >> 16 << 15, over = 0u - (code_ >= bound);
+      code_ -= bound & over;
+      range_ = (bound & ~over) | ((range_ - bound) & over);
+      fill();
+      value = value << 1 | (1 + over);
+    }
     return value;
   }
 
@@ -79,11 +115,15 @@ class ArithmeticDecoder {
       code_ -= bound;
       range_ -= bound;
     }
+    fill();
+    return found;
+  }
+
+  void fill() {
     while (range_ < 1u << 24) {
       code_ = code_ << 8 | next();
       range_ <<= 8;
     }
-    return found;
   }
 
   const uint8_t *data_;
@@ -102,6 +142,12 @@ class ArithmeticEncoder {
     split(bit, probability);
     const int32_t error = static_cast<int32_t>(bit << 16) - static_cast<int32_t>(probability);
     (features->teach(error), ...);
+    return bit;
+  }
+
+  uint32_t counted(uint32_t bit, Counter *counter) {
+    split(bit, counter->probability());
+    counter->count(bit);
     return bit;
   }
 

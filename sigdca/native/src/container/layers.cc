@@ -3,9 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "container/chunks.h"
 #include "container/codebook.h"
-#include "container/levels.h"
+#include "container/list.h"
 #include "container/text.h"
+#include "container/varint.h"
 #include "core/bytes.h"
 
 namespace sigdca {
@@ -17,29 +19,6 @@ constexpr uint32_t kMaxCentroids = 65535;
 constexpr uint32_t kGridBits = 16;
 
 enum class Form : uint32_t { kZeros = 0, kRaw = 1, kGrid = 2, kCodebook = 3 };
-
-// Weights that are not zero, listed as they come.
-template <class T>
-sigdca_status append(const Context &context, Array<T> *list, size_t count, T value) {
-  if (count == list->size()) {
-    Array<T> larger;
-    SIGDCA_TRY(larger.allocate(context, count < 64 ? 64 : count + count / 2));
-    if (count > 0) memcpy(larger.data(), list->data(), count * sizeof(T));
-    list->swap(larger);
-  }
-  (*list)[count] = value;
-  return SIGDCA_OK;
-}
-
-template <class T>
-sigdca_status cut(const Context &context, Array<T> *list, size_t count) {
-  if (count == list->size()) return SIGDCA_OK;
-  Array<T> exact;
-  SIGDCA_TRY(exact.allocate(context, count));
-  if (count > 0) memcpy(exact.data(), list->data(), count * sizeof(T));
-  list->swap(exact);
-  return SIGDCA_OK;
-}
 
 uint32_t stride_of(const Graph &graph, const TensorInfo &tensor) {
   const Op &op = graph.ops[tensor.op];
@@ -172,38 +151,75 @@ sigdca_status list_nothing(const Context &context, Weights *weights) {
   return SIGDCA_OK;
 }
 
-// Reads the next tensor of a stream; `weights` is null for one that is only passed.
-sigdca_status read_tensor(const Context &context, ArithmeticDecoder *decoder, const Model &model,
-                          const TensorInfo &tensor, Weights *weights) {
-  const Text text = describe_tensor(model, tensor);
-  const char *const where = text.get();
-  const bool is_matrix = tensor.part == 0 && model.graph.ops[tensor.op].code != OpCode::kBatchNorm;
-  const uint32_t rows = is_matrix ? model.graph.ops[tensor.op].output.channels : 1;
-  const uint32_t columns = static_cast<uint32_t>(tensor.weights / rows);
-  const Form form = static_cast<Form>(decoder->plain(0, 2));
-  if (form == Form::kZeros)
-    return weights == nullptr ? SIGDCA_OK : list_nothing(context, weights);
+uint32_t rows_of(const Model &model, const TensorInfo &tensor) {
+  const Op &op = model.graph.ops[tensor.op];
+  return tensor.part == 0 && op.code != OpCode::kBatchNorm ? op.output.channels : 1;
+}
+
+// A tensor's values; for a raw one those of its weights.
+struct Values {
+  Form form = Form::kZeros;
+  Limits limits;
   Array<float> values;
-  if (form == Form::kRaw) {
-    SIGDCA_TRY(read_values(context, decoder, static_cast<size_t>(tensor.weights), where, &values));
-    return weights == nullptr ? SIGDCA_OK : list_values(context, values.data(), weights);
+};
+
+sigdca_status read_values_of(const Context &context, ArithmeticDecoder *decoder,
+                             const TensorInfo &tensor, const char *where, Values *found) {
+  found->form = static_cast<Form>(decoder->plain(0, 2));
+  if (found->form == Form::kZeros) return SIGDCA_OK;
+  if (found->form == Form::kRaw) {
+    return read_values(context, decoder, static_cast<size_t>(tensor.weights), where,
+                       &found->values);
   }
-  const uint32_t upper = form == Form::kGrid ? decoder->plain(0, kGridBits) : 0;
-  const Limits limits = read_limits(decoder);
+  const uint32_t upper = found->form == Form::kGrid ? decoder->plain(0, kGridBits) : 0;
+  const Limits limits = found->limits = read_limits(decoder);
   const uint32_t count = limits.negative + limits.positive;
   if (count < 1 || count > kMaxCentroids) {
     return context.fail(SIGDCA_CODEBOOK, "%s: codebook of %u values, must be 1..%u", where, count,
                         kMaxCentroids);
   }
-  if (form == Form::kGrid) {
-    SIGDCA_TRY(read_grid(context, upper, limits, where, &values));
-  } else {
-    SIGDCA_TRY(read_codebook(context, decoder, limits, where, &values));
+  if (found->form == Form::kGrid)
+    return read_grid(context, upper, limits, where, &found->values);
+  return read_codebook(context, decoder, limits, where, &found->values);
+}
+
+// Values that no weight takes are as none: kernels know no codebook without weights.
+void keep_values(Values *found, Weights *weights) {
+  if (weights != nullptr && weights->num_nonzero() > 0) weights->codebook.swap(found->values);
+}
+
+// Reads the next tensor of a stream; `weights` is null for one that is only passed.
+sigdca_status read_tensor(const Context &context, ArithmeticDecoder *decoder, const Model &model,
+                          const TensorInfo &tensor, Weights *weights) {
+  const Text text = describe_tensor(model, tensor);
+  const char *const where = text.get();
+  Values found;
+  SIGDCA_TRY(read_values_of(context, decoder, tensor, where, &found));
+  if (found.form == Form::kZeros)
+    return weights == nullptr ? SIGDCA_OK : list_nothing(context, weights);
+  if (found.form == Form::kRaw)
+    return weights == nullptr ? SIGDCA_OK : list_values(context, found.values.data(), weights);
+  const uint32_t rows = rows_of(model, tensor);
+  SIGDCA_TRY(read_levels(context, decoder, rows, static_cast<uint32_t>(tensor.weights / rows),
+                         stride_of(model.graph, tensor), found.limits, where, weights));
+  keep_values(&found, weights);
+  return SIGDCA_OK;
+}
+
+// Reads a weight whose values end a section's head and whose levels lie behind it.
+sigdca_status read_chunked(const Context &context, ArithmeticDecoder *head, Bytes chunks,
+                           bool is_rans, const Model &model, const TensorInfo &tensor,
+                           Weights *weights) {
+  const Text text = describe_tensor(model, tensor);
+  const char *const where = text.get();
+  Values found;
+  SIGDCA_TRY(read_values_of(context, head, tensor, where, &found));
+  if (found.form == Form::kZeros || found.form == Form::kRaw) {
+    return context.fail(SIGDCA_CODEBOOK, "%s: codebook of 0 values, must be 1..%u", where,
+                        kMaxCentroids);
   }
-  SIGDCA_TRY(read_levels(context, decoder, rows, columns, stride_of(model.graph, tensor), limits,
-                         where, weights));
-  // Values that no weight takes are as none: kernels know no codebook without weights.
-  if (weights != nullptr && weights->num_nonzero() > 0) weights->codebook.swap(values);
+  SIGDCA_TRY(read_chunks(context, head, chunks, is_rans, found.limits, where, weights));
+  keep_values(&found, weights);
   return SIGDCA_OK;
 }
 
@@ -239,17 +255,34 @@ sigdca_status read_member(const Context &context, const Model &model, const Tens
   const Section &section = model.sections[tensor.first_section];
   if (section.coder == SectionCoder::kRaw)
     return read_raw(context, model, tensor, section, weights);
-  ArithmeticDecoder decoder(section.data, section.bytes);
   const Op &op = model.graph.ops[tensor.op];
+  const bool is_whole = section.coder == SectionCoder::kArithmetic;
+  Bytes stream{section.data, section.bytes}, chunks{};
+  Text where;
+  where.add("layer '%s': %s", model.graph.name_of(op), is_whole ? "stream" : "head");
+  if (!is_whole) {
+    uint32_t bytes = 0;
+    SIGDCA_TRY(read_varint(context, &stream, where.get(), &bytes));
+    const size_t left = stream.size - stream.at;
+    if (bytes > left) {
+      return context.fail(SIGDCA_SECTION_LENGTH, "%s has %u bytes, %zu are left", where.get(),
+                          bytes, left);
+    }
+    stream = Bytes{stream.data + stream.at, bytes};
+    chunks = Bytes{stream.data + bytes, left - bytes};
+  }
+  ArithmeticDecoder decoder(stream.data, stream.size);
   const TensorInfo *const members = &model.tensors[static_cast<size_t>(op.first_tensor)];
   const uint32_t end = tensor.part == 0 ? op.num_tensors : tensor.part;  // the weight lies last
   for (uint32_t part = 1; part < end; ++part)
     SIGDCA_TRY(read_tensor(context, &decoder, model, members[part], nullptr));
-  SIGDCA_TRY(read_tensor(context, &decoder, model, tensor, weights));
-  if (tensor.part != 0) return SIGDCA_OK;
-  Text where;
-  where.add("layer '%s': stream", model.graph.name_of(op));
-  return decoder.finish(context, where.get());
+  if (tensor.part == 0 && !is_whole) {
+    SIGDCA_TRY(read_chunked(context, &decoder, chunks, section.coder == SectionCoder::kRans, model,
+                            tensor, weights));
+  } else {
+    SIGDCA_TRY(read_tensor(context, &decoder, model, tensor, weights));
+  }
+  return tensor.part == 0 ? decoder.finish(context, where.get()) : SIGDCA_OK;
 }
 
 }  // namespace sigdca

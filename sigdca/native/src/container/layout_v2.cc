@@ -21,10 +21,11 @@ sigdca_status read_tag(const Context &context, uint8_t tag, const char *where, S
   }
   section->kind = static_cast<SectionKind>(kind);
   section->coder = static_cast<SectionCoder>(coder);
-  if (coder == 3 || (coder == 0 && section->kind == SectionKind::kLayer)) return SIGDCA_OK;
+  const bool is_layer = section->kind == SectionKind::kLayer;
+  if (coder == 3 || (is_layer && (coder == 0 || coder == 2 || coder == 4))) return SIGDCA_OK;
   return context.fail(SIGDCA_SECTION_KIND, "%s: %s must have coder %s, got %u", where,
                       kind_name(section->kind),
-                      section->kind == SectionKind::kLayer ? "0 or 3" : "3", coder);
+                      is_layer ? "0, 2, 3 or 4" : "3", coder);
 }
 
 // In the order graph, metadata, layers; only layers more than once.

@@ -26,7 +26,7 @@ class LevelModel {
   // fills it. Returns whether any is not zero; where not, the line is as it was. *within becomes
   // false where a level is beyond its limit.
   template <class Coder>
-  bool code_row(Coder *coder, int32_t *line, bool *within);
+  SIGDCA_ONCE bool code_row(Coder *coder, int32_t *line, bool *within);
 
   // Zeros that must lie before a line.
   uint32_t front() const { return stride_ + 2; }

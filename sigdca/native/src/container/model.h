@@ -25,7 +25,7 @@ enum class SectionKind : uint8_t {
   kLayer = 6,  // version 2
 };
 
-enum class SectionCoder : uint8_t { kRaw = 0, kHuffman = 1, kArithmetic = 3 };
+enum class SectionCoder : uint8_t { kRaw = 0, kHuffman = 1, kRans = 2, kArithmetic = 3, kSparse = 4 };
 
 // "graph", "metadata", ...
 const char *kind_name(SectionKind kind);

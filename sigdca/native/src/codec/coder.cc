@@ -1,7 +1,7 @@
-// Streams of levels for programs that write containers.
+// Arithmetic streams for programs that write containers or take them apart.
 #include <string.h>
 
-#include "container/levels.h"
+#include "codec/weights_sink.h"
 #include "core/object.h"
 
 using sigdca::Context;
@@ -18,6 +18,8 @@ namespace {
 
 constexpr uint32_t kMaxLimit = 65535;
 constexpr size_t kBitsOfLevel = 64;  // at most: whether, sign, size, and what is below
+constexpr size_t kBitsOfSparseLevel = 128;  // at most: the gap's length and bits, and those
+constexpr uint32_t kLevelsAtOnce = 1024;
 
 Context context_of(const sigdca_coder &coder, sigdca_error *error) {
   if (error != nullptr) {
@@ -111,6 +113,45 @@ sigdca_status sigdca_coder_levels(sigdca_coder *coder, int32_t *levels, uint32_t
     }
   }
   return SIGDCA_OK;
+}
+
+sigdca_status sigdca_coder_sparse(sigdca_coder *coder, const uint32_t *places,
+                                  const int32_t *levels, size_t count, uint32_t size,
+                                  uint32_t negative, uint32_t positive, sigdca_error *error) {
+  const Context context = sigdca::context_of(*coder, error);
+  if (!coder->encodes || negative > sigdca::kMaxLimit || positive > sigdca::kMaxLimit)
+    return context.fail(SIGDCA_INVALID_ARGUMENT, "coder: sparse levels, for an encoder alone");
+  sigdca::SparseModel model(sigdca::Limits{negative, positive});
+  uint64_t cursor = 0;
+  for (size_t index = 0; index < count; ++index) {
+    const int32_t level = levels[index];
+    if (places[index] < cursor || places[index] >= size || level == 0 ||
+        sigdca::size_of(level) > (level < 0 ? negative : positive)) {
+      return context.fail(SIGDCA_LEVEL, "levels: level %d at %u must not follow", level,
+                          places[index]);
+    }
+    if (index % sigdca::kLevelsAtOnce == 0) {
+      SIGDCA_TRY(coder->encoder.reserve(
+          context, sigdca::kBitsOfSparseLevel * size_t{sigdca::kLevelsAtOnce}));
+    }
+    model.code_gap(&coder->encoder, places[index] - static_cast<uint32_t>(cursor));
+    bool within = true;
+    model.code_level(&coder->encoder, level, &within);
+    cursor = uint64_t{places[index]} + 1;
+  }
+  return SIGDCA_OK;
+}
+
+sigdca_status sigdca_coder_sparse_weights(sigdca_coder *coder, uint32_t count,
+                                          const sigdca_chunk *chunk, const char *where,
+                                          sigdca_error *error) {
+  const Context context = sigdca::context_of(*coder, error);
+  if (coder->encodes || count > chunk->size)
+    return context.fail(SIGDCA_INVALID_ARGUMENT, "coder: %u of %u weights, for a decoder", count,
+                        chunk->size);
+  sigdca::WeightsSink sink(*chunk);
+  const sigdca::Limits limits{chunk->negative, chunk->positive};
+  return sigdca::read_sparse(context, &coder->decoder, count, chunk->size, limits, where, &sink);
 }
 
 sigdca_status sigdca_coder_finish(sigdca_coder *coder, const void **data, size_t *bytes,
