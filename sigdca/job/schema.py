@@ -30,12 +30,15 @@ class Augment(_Section):
     """Random changes to each training image, drawn anew every epoch."""
 
     shift: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
-        0.0, description="largest translation, as a fraction of the image's side"
+        0.0,
+        description="largest translation, as a fraction of the image's side; in whole pixels "
+        "where there is no rotation or change of size",
     )
     rotate: Annotated[float, Field(ge=0.0, le=180.0)] = Field(
         0.0, description="largest rotation, degrees"
     )
     scale: Fraction = Field(0.0, description="largest relative change of size")
+    flip: bool = Field(False, description="mirror each image, left to right, half of the time")
 
 
 class Optimisation(_Section):
@@ -58,6 +61,11 @@ class Train(Optimisation):
     strategy: Literal["ddp"] = "ddp"
     workers: Positive = 1
     batch_size: Positive = Field(64, description="images per step, over all workers")
+    precision: Literal["float32", "bf16"] = Field(
+        "float32",
+        description="of convolutions and FC layers while training; bf16 keeps float32 weights and "
+        "is faster where the processor or GPU has it (AMX, AVX-512 BF16, Ampere)",
+    )
     accuracy_at_least: Percent | None = Field(
         None, description="train again (from where it stands) until TEST gives this accuracy"
     )
@@ -113,8 +121,10 @@ Retrained = Prune | Share | Quantize
 class Encode(_Section):
     """Entropy coding of the shared, sparse weights into a container."""
 
-    coder: Literal["huffman", "arithmetic"] = Field(
-        "huffman", description="arithmetic gives smaller files, which take longer to open"
+    coder: Literal["huffman", "rans", "arithmetic"] = Field(
+        "huffman",
+        description="arithmetic gives the smallest files; rans those that are written and opened "
+        "fastest; huffman is the coder of Deep Compression",
     )
 
 

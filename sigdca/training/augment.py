@@ -1,4 +1,4 @@
-"""Random affine changes of a whole batch of images at once."""
+"""Random changes of a whole batch of images at once: affine, and mirrored."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from sigdca.job import Augment
 
 
 def augment_batch(images: Tensor, config: Augment, generator: torch.Generator) -> Tensor:
-    """Moves, turns and resizes every image by its own random amount.
+    """Moves, turns and resizes every image by its own random amount, and mirrors some.
 
     Args:
         images: float32 [n, C, H, W].
-        config: the largest shift, rotation and change of size; all zero changes nothing.
+        config: the largest shift, rotation and change of size, and whether to mirror; all zero
+            changes nothing.
         generator: the source of randomness, on the CPU, so that a batch is reproducible.
 
     Returns:
-        float32 [n, C, H, W]: bilinear samples, zero outside the image.
+        float32 [n, C, H, W]: bilinear samples, zero outside the image. A shift alone is of whole
+        pixels, which keep their values.
     """
-    if not (config.shift or config.rotate or config.scale):
-        return images
+    if config.shift or config.rotate or config.scale:
+        images = _affine(images, config, generator)
+    if config.flip:
+        mirrored = torch.rand(images.shape[0], generator=generator).to(images.device) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    return images
+
+
+def _affine(images: Tensor, config: Augment, generator: torch.Generator) -> Tensor:
     num = images.shape[0]
     uniform = torch.rand((4, num), generator=generator) * 2 - 1
     angle = uniform[0] * math.radians(config.rotate)
@@ -31,8 +40,20 @@ def augment_batch(images: Tensor, config: Augment, generator: torch.Generator) -
     cosine, sine = torch.cos(angle) / size, torch.sin(angle) / size
     # affine_grid's coordinates span -1..1, so a shift of the whole side is 2.
     shift_x, shift_y = uniform[2] * 2 * config.shift, uniform[3] * 2 * config.shift
+    mode = "bilinear"
+    if not (config.rotate or config.scale):
+        mode = "nearest"  # nothing is blurred, not even by rounding
+        height, width = images.shape[2:]
+        shift_x = _whole_pixels(shift_x, config.shift, width)
+        shift_y = _whole_pixels(shift_y, config.shift, height)
     theta = torch.stack(
         [torch.stack([cosine, -sine, shift_x], 1), torch.stack([sine, cosine, shift_y], 1)], 1
     ).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
+
+
+def _whole_pixels(shift: Tensor, largest: float, side: int) -> Tensor:
+    """The shift by the nearest number of whole pixels that is not above the largest."""
+    most = math.floor(largest * side + 1e-6)
+    return torch.round(shift * side / 2).clamp(-most, most) * 2 / side
