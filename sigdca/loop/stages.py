@@ -171,7 +171,7 @@ def retrain(run: Run, iteration: int, step: Pass, state: str) -> Record:
     """RETRAIN: masks held or centroids tied, with the workers of TRAIN."""
     config = step.config
     assert isinstance(config, Retrained)
-    settings = run.job.train.model_dump(include={"strategy", "workers", "batch_size"})
+    settings = run.job.train.model_dump(include={"strategy", "workers", "batch_size", "precision"})
     inputs = {"state": state, "pass": {step.name: config.model_dump()}, "train": settings}
 
     def work(key: str) -> Work:

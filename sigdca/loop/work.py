@@ -47,6 +47,7 @@ def train_share(
         input_scale=SOURCES[task.source.source].input_scale,
         batch_size=task.train.batch_size,
         seed=task.seed,
+        precision=task.train.precision,
         hook=hook,
         place=place,
         wrap=wrap,

@@ -74,6 +74,7 @@ def train_(
     input_scale: float,
     batch_size: int,
     seed: int,
+    precision: str = "float32",
     hook: Hook | None = None,
     place: Place | None = None,
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
@@ -91,6 +92,7 @@ def train_(
         batch_size: images per step over all processes; a multiple of their number. The last
             images of an epoch that do not fill a batch wait for another epoch.
         seed: with the epoch and the rank it determines order and augmentation.
+        precision: `float32`, or `bf16`: torch's automatic mixed precision, channels last.
         hook: a compression pass at work, or None.
         place: this process's rank, world size and device.
         wrap: gives the model that computes the loss (DDP); the optimizer and the hook see `model`.
@@ -105,6 +107,9 @@ def train_(
     """
     place = place or Place()
     model.to(place.device)
+    mixed = precision == "bf16"
+    layout = torch.channels_last if mixed else torch.preserve_format
+    _lay_out_(model, layout)
     parallel = wrap(model)
     optimizer = _optimizer(model, config)
     figures: list[EpochFigures] = []
@@ -127,7 +132,9 @@ def train_(
             _set_learning_rate(optimizer, config, epoch * steps + step, config.epochs * steps)
             inputs = augment_batch(pixels.float() * input_scale, config.augment, generator)
             optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(parallel(inputs), classes)
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
+                logits = parallel(inputs.to(memory_format=layout))
+            loss = F.cross_entropy(logits.float(), classes)
             loss.backward()  # type: ignore[no-untyped-call]
             if hook is not None:
                 hook.after_backward(model)
@@ -153,7 +160,14 @@ def train_(
 
         on_epoch(figures[-1], checkpoint)
     model.to("cpu")
+    if mixed:
+        _lay_out_(model, torch.contiguous_format)
     return figures
+
+
+def _lay_out_(model: nn.Module, layout: torch.memory_format) -> None:
+    """Brings the weights into another order in memory."""
+    model.to(memory_format=layout)  # type: ignore[call-overload]  # documented, but not typed
 
 
 def _optimizer(model: nn.Module, config: Optimisation) -> torch.optim.Optimizer:

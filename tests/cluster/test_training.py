@@ -22,6 +22,21 @@ def test_two_workers_learn_and_report_every_epoch(executor, task):
     assert not same(outcome.state, task.state)
 
 
+def test_two_workers_learn_in_bf16(executor, job, task):
+    from sigdca.loop.network import initial_model, state_of
+
+    lenet = job.model_copy(update={"model": "lenet-5"})
+    config = task.config.model_copy(update={"epochs": 2, "learning_rate": 0.05})
+    task = replace(task, model=lenet.model, state=state_of(initial_model(lenet)), config=config)
+    train = task.train.model_copy(update={"precision": "bf16"})
+    plain = executor.train(task, lambda _: None)
+    mixed = executor.train(replace(task, key="mixed", train=train), lambda _: None)
+    assert mixed.epochs[-1]["loss"] == pytest.approx(plain.epochs[-1]["loss"], rel=0.1)
+    assert not same(plain.state, mixed.state)
+    assert all(array.dtype == np.float32 for array in mixed.state.values())
+    assert all(array.flags.c_contiguous for array in mixed.state.values())
+
+
 def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, tmp_path):
     undisturbed = executor.train(replace(task, key="a"), lambda _: None)
     killed = []

@@ -23,6 +23,14 @@ def test_defaults_are_filled_in():
     assert job.compress is not None
     assert [step.name for step in job.compress.recipe] == ["prune", "share", "encode"]
     assert job.compress.recipe[1].share.init == "linear"
+    assert job.train.precision == "float32"
+    assert job.train.augment.flip is False
+
+
+def test_words_of_training_are_read():
+    job = parse_job(JOB, "a.yaml", ["train.precision=bf16", "train.augment={flip: true}"])
+    assert job.train.precision == "bf16"
+    assert job.train.augment.flip is True
 
 
 def test_a_resolved_job_reads_back_as_itself():
@@ -66,6 +74,15 @@ def test_set_makes_sections_that_the_file_has_not():
             "train.optimizer=sgdd",
             "a.yaml: train.optimizer: must be one of 'sgd' or 'adam', got 'sgdd'",
         ),
+        (
+            "train.precision=bf17",
+            "a.yaml: train.precision: must be one of 'float32' or 'bf16', got 'bf17'",
+        ),
+        (
+            "train.precision=16",
+            "a.yaml: train.precision: must be one of 'float32' or 'bf16', got 16",
+        ),
+        ("train.augment.flip=2", "a.yaml: train.augment.flip: "),
         ("compress.recipe=[]", "a.yaml: compress.recipe: must not be empty"),
         ("seed=.nan", "a.yaml: seed: must be a finite number, got nan"),
         ("seed=-1", "a.yaml: seed: must be at least 0, got -1"),

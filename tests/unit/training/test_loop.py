@@ -37,15 +37,28 @@ def bits(model):
     return [value.numpy().tobytes() for value in model.state_dict().values()]
 
 
+def conv_network():
+    """Its weights have two orders in memory, and a batch norm."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2)),
+    )
+
+
+def accuracy(model):
+    images, labels = data()
+    with torch.no_grad():
+        found = model.eval()(torch.from_numpy(images) / 256).argmax(1).numpy()
+    return (found == labels).mean()
+
+
 def test_it_learns():
     model = network()
     figures = run(model)
     assert [figure.epoch for figure in figures] == [1, 2, 3, 4]
     assert figures[-1].loss < 0.3 * figures[0].loss
-    images, labels = data()
-    with torch.no_grad():
-        found = model(torch.from_numpy(images) / 256).argmax(1).numpy()
-    assert (found == labels).mean() > 0.98
+    assert accuracy(model) > 0.98
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
@@ -57,12 +70,50 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     assert bits(first) != bits(other)
 
 
+def test_bf16_learns_as_well():
+    plain, mixed = conv_network(), conv_network()
+    plain_figures = run(plain)
+    mixed_figures = run(mixed, precision="bf16")
+    assert bits(plain) != bits(mixed)
+    for one, other in zip(plain_figures, mixed_figures, strict=True):
+        assert other.loss == pytest.approx(one.loss, rel=0.1, abs=0.01)
+    assert accuracy(plain) > 0.98
+    assert accuracy(mixed) > 0.98
+
+
+def test_bf16_computes_in_bf16_and_keeps_float32_weights_in_order():
+    seen = []
+    model = conv_network()
+    model[4].register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    checkpoints = []
+    run(
+        model,
+        CONFIG.model_copy(update={"epochs": 1}),
+        precision="bf16",
+        on_epoch=lambda _, checkpoint: checkpoints.append(checkpoint()),
+    )
+    for inputs, output in seen:
+        assert (inputs.dtype, output.dtype) == (torch.bfloat16, torch.bfloat16)
+        assert inputs.is_contiguous(memory_format=torch.channels_last)
+    state = dict(model.state_dict())
+    assert state.pop("1.num_batches_tracked") == 8
+    for value in state.values():
+        assert value.dtype == torch.float32
+        assert value.is_contiguous()
+        assert value.numpy().flags.c_contiguous
+    (moments,) = [checkpoint.optimizer["state"] for checkpoint in checkpoints]
+    assert all(moment["momentum_buffer"].dtype == torch.float32 for moment in moments.values())
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("stop", [1, 3, 4])
-def test_resume_from_a_file_gives_the_bits_of_never_stopping(tmp_path, stop, optimizer):
+@pytest.mark.parametrize(("make", "precision"), [(network, "float32"), (conv_network, "bf16")])
+def test_resume_from_a_file_gives_the_bits_of_never_stopping(
+    tmp_path, stop, optimizer, make, precision
+):
     config = CONFIG.model_copy(update={"optimizer": optimizer, "learning_rate": 0.01})
-    whole = network()
-    expected = run(whole, config)
+    whole = make()
+    expected = run(whole, config, precision=precision)
 
     class StoppedError(Exception):
         pass
@@ -73,9 +124,9 @@ def test_resume_from_a_file_gives_the_bits_of_never_stopping(tmp_path, stop, opt
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        run(network(), config, on_epoch=stop_there)
-    resumed = network()
-    figures = run(resumed, config, resume=load_checkpoint(tmp_path))
+        run(make(), config, precision=precision, on_epoch=stop_there)
+    resumed = make()
+    figures = run(resumed, config, precision=precision, resume=load_checkpoint(tmp_path))
     assert bits(resumed) == bits(whole)
     assert [figure.loss for figure in figures] == [figure.loss for figure in expected]
 
