@@ -33,6 +33,13 @@ class Table:
         self.logits = [0] * size
         self.counts = [0] * size
 
+    def teach(self, index: int, error: int) -> None:
+        """Moves a feature's log-odds by what its bit was more than expected (units of 2^-16)."""
+        count = self.counts[index]
+        self.logits[index] += error * RATES[count] + _HALF >> 16
+        if count < _MAX_COUNT:
+            self.counts[index] = count + 1
+
 
 class Counters:
     """Contexts of one kind: how many of the bits so far were ones (units of 2^-28)."""
@@ -105,10 +112,7 @@ class _Model:
     def _teach(self, features: Sequence[Feature], bit: int, probability: int) -> None:
         error = (bit << 16) - probability
         for table, index in features:
-            count = table.counts[index]
-            table.logits[index] += error * RATES[count] + _HALF >> 16
-            if count < _MAX_COUNT:
-                table.counts[index] = count + 1
+            table.teach(index, error)
 
 
 class Encoder(_Model):

@@ -44,6 +44,65 @@ class _Tables:
         self.tail = Table((1 << _TREE_BITS) * (_MAX_SIZE + 2))
 
 
+class LevelModel:
+    """What is likely at the next weight of a tensor."""
+
+    def __init__(self, num_columns: int, stride: int, limits: Limits, where: str) -> None:
+        """Nothing is known yet.
+
+        Args:
+            num_columns: of each row.
+            stride: columns from one line of a row's image to the next; 0: a row is no image.
+            limits: the tensor's.
+            where: the tensor, the opening of every message.
+        """
+        self._tables = _Tables(num_columns)
+        self._before = [0] * num_columns  # the last level of each column that is not zero
+        self._filled = [0] * num_columns  # how many such levels each column has
+        self._stride, self._limits, self._where = stride, limits, where
+        self._was_used, self._number = 0, -1
+        self._run, self._in_row = 0, 0
+
+    def code_start(self, coder: Coder, any_used: bool) -> bool:
+        """Begins the next row: codes whether any of its levels is not zero."""
+        self._was_used = coder.bit(int(any_used), (self._tables.row, self._was_used))
+        self._number += 1
+        self._run, self._in_row = 0, 0
+        return bool(self._was_used)
+
+    def code_one(self, coder: Coder, line: list[int], column: int, given: int) -> int:
+        """Codes the level of a column; those before are in `line`.
+
+        Raises:
+            LevelError: a decoder finds a level beyond the limits.
+        """
+        tables, stride = self._tables, self._stride
+        left = line[column - 1] if column > 0 else 0
+        above = line[column - stride] if 0 < stride <= column else 0
+        density = _fullness(self._filled[column], self._number)
+        used = coder.bit(
+            int(given != 0),
+            (tables.column, column),
+            (tables.around, _around(line, column, stride)),
+            (tables.run, min(_MAX_RUN, self._run.bit_length())),
+            (tables.density, 8 * density + _fullness(self._in_row, column)),
+        )
+        if not used:
+            return 0
+        near = (left, above, self._before[column])
+        return _code_level(coder, tables, given, near, self._limits, self._where)
+
+    def settle(self, column: int, level: int) -> None:
+        """Moves on behind a level."""
+        if level == 0:
+            self._run += 1
+            return
+        self._run = 0
+        self._in_row += 1
+        self._filled[column] += 1
+        self._before[column] = level
+
+
 def code_levels(
     coder: Coder, levels: NDArray[np.int32], stride: int, limits: Limits, where: str
 ) -> None:
@@ -59,39 +118,14 @@ def code_levels(
     Raises:
         LevelError: a decoder finds a level beyond the limits.
     """
-    num_columns = levels.shape[1]
-    tables = _Tables(num_columns)
-    before = [0] * num_columns  # the last level of each column that is not zero
-    filled = [0] * num_columns  # how many such levels each column has
-    was_used = 0
-    for number, row in enumerate(levels):
+    model = LevelModel(levels.shape[1], stride, limits, where)
+    for row in levels:
         line: list[int] = row.tolist()
-        was_used = coder.bit(int(any(line)), (tables.row, was_used))
-        if not was_used:
+        if not model.code_start(coder, any(line)):
             continue
-        run, in_row = 0, 0
-        for column in range(num_columns):
-            left = line[column - 1] if column > 0 else 0
-            above = line[column - stride] if 0 < stride <= column else 0
-            density = 8 * _fullness(filled[column], number) + _fullness(in_row, column)
-            used = coder.bit(
-                int(line[column] != 0),
-                (tables.column, column),
-                (tables.around, _around(line, column, stride)),
-                (tables.run, min(_MAX_RUN, run.bit_length())),
-                (tables.density, density),
-            )
-            if not used:
-                run += 1
-                line[column] = 0
-                continue
-            line[column] = _code_level(
-                coder, tables, line[column], (left, above, before[column]), limits, where
-            )
-            run = 0
-            in_row += 1
-            filled[column] += 1
-            before[column] = line[column]
+        for column in range(len(line)):
+            line[column] = model.code_one(coder, line, column, line[column])
+            model.settle(column, line[column])
         row[:] = line
 
 

@@ -166,6 +166,47 @@ class LevelCoder:
         return b"" if self._stream is not None else ctypes.string_at(data, size.value)
 
 
+def assign_levels(
+    weights: NDArray[np.float32], stride: int, negative: int, positive: int, rate_lambda: float
+) -> tuple[NDArray[np.int32], float]:
+    """Levels of the least squared error plus `rate_lambda` times the bits that they take.
+
+    Args:
+        weights: float32 [rows, columns] in units of the step, contiguous.
+        stride: columns from one line of a row's image to the next, or 0.
+        negative: how many values lie below 0.
+        positive: how many lie above.
+        rate_lambda: what a bit costs, in squared steps.
+
+    Returns:
+        int32 [rows, columns], and the bits of all.
+
+    Raises:
+        EngineError: the library is not there.
+    """
+    library = c.codec_library()
+    assert weights.flags.c_contiguous
+    rows, columns = weights.shape
+    levels = np.zeros_like(weights, np.int32)
+    bits, error = ctypes.c_double(), c.CError()
+    c.check(
+        library.sigdca_assign_levels(
+            weights.ctypes.data,
+            levels.ctypes.data,
+            rows,
+            columns,
+            stride,
+            negative,
+            positive,
+            rate_lambda,
+            ctypes.byref(bits),
+            ctypes.byref(error),
+        ),
+        error,
+    )
+    return levels, bits.value
+
+
 def encode_rans(symbols: NDArray[np.uint8], freqs: NDArray[np.int32]) -> bytes:
     """A rANS stream.
 

@@ -51,6 +51,17 @@ SIGDCA_API sigdca_status sigdca_coder_sparse_weights(sigdca_coder *coder, uint32
 SIGDCA_API sigdca_status sigdca_coder_finish(sigdca_coder *coder, const void **data,
                                              size_t *bytes, sigdca_error *error);
 
+/* Chooses levels at the best price: for each weight, of the nearest level, the one before that and
+ * 0, that of the least (weight - level)^2 + lambda * bits. The bits are those that a stream of the
+ * levels takes, with all that it has learnt so far.
+ *
+ * weights: float32 [rows, columns] in units of the step, finite. levels: int32, the same; set.
+ * negative, positive: the limits of levels, at most 65535. bits: what all of them take. */
+SIGDCA_API sigdca_status sigdca_assign_levels(const float *weights, int32_t *levels, uint32_t rows,
+                                              uint32_t columns, uint32_t stride, uint32_t negative,
+                                              uint32_t positive, double lambda, double *bits,
+                                              sigdca_error *error);
+
 /* Writes a rANS stream. frequencies: of sum 4096, one for each of `alphabet` <= 256 symbols, above 0
  * where it occurs. out: room for 16 + 2 * count bytes; *bytes: what of it is the stream. */
 SIGDCA_API sigdca_status sigdca_rans_encode(const uint8_t *symbols, size_t count,

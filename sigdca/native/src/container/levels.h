@@ -31,6 +31,23 @@ class LevelModel {
   // Zeros that must lie before a line.
   uint32_t front() const { return stride_ + 2; }
 
+  // What is known of a row at one of its columns.
+  struct Place {
+    uint32_t column = 0, run = 0, in_row = 0;  // zeros since the last level; levels
+  };
+
+  // Begins the next row: codes whether any of its levels is not zero.
+  template <class Coder>
+  bool code_start(Coder *coder, uint32_t any);
+
+  // Codes the level at a place of a line whose earlier levels are there.
+  template <class Coder>
+  int32_t code_one(Coder *coder, const int32_t *line, const Place &place, int32_t given,
+                   bool *within);
+
+  // Moves on behind a level.
+  void settle(int32_t level, Place *place);
+
  private:
   struct Column {
     Feature feature;
@@ -43,7 +60,7 @@ class LevelModel {
                      bool *within);
 
   Array<Column> columns_;
-  uint32_t stride_ = 0, row_number_ = 0;
+  uint32_t stride_ = 0, number_ = 0, next_ = 0;
   Limits limits_;
   uint32_t was_used_ = 0;
   Feature row_[2], around_[32], run_[kMaxRun + 1], density_[64], sign_near_[9], sign_before_[3];
@@ -102,42 +119,60 @@ int32_t LevelModel::code_level(Coder *coder, int32_t level, int32_t left, int32_
 }
 
 template <class Coder>
+bool LevelModel::code_start(Coder *coder, uint32_t any) {
+  was_used_ = coder->bit(any, &row_[was_used_]);
+  number_ = next_++;
+  return was_used_ != 0;
+}
+
+template <class Coder>
+int32_t LevelModel::code_one(Coder *coder, const int32_t *line, const Place &place, int32_t given,
+                             bool *within) {
+  const uint32_t column = place.column;
+  const int32_t *const over = line - stride_;
+  Column &here = columns_[column];
+  const int32_t left = line[static_cast<int64_t>(column) - 1];
+  uint32_t around = left != 0;
+  around |= static_cast<uint32_t>(line[static_cast<int64_t>(column) - 2] != 0) << 1;
+  int32_t above = 0;
+  if (stride_ > 0) {  // before the row's first line there are zeros
+    above = over[column];
+    around |= static_cast<uint32_t>(above != 0) << 2;
+    around |= static_cast<uint32_t>(column >= stride_ && over[static_cast<int64_t>(column) - 1] != 0) << 3;
+    around |= static_cast<uint32_t>(column >= stride_ && over[column + 1] != 0) << 4;
+  }
+  const uint32_t steps = bit_length(place.run);
+  const uint32_t density = 8 * fullness(here.filled, number_) + fullness(place.in_row, column);
+  if (!coder->bit(given != 0, &here.feature, &around_[around],
+                  &run_[steps < kMaxRun ? steps : kMaxRun], &density_[density]))
+    return 0;
+  return code_level(coder, given, left, above, here.before, within);
+}
+
+inline void LevelModel::settle(int32_t level, Place *place) {
+  Column &here = columns_[place->column++];
+  if (level == 0) {
+    ++place->run;
+    return;
+  }
+  here.before = level;
+  ++here.filled;
+  ++place->in_row;
+  place->run = 0;
+}
+
+template <class Coder>
 bool LevelModel::code_row(Coder *coder, int32_t *line, bool *within) {
   const uint32_t columns = static_cast<uint32_t>(columns_.size());
   uint32_t any = 0;
   if (Coder::kEncodes)
     for (uint32_t column = 0; column < columns && !any; ++column) any = line[column] != 0;
-  was_used_ = coder->bit(any, &row_[was_used_]);
-  const uint32_t number = row_number_++;
-  if (!was_used_) return false;
-  uint32_t run = 0, in_row = 0;
-  const int32_t *const over = line - stride_;
-  for (uint32_t column = 0; column < columns; ++column) {
-    Column &here = columns_[column];
-    const int32_t left = line[static_cast<int64_t>(column) - 1];
-    uint32_t around = left != 0;
-    around |= static_cast<uint32_t>(line[static_cast<int64_t>(column) - 2] != 0) << 1;
-    int32_t above = 0;
-    if (stride_ > 0) {  // before the row's first line there are zeros
-      above = over[column];
-      around |= static_cast<uint32_t>(above != 0) << 2;
-      around |= static_cast<uint32_t>(column >= stride_ && over[static_cast<int64_t>(column) - 1] != 0) << 3;
-      around |= static_cast<uint32_t>(column >= stride_ && over[column + 1] != 0) << 4;
-    }
-    const uint32_t steps = bit_length(run);
-    const uint32_t density = 8 * fullness(here.filled, number) + fullness(in_row, column);
-    const int32_t given = line[column];
-    if (!coder->bit(given != 0, &here.feature, &around_[around],
-                    &run_[steps < kMaxRun ? steps : kMaxRun], &density_[density])) {
-      ++run;
-      continue;
-    }
-    const int32_t level = code_level(coder, given, left, above, here.before, within);
-    line[column] = level;
-    here.before = level;
-    ++here.filled;
-    ++in_row;
-    run = 0;
+  if (!code_start(coder, any)) return false;
+  for (Place place; place.column < columns;) {
+    int32_t &level = line[place.column];
+    if (const int32_t found = code_one(coder, line, place, level, within); found != 0)
+      level = found;
+    settle(level, &place);
   }
   return true;
 }
