@@ -9,6 +9,7 @@ from sigdca.compression.prune import (
     prune_,
 )
 from sigdca.compression.quantize import QuantizeHook, quantize_
+from sigdca.compression.rdoq import rdoq_
 from sigdca.compression.recipe import PASSES, Hook, hook_for, prepare_
 from sigdca.compression.select import Layer, layers_of, per_layer
 from sigdca.compression.share import ShareHook, share_
@@ -30,5 +31,6 @@ __all__ = [
     "prepare_",
     "prune_",
     "quantize_",
+    "rdoq_",
     "share_",
 ]

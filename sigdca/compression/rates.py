@@ -25,11 +25,13 @@ class Rates:
     Attributes:
         entered: bits that a weight costs more as level 1 than as 0, the magnitude left out; of the
             parameter's shape.
+        first: the same with the magnitude, 0 at least.
         magnitude: float32 [MAX_LEVEL + 2], bits of sign and magnitude; 0 at level 0; not falling.
         total: bits of all levels.
     """
 
     entered: Tensor
+    first: Tensor
     magnitude: Tensor
     total: float
 
@@ -42,7 +44,9 @@ class Rates:
         odds = _log_odds((sizes != 0).double())
         used, unused = -logsigmoid(odds) * _BITS, -logsigmoid(-odds) * _BITS
         bits = torch.where(sizes != 0, used + magnitude[sizes], unused)
-        return cls((used - unused).float(), magnitude, float(bits.double().sum()))
+        entered = (used - unused).float()
+        first = (entered + magnitude[1]).clamp(min=0)
+        return cls(entered, first, magnitude, float(bits.double().sum()))
 
     def slope(self, latent: Tensor) -> Tensor:
         """How many bits a latent level costs more per unit that it grows; its sign is the level's.
@@ -52,11 +56,14 @@ class Rates:
         Args:
             latent: levels, not rounded, of the parameter's shape.
         """
-        size = latent.abs()
-        below = size.floor().clamp(max=MAX_LEVEL).long()
-        rise = self.magnitude[below + 1] - self.magnitude[below]
-        rise = rise + torch.where(below == 0, self.entered, torch.zeros_like(self.entered))
-        return rise.clamp(min=0) * torch.sign(latent)
+        slope = self.first * torch.sign(latent)
+        flat, result = latent.reshape(-1), slope.reshape(-1)
+        large = torch.nonzero(flat.abs() >= 1).reshape(-1)  # a few, where a network is sparse
+        size = flat[large]
+        below = size.abs().floor().clamp(max=MAX_LEVEL).long()
+        rise = (self.magnitude[below + 1] - self.magnitude[below]).clamp(min=0)
+        result[large] = rise * torch.sign(size)
+        return result.reshape(latent.shape)
 
 
 def _magnitude_bits(counts: Tensor) -> Tensor:

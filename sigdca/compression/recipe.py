@@ -9,10 +9,11 @@ from typing import Any
 from torch import nn
 
 from sigdca.compression.prune import PruneHook, prune_
-from sigdca.compression.quantize import QuantizeHook, parameter_steps, quantize_
+from sigdca.compression.quantize import QuantizeHook, fold_norms_, parameter_steps, quantize_
+from sigdca.compression.rdoq import rdoq_
 from sigdca.compression.select import layers_of, per_layer, weight_of
 from sigdca.compression.share import ShareHook, share_
-from sigdca.job import Prune, Quantize, Retrained, Share
+from sigdca.job import Prune, Quantize, Rdoq, Retrained, Share
 
 Metrics = dict[str, float | int]
 Hook = PruneHook | ShareHook | QuantizeHook
@@ -110,14 +111,30 @@ def _steps(config: Quantize, model: nn.Module) -> dict[str, float]:
 def _prepare_quantize_(model: nn.Module, config: Quantize, _seed: int) -> None:
     if config.epochs == 0:
         quantize_(model, _steps(config, model))
+        if config.norm_step is not None:
+            fold_norms_(model, config.norm_step)
 
 
 def _quantize_hook(config: Quantize, model: nn.Module) -> QuantizeHook:
-    return QuantizeHook(_steps(config, model), config.rate_lambda, config.ramp)
+    steps = _steps(config, model)
+    return QuantizeHook(steps, config.rate_lambda, config.ramp, config.norm_step)
+
+
+def _rdoq_steps(config: Rdoq, model: nn.Module) -> dict[str, float]:
+    return per_layer(config.step, layers_of(model), "rdoq.step")
+
+
+def _prepare_rdoq_(model: nn.Module, config: Rdoq, _seed: int) -> None:
+    rdoq_(model, _rdoq_steps(config, model), config.rate_lambda, config.bias_step)
+
+
+def _rdoq_hook(config: Rdoq, model: nn.Module) -> ShareHook:
+    return ShareHook(_rdoq_steps(config, model))
 
 
 PASSES: dict[type[Retrained], PassMethod] = {
     Prune: PassMethod(_prepare_prune_, _prune_hook),
     Share: PassMethod(_prepare_share_, _share_hook),
     Quantize: PassMethod(_prepare_quantize_, _quantize_hook),
+    Rdoq: PassMethod(_prepare_rdoq_, _rdoq_hook),
 }

@@ -52,6 +52,9 @@ class Optimisation(_Section):
     schedule_lr: Literal["constant", "cosine"] = Field(
         "cosine", description="the learning rate over the stage's steps"
     )
+    warm_up: Fraction = Field(
+        0.0, description="share of the steps over which the learning rate grows to its full"
+    )
     augment: Augment = Augment()
 
 
@@ -109,12 +112,36 @@ class Quantize(Optimisation):
         description="distance of two values: one figure, per layer, per kind or per prefix"
     )
     bias_step: Step | None = Field(None, description="the same for biases; None: the layer's step")
+    norm_step: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        1 / 64,
+        description="distance of two values of a batch norm's scale and shift, as a share of the "
+        "layer's largest; null: batch norm stays as it is trained, at 16 bytes a channel",
+    )
     ramp: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.3, description="share of the epochs over which rate_lambda grows to its full size"
     )
 
 
-Retrained = Prune | Share | Quantize
+class Rdoq(Optimisation):
+    """Weights on a grid, chosen by error and the coder's own price (Wiedemann et al. 2019).
+
+    Without epochs it needs no data; with some, each value is fine-tuned as `share` does.
+    """
+
+    rate_lambda: Annotated[float, Field(ge=0.0)] = Field(
+        description="what a bit of the coded weights costs, in squared steps; the knob between "
+        "size and error"
+    )
+    step: Step | dict[str, Step] = Field(
+        description="distance of two values: one figure, per layer, per kind or per prefix"
+    )
+    bias_step: Step | None = Field(None, description="the same for biases; None: the layer's step")
+    epochs: Annotated[int, Field(ge=0)] = 0
+    optimizer: Literal["sgd", "adam"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-4
+
+
+Retrained = Prune | Share | Quantize | Rdoq
 """The passes that change weights, and may retrain the network."""
 
 
@@ -134,6 +161,7 @@ class Pass(_Section):
     prune: Prune | None = None
     share: Share | None = None
     quantize: Quantize | None = None
+    rdoq: Rdoq | None = None
     encode: Encode | None = None
 
     @model_validator(mode="before")
@@ -149,12 +177,12 @@ class Pass(_Section):
     @model_validator(mode="after")
     def _exactly_one(self) -> Pass:
         if len(self.model_fields_set) != 1:
-            raise ValueError("must hold exactly one pass (prune, share, quantize or encode)")
+            raise ValueError("must hold exactly one pass (prune, share, quantize, rdoq or encode)")
         return self
 
     @property
     def name(self) -> str:
-        """`prune`, `share`, `quantize` or `encode`."""
+        """`prune`, `share`, `quantize`, `rdoq` or `encode`."""
         return next(iter(self.model_fields_set))
 
     @property

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sigdca.job import Budget, Encode, Pass, Prune, Quantize
+from sigdca.job import Budget, Encode, Pass, Prune, Quantize, Rdoq
 
 # A density changes by at most this factor per iteration: bytes are nearly linear in it, error
 # is not.
@@ -65,7 +65,7 @@ def adjusted(step: Pass, adjustment: Adjustment) -> Pass:
             if isinstance(sparsity, dict)
             else _denser(sparsity, adjustment.density)
         )
-    if isinstance(config, Quantize):
+    if isinstance(config, Quantize | Rdoq):
         changes["rate_lambda"] = config.rate_lambda / adjustment.density
     return Pass.model_validate({step.name: config.model_dump() | changes})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sigdca.compression import layers_of, per_layer
 from sigdca.data import find_source
-from sigdca.job import Job, Prune, Quantize, Share
+from sigdca.job import Job, Prune, Quantize, Rdoq, Share
 from sigdca.loop.network import graph_of, initial_model
 from sigdca.targets import load_target
 
@@ -32,5 +32,5 @@ def check_job(job: Job, where: str) -> None:
             per_layer(step.config.sparsity, layers_of(model), f"{at}.sparsity")
         elif isinstance(step.config, Share):
             per_layer(step.config.bits, layers_of(model), f"{at}.bits")
-        elif isinstance(step.config, Quantize):
+        elif isinstance(step.config, Quantize | Rdoq):
             per_layer(step.config.step, layers_of(model), f"{at}.step")

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from sigdca.compression import QuantizeHook, quantize_
-from sigdca.compression.quantize import grid_step, levels_of, parameter_steps
+from sigdca.compression.quantize import fold_norms_, grid_step, levels_of, parameter_steps
 
 STEPS = {"conv1.weight": 0.1, "conv1.bias": 0.05, "ip1.weight": 0.1, "ip2.weight": 0.1}
 
@@ -103,3 +104,66 @@ def test_a_weight_without_gradient_is_left_alone(net, make_optimizer):
 
 def test_resuming_at_any_epoch_changes_nothing(resumed_equals_whole):
     resumed_equals_whole(lambda model: None, lambda: QuantizeHook(STEPS, 1e-4, 0.75))
+
+
+class NormedNet(nn.Module):
+    """A convolution and a batch norm, with statistics as after training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 6, 3, bias=False)
+        self.norm1 = nn.BatchNorm2d(6)
+        with torch.no_grad():
+            for value in (self.conv1.weight, self.norm1.weight, self.norm1.bias):
+                value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
+            self.norm1.running_mean.copy_(torch.linspace(-1, 1, 6))
+            self.norm1.running_var.copy_(torch.linspace(0.1, 2, 6))
+
+    def forward(self, x):
+        return self.norm1(self.conv1(x)).mean((2, 3))
+
+
+def test_a_folded_norm_computes_the_same_with_few_values():
+    net, images = NormedNet().eval(), torch.randn(4, 1, 8, 8)
+    before = net(images)
+    fold_norms_(net, 1e-6)
+    assert torch.allclose(net(images), before, atol=1e-4)
+    fold_norms_(net, 1 / 64)
+    assert torch.allclose(net(images), before, atol=0.2)
+    assert not torch.equal(net(images), before)
+    for values in (net.norm1.weight, net.norm1.bias):
+        levels = values.detach().abs() / values.detach().abs().max() * 64
+        assert float((levels - levels.round()).abs().max()) < 0.3
+    assert net.norm1.running_mean.tolist() == [0.0] * 6
+    assert len(net.norm1.running_var.unique()) == 1
+
+
+def test_a_channel_that_is_always_the_same_has_no_scale():
+    net, images = NormedNet().eval(), torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        net.conv1.weight[2] = 0
+        net.norm1.running_mean[2] = 0
+        net.norm1.running_var[2] = 1e-12
+    before = net(images)
+    fold_norms_(net, 1e-6)
+    assert net.norm1.weight[2] == 0
+    assert torch.allclose(net(images), before, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm_step", [None, 1 / 64])
+def test_norms_are_folded_after_the_last_epoch(norm_step):
+    net = NormedNet()
+    hook = QuantizeHook({"conv1.weight": 0.1}, 1e-5, norm_step=norm_step)
+    for epoch in range(2):
+        assert net.norm1.running_mean.any()
+        hook.before_epoch(net, epoch, 2)
+        hook.after_epoch(net, epoch, 2)
+    assert bool(net.norm1.running_mean.any()) == (norm_step is None)
+
+
+def test_a_norm_without_parameters_or_statistics_is_left_alone():
+    net = nn.Sequential(
+        nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3, track_running_stats=False)
+    )
+    fold_norms_(net, 1 / 64)
+    assert torch.equal(net[0].running_var, torch.ones(3))

@@ -10,7 +10,7 @@ from sigdca.compression import (
     prepare_,
 )
 from sigdca.errors import JobError
-from sigdca.job import Pass, Prune, Quantize, Share
+from sigdca.job import Pass, Prune, Quantize, Rdoq, Share
 
 NUM_WEIGHTS = 36 + 1280 + 60
 
@@ -70,6 +70,14 @@ def test_a_quantize_without_epochs_rounds_at_once(net):
     assert not torch.equal(conv, conv.round())
 
 
+def test_rdoq_chooses_at_once_and_its_hook_keeps_it(net):
+    config = Rdoq(step=0.1, rate_lambda=0.05)
+    assert prepare_(net, config, seed=0)["sparsity"] > 0.0
+    levels = net.ip1.weight.detach() / 0.10009765625
+    assert torch.allclose(levels, levels.round(), atol=1e-4)
+    assert isinstance(hook_for(config, net), ShareHook)
+
+
 def test_the_seed_reaches_the_centroids(make_net):
     weights = []
     for seed in (0, 0, 1):
@@ -86,6 +94,7 @@ def test_the_seed_reaches_the_centroids(make_net):
         Prune(sparsity={"ip9": 0.5}),
         Share(bits={"ip9": 5}),
         Quantize(step={"ip9": 0.1}, rate_lambda=0),
+        Rdoq(step={"ip9": 0.1}, rate_lambda=0),
     ],
 )
 def test_an_unknown_layer_is_refused(net, config):

@@ -99,8 +99,8 @@ def test_set_makes_sections_that_the_file_has_not():
         ),
         (
             "compress.recipe.2={encode: {}, share: {bits: 3}}",
-            "a.yaml: compress.recipe[2]: must hold exactly one pass (prune, share, quantize or "
-            "encode)",
+            "a.yaml: compress.recipe[2]: must hold exactly one pass (prune, share, quantize, "
+            "rdoq or encode)",
         ),
         (
             "compress.recipe.0={prun: {sparsity: 0.1}}",

@@ -40,9 +40,10 @@ def test_the_pass_follows_the_adjustment():
     assert changed.epochs == 6
 
 
-def test_a_lower_density_is_a_higher_price_of_bits():
-    step = Pass.model_validate({"quantize": {"step": 0.1, "rate_lambda": 2e-6, "epochs": 3}})
-    changed = adjusted(step, Adjustment(density=0.5, epochs=2.0)).quantize
+@pytest.mark.parametrize("name", ["quantize", "rdoq"])
+def test_a_lower_density_is_a_higher_price_of_bits(name):
+    step = Pass.model_validate({name: {"step": 0.1, "rate_lambda": 2e-6, "epochs": 3}})
+    changed = adjusted(step, Adjustment(density=0.5, epochs=2.0)).config
     assert changed.rate_lambda == pytest.approx(4e-6)
     assert (changed.step, changed.epochs) == (0.1, 6)
 

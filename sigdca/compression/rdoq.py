@@ -1,0 +1,57 @@
+"""The `rdoq` pass: weights go to a grid where error and bits are least together, at once.
+
+Rate-distortion optimised quantisation, from video coding (Wiedemann et al., "DeepCABAC", arXiv
+1907.11900): the price of each level is asked of the arithmetic coder itself, with all that it has
+learnt from the weights before. It needs no data; what it leaves may be fine-tuned as `share` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from sigdca.codec.assign import assign_levels
+from sigdca.compression.quantize import grid_step, levels_of
+from sigdca.compression.select import weight_of
+
+
+def rdoq_(
+    model: nn.Module,
+    steps: Mapping[str, float],
+    rate_lambda: float,
+    bias_step: float | None = None,
+) -> float:
+    """Moves weights to the values of a grid, in place; biases to the nearest ones.
+
+    Args:
+        model: the network.
+        steps: layer name -> distance of two values; taken as `grid_step` gives it.
+        rate_lambda: what a bit costs, in squared steps.
+        bias_step: the same of biases; None: that of their layer.
+
+    Returns:
+        The bits that an arithmetic stream of all the weights takes.
+    """
+    bits = 0.0
+    with torch.no_grad():
+        for layer, step in steps.items():
+            weight, exact = weight_of(model, layer), grid_step(step)
+            rows = np.ascontiguousarray((weight / exact).cpu().numpy(), np.float32)
+            found = assign_levels(rows.reshape(len(rows), -1), _stride(weight), rate_lambda)
+            levels = torch.from_numpy(found.levels.reshape(weight.shape)).to(weight)
+            weight.copy_(levels * exact)
+            bits += found.bits
+            bias = getattr(model.get_submodule(layer), "bias", None)
+            if bias is not None:
+                own = exact if bias_step is None else grid_step(bias_step)
+                bias.copy_(levels_of(bias, own) * own)
+    return bits
+
+
+def _stride(weight: nn.Parameter) -> int:
+    """Columns from one line of a kernel to the next; 0: there is none."""
+    width = weight.shape[-1] if weight.dim() == 4 else 0
+    return width if width > 1 else 0
