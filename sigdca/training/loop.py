@@ -186,10 +186,19 @@ def _optimizer(model: nn.Module, config: Optimisation) -> torch.optim.Optimizer:
 def _set_learning_rate(
     optimizer: torch.optim.Optimizer, config: Optimisation, step: int, num_steps: int
 ) -> None:
-    """Cosine annealing to zero over the whole stage (Loshchilov and Hutter 2017), or constant."""
-    share = 0.5 * (1 + math.cos(math.pi * step / num_steps))
+    """Grows in a straight line, if asked for; then cosine annealing to zero, or constant.
+
+    Goyal et al. (arXiv 1706.02677), section 2.2; Loshchilov and Hutter (arXiv 1608.03983).
+    """
+    growing = config.warm_up * num_steps
+    if step < growing:
+        share = (step + 1) / (growing + 1)
+    elif config.schedule_lr == "cosine":
+        share = 0.5 * (1 + math.cos(math.pi * (step - growing) / (num_steps - growing)))
+    else:
+        share = 1.0
     for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * (share if config.schedule_lr == "cosine" else 1.0)
+        group["lr"] = config.learning_rate * share
 
 
 def _batches(

@@ -187,3 +187,33 @@ def test_a_diverged_loss_is_an_error_that_says_what_to_try():
 def test_fewer_images_than_a_batch_is_an_error():
     with pytest.raises(SigdcaError, match="batch_size: 512, but there are 256 images"):
         run(network(), batch_size=512)
+
+
+class _Rates:
+    """A hook that notes the learning rate of each step."""
+
+    def __init__(self, monkeypatch):
+        self.rates = []
+        step = torch.optim.SGD.step
+
+        def noted(optimizer, *args):
+            self.rates.append(optimizer.param_groups[0]["lr"])
+            return step(optimizer, *args)
+
+        monkeypatch.setattr(torch.optim.SGD, "step", noted)
+
+
+@pytest.mark.parametrize("schedule_lr", ["cosine", "constant"])
+def test_the_rate_grows_first_and_then_follows_its_schedule(monkeypatch, schedule_lr):
+    noted = _Rates(monkeypatch)
+    config = Optimisation(epochs=5, learning_rate=0.4, warm_up=0.25, schedule_lr=schedule_lr)
+    run(network(), config)
+    assert len(noted.rates) == 40
+    grown = noted.rates[:10]
+    assert grown == pytest.approx([0.4 * (step + 1) / 11 for step in range(10)])
+    assert noted.rates[10] == pytest.approx(0.4)
+    if schedule_lr == "constant":
+        assert set(noted.rates[10:]) == {0.4}
+    else:
+        assert noted.rates[10:] == sorted(noted.rates[10:], reverse=True)
+        assert noted.rates[-1] < 0.01
