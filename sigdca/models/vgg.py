@@ -76,7 +76,6 @@ class Vgg16Cifar(nn.Module):
                 self.add_module(f"norm{block}_{layer}", nn.BatchNorm2d(width))
                 channels = width
         self.fc6 = nn.Linear(channels, 512)
-        self.drop6 = nn.Dropout(0.5)
         self.fc7 = nn.Linear(512, num_classes)
         he_(self)
 
@@ -89,8 +88,7 @@ class Vgg16Cifar(nn.Module):
                 x = functional.relu(norm(conv(x)))
             x = functional.max_pool2d(x, 2, 2)
         x = torch.flatten(x, 1)
-        x = self.drop6(functional.relu(self.fc6(x)))
-        logits: Tensor = self.fc7(x)
+        logits: Tensor = self.fc7(functional.relu(self.fc6(x)))
         return logits
 
 
