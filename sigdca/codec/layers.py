@@ -110,7 +110,10 @@ def put_layer(
     Returns:
         How it is coded, and the section: raw, where the weight takes too many values to be shared.
     """
-    shared = [share(values, member.rows) for member, values in zip(members, tensors, strict=True)]
+    shared = [
+        share(values, member.rows, fast=fast)
+        for member, values in zip(members, tensors, strict=True)
+    ]
     weight = shared[-1]
     if weight.form is Form.RAW:
         return CodedAs.RAW, b"".join(_without_signed_zeros(values).tobytes() for values in tensors)
@@ -118,11 +121,19 @@ def put_layer(
         size = len(tensors[-1])
         if sum(_limits_of(weight)) <= MAX_ALPHABET and size >= MIN_RANS_WEIGHTS:
             return coder, _put_chunked(coder, members, tensors, shared, threads, fast)
-    stream = open_coder(None, "", fast=fast)
-    for member, values, found in zip(members, tensors, shared, strict=True):
-        _put_values(stream, values, found)
-        _put_levels(stream, member, found)
-    whole = stream.finish()
+    if len(weight.pieces) > 1 and weight.form is not Form.ZEROS:  # judged by one of many chunks
+        middle = weight.pieces[len(weight.pieces) // 2]
+        sample = weight._replace(pieces=(middle,))
+        member = members[-1]
+        columns = member.size // member.rows
+        part = member._replace(shape=(middle.size // columns, columns))
+        whole = _put_whole([part], [tensors[-1]], [sample], fast)
+        chunked = put_sparse(sample.pieces, _limits_of(weight), threads, fast)
+        if len(chunked) < len(whole) * _LITTLE:
+            chunked = _put_chunked(CodedAs.SPARSE, members, tensors, shared, threads, fast)
+            return CodedAs.SPARSE, chunked
+        return CodedAs.ARITHMETIC, _put_whole(members, tensors, shared, fast)
+    whole = _put_whole(members, tensors, shared, fast)
     if weight.form is Form.ZEROS:
         return CodedAs.ARITHMETIC, whole
     chunked = _put_chunked(CodedAs.SPARSE, members, tensors, shared, threads, fast)
@@ -130,6 +141,17 @@ def put_layer(
     if len(chunked) < most:  # they are faster to read
         return CodedAs.SPARSE, chunked
     return CodedAs.ARITHMETIC, whole
+
+
+def _put_whole(
+    members: Sequence[Member], tensors: Sequence[Floats], shared: Sequence[Shared], fast: bool
+) -> bytes:
+    """A section of one stream."""
+    stream = open_coder(None, "", fast=fast)
+    for member, values, found in zip(members, tensors, shared, strict=True):
+        _put_values(stream, values, found)
+        _put_levels(stream, member, found)
+    return stream.finish()
 
 
 def _put_chunked(

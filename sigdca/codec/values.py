@@ -9,13 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CENTROIDS = 65535  # besides 0: an index has 16 bits
+from sigdca.errors import EngineError
+from sigdca.native.coder import MAX_VALUES, ValueFinder
+
+MAX_CENTROIDS = MAX_VALUES  # besides 0: an index has 16 bits
 CHUNK_WEIGHTS = 1 << 22  # rows are looked at together up to so many weights
 _MAX_FIRST = 64  # the largest level that a grid's smallest value is tried as
 
 Floats = NDArray[np.float32]
 Levels = NDArray[np.int32]
 Places = NDArray[np.uint32]
+_Scanned = tuple[Floats, list[int], list[Places], list[NDArray[np.uint16]]]
 
 
 class Form(IntEnum):
@@ -74,14 +78,19 @@ def chunk_size(rows: int, size: int) -> int:
     return columns * max(1, CHUNK_WEIGHTS // max(1, columns))
 
 
-def share(weights: Floats, rows: int) -> Shared:
+def share(weights: Floats, rows: int, *, fast: bool = True) -> Shared:
     """Finds the values of a tensor.
 
     Args:
         weights: flat, finite; -0.0 is 0.
         rows: how many it has.
+        fast: by libsigdca-codec, if it is there.
     """
-    found = _scan(weights, chunk_size(rows, len(weights)))
+    chunk = chunk_size(rows, len(weights))
+    try:
+        found = _find(weights, chunk) if fast else _scan(weights, chunk)
+    except EngineError:  # not built: a source tree without a compiler
+        found = _scan(weights, chunk)
     if found is None:
         none = np.zeros(0, np.float32)
         return Shared(Form.RAW, none, np.zeros(0, np.int32), 0.0, ())
@@ -109,9 +118,25 @@ def _form_of(values: Floats, num_weights: int) -> tuple[Form, Levels, float]:
     return (Form.CODEBOOK if bits < 32 * num_weights else Form.RAW), levels, 0.0
 
 
-def _scan(
-    weights: Floats, chunk: int
-) -> tuple[Floats, list[int], list[Places], list[NDArray[np.uint16]]] | None:
+def _find(weights: Floats, chunk: int) -> _Scanned | None:
+    """What `_scan` gives, by the library."""
+    finder = ValueFinder()
+    sizes, places, ids = [], [], []
+    for start in range(0, len(weights), max(1, chunk)):
+        part = np.ascontiguousarray(weights[start : start + chunk])
+        found = finder.find(part)
+        if found is None:
+            return None
+        sizes.append(len(part))
+        places.append(found[0])
+        ids.append(found[1])
+    order = np.argsort(finder.values)
+    rank = np.empty(len(order), np.uint16)
+    rank[order] = np.arange(len(order), dtype=np.uint16)
+    return finder.values[order], sizes, places, [rank[part] for part in ids]
+
+
+def _scan(weights: Floats, chunk: int) -> _Scanned | None:
     """The distinct values that are not 0; of each chunk its size, places, and ranks among them.
 
     None where the values are too many for a codebook.

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from sigdca.native import library as c
 
+MAX_VALUES = 65535
+_LIMIT = 31  # SIGDCA_LIMIT
+
 
 class LevelCoder:
     """An arithmetic stream of plain bits and levels (sigdca/codec/SPEC.md), written or read."""
@@ -164,6 +167,59 @@ class LevelCoder:
             error,
         )
         return b"" if self._stream is not None else ctypes.string_at(data, size.value)
+
+
+class ValueFinder:
+    """The values of weights that are given piece by piece.
+
+    Attributes:
+        values: float32 [k], those that are not zero, as they were found.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known yet.
+
+        Raises:
+            EngineError: the library is not there.
+        """
+        self._library = c.codec_library()
+        self._values = np.empty(MAX_VALUES + 1, np.float32)
+        self._count = ctypes.c_uint32(0)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Those so far."""
+        return self._values[: self._count.value]
+
+    def find(
+        self, weights: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint16]] | None:
+        """Where weights are not zero, and which value each of them has.
+
+        Args:
+            weights: flat, contiguous, without NaN.
+
+        Returns:
+            Places, ascending, and as many indices of `values`; None: there are over 65,535 values.
+        """
+        assert weights.flags.c_contiguous
+        places = np.empty(len(weights) + 1, np.uint32)
+        ids = np.empty(len(weights), np.uint16)
+        count, error = ctypes.c_size_t(), c.CError()
+        status = self._library.sigdca_find_values(
+            weights.ctypes.data,
+            len(weights),
+            self._values.ctypes.data,
+            ctypes.byref(self._count),
+            places.ctypes.data,
+            ids.ctypes.data,
+            ctypes.byref(count),
+            ctypes.byref(error),
+        )
+        if status == _LIMIT:
+            return None
+        c.check(status, error)
+        return places[: count.value].copy(), ids[: count.value].copy()
 
 
 def assign_levels(

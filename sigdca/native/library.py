@@ -170,6 +170,13 @@ _CODEC_FUNCTIONS = {
         (handle, c_uint32, POINTER(CChunk), c_char_p, POINTER(CError)),
         c_int,
     ),
+    "sigdca_find_values": (
+        (
+            *(handle, c_size_t, handle, POINTER(c_uint32), handle, handle),
+            *(POINTER(c_size_t), POINTER(CError)),
+        ),
+        c_int,
+    ),
     "sigdca_assign_levels": (
         (
             *(handle, handle, c_uint32, c_uint32, c_uint32, c_uint32, c_uint32, c_double),

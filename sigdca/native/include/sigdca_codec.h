@@ -51,6 +51,15 @@ SIGDCA_API sigdca_status sigdca_coder_sparse_weights(sigdca_coder *coder, uint32
 SIGDCA_API sigdca_status sigdca_coder_finish(sigdca_coder *coder, const void **data,
                                              size_t *bytes, sigdca_error *error);
 
+/* Lists the weights that are not zero, and their values.
+ *
+ * values: room for 65,536; the first *num_values are known from calls before. places, ids: room for
+ * `size`: where each weight lies that is not zero, and which of the values it has; *count: how many.
+ * -0 is zero; no weight may be NaN. Returns SIGDCA_LIMIT for more than 65,535 values. */
+SIGDCA_API sigdca_status sigdca_find_values(const float *weights, size_t size, float *values,
+                                            uint32_t *num_values, uint32_t *places, uint16_t *ids,
+                                            size_t *count, sigdca_error *error);
+
 /* Chooses levels at the best price: for each weight, of the nearest level, the one before that and
  * 0, that of the least (weight - level)^2 + lambda * bits. The bits are those that a stream of the
  * levels takes, with all that it has learnt so far.

@@ -83,16 +83,17 @@ class ArithmeticDecoder {
     return found;
   }
 
+  // The same for bits that no processor could foretell: without a branch.
+  SIGDCA_ONCE uint32_t tossed(uint32_t /*unused*/, Counter *counter) {
+    const uint32_t found = cut((range_ >> 16) * counter->probability());
+    counter->count(found);
+    return found;
+  }
+
   // The next bits, all as likely as not, from the top one down.
   SIGDCA_ONCE uint32_t plain(uint32_t /*unused*/, uint32_t num_bits) {
     uint32_t value = 0;
-    for (; num_bits > 0; --num_bits) {  // no branch: no processor could foretell it
-      const uint32_t bound = range_ >> 16 << 15, over = 0u - (code_ >= bound);
-      code_ -= bound & over;
-      range_ = (bound & ~over) | ((range_ - bound) & over);
-      fill();
-      value = value << 1 | (1 + over);
-    }
+    for (; num_bits > 0; --num_bits) value = value << 1 | cut(range_ >> 16 << 15);
     return value;
   }
 
@@ -117,6 +118,15 @@ class ArithmeticDecoder {
     }
     fill();
     return found;
+  }
+
+  // As split, without a branch.
+  uint32_t cut(uint32_t bound) {
+    const uint32_t over = 0u - (code_ >= bound);
+    code_ -= bound & over;
+    range_ = (bound & ~over) | ((range_ - bound) & over);
+    fill();
+    return 1 + over;
   }
 
   void fill() {
@@ -150,6 +160,8 @@ class ArithmeticEncoder {
     counter->count(bit);
     return bit;
   }
+
+  uint32_t tossed(uint32_t bit, Counter *counter) { return counted(bit, counter); }
 
   uint32_t plain(uint32_t value, uint32_t num_bits) {
     for (uint32_t left = num_bits; left > 0; --left) split(value >> (left - 1) & 1, 0x8000);

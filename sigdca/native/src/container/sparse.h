@@ -30,7 +30,7 @@ class SparseModel {
   int32_t code_level(Coder *coder, int32_t level, bool *within) {
     bool negative = limits_.negative > 0;
     if (limits_.negative > 0 && limits_.positive > 0)
-      negative = coder->counted(level < 0, &sign_[sign_of(level_before_)]) != 0;
+      negative = coder->tossed(level < 0, &sign_[sign_of(level_before_)]) != 0;
     const uint32_t most = negative ? limits_.negative : limits_.positive;
     const uint32_t behind = size_of(level_before_), near = behind < kMaxNear ? behind : kMaxNear;
     const uint32_t absolute = size_of(level), target = bit_length(absolute);
@@ -55,7 +55,7 @@ class SparseModel {
                        Counter *counters) {
     uint32_t node = 1;
     for (uint32_t done = 0; done < tree; ++done)
-      node = 2 * node + coder->counted(number >> (length - 2 - done) & 1, &counters[node]);
+      node = 2 * node + coder->tossed(number >> (length - 2 - done) & 1, &counters[node]);
     const uint32_t rest = length - 1 - tree;
     return node << rest | coder->plain(number & ((1u << rest) - 1), rest);
   }
