@@ -19,7 +19,7 @@ _HALF = 1 << 15
 _TOP = 1 << 24
 _MASK = (1 << 32) - 1
 _MAX_COUNT = 768
-_MAX_SEEN = 511
+_MAX_SEEN = 1023
 _LOOK_AHEAD = 4  # bytes that a decoder holds
 
 

@@ -11,7 +11,7 @@ from sigdca.codec.errors import GapOverrunError, LevelError
 from sigdca.codec.levels import Limits
 
 MAX_GAP_BITS = 31
-_TREE_BITS = 2  # of a gap, below its top one; the others are as likely as not
+_TREE_BITS = 3  # of a gap, below its top one; the others are as likely as not
 _MAX_NEAR = 3
 _MAX_SIZE = 15
 _LEVEL_TREE_BITS = 3
@@ -22,7 +22,7 @@ class _Tables:
 
     def __init__(self) -> None:
         self.gap = Counters(32 * 32)
-        self.gap_tail = Counters(4 * 32)
+        self.gap_tail = Counters(8 * 32)
         self.sign = Counters(3)
         self.size = Counters(4 * (_MAX_SIZE + 1))
         self.tail = Counters((1 << _LEVEL_TREE_BITS) * (_MAX_SIZE + 2))
@@ -69,7 +69,7 @@ def _code_gap(coder: Coder, tables: _Tables, gap: int, before: int) -> tuple[int
     node = 1
     tree_bits = min(_TREE_BITS, length - 1)
     for shift in range(length - 2, length - 2 - tree_bits, -1):
-        node = 2 * node + coder.counted(gap >> shift & 1, tables.gap_tail, 4 * length + node)
+        node = 2 * node + coder.counted(gap >> shift & 1, tables.gap_tail, 8 * length + node)
     rest = length - 1 - tree_bits
     return node << rest | coder.plain(gap & (1 << rest) - 1, rest), length
 

@@ -12,7 +12,7 @@ namespace sigdca {
 #define SIGDCA_ONCE
 #endif
 
-constexpr uint32_t kMaxCount = 768, kMaxSeen = 511;
+constexpr uint32_t kMaxCount = 768, kMaxSeen = 1023;
 
 struct ArithmeticTables {
   uint16_t probabilities[2048];  // of a 1, in units of 2^-16; log-odds 0 to 8 in steps of 1/256

@@ -6,7 +6,7 @@
 
 namespace sigdca {
 
-constexpr uint32_t kMaxGapBits = 31, kGapTreeBits = 2;
+constexpr uint32_t kMaxGapBits = 31, kGapTreeBits = 3;
 
 class SparseModel {
  public:
@@ -22,7 +22,7 @@ class SparseModel {
     length_before_ = length;
     if (length == 0) return 0;
     const uint32_t tree = length - 1 < kGapTreeBits ? length - 1 : kGapTreeBits;
-    return tail(coder, gap, length, tree, gap_tail_ + 4 * length);
+    return tail(coder, gap, length, tree, gap_tail_ + 8 * length);
   }
 
   // Codes a level that is not zero. *within becomes false where it is beyond its limit.
@@ -63,7 +63,7 @@ class SparseModel {
   Limits limits_;
   uint32_t length_before_ = 0;
   int32_t level_before_ = 0;
-  Counter gap_[32 * 32], gap_tail_[4 * 32], sign_[3], size_[4 * (kMaxSize + 1)];
+  Counter gap_[32 * 32], gap_tail_[8 * 32], sign_[3], size_[4 * (kMaxSize + 1)];
   Counter tail_[(1 << kTreeBits) * (kMaxSize + 2)];
 };
 
