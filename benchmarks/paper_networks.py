@@ -6,6 +6,7 @@ where a claim needs a trained network, it takes a trained container.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,17 +58,22 @@ def paper_network(name: str, folder: Path, seed: int = 0) -> tuple[Path, Graph, 
 
 
 def compressed(
-    state: Tensors, densities: tuple[int, ...], bits: tuple[int, int], rng: np.random.Generator
+    state: Tensors,
+    densities: tuple[int, ...],
+    bits: tuple[int, int],
+    rng: np.random.Generator,
+    convs: Sequence[NDArray[np.float32]] = (),
 ) -> Tensors:
-    """Random weights, pruned by magnitude to a density and shared among 2^bits centroids.
+    """Weights, pruned by magnitude to a density and shared among 2^bits centroids.
 
     Args:
         state: names and shapes.
         densities: percent a layer.
         bits: of convolutions, and of fully connected layers.
-        rng: where the weights come from.
+        rng: where the weights come from: bell-shaped.
+        convs: what the first layers have instead.
     """
-    kept = iter(densities)
+    kept, given = iter(densities), iter(convs)
     tensors: Tensors = {}
     for name, value in state.items():
         if name.endswith("bias"):
@@ -75,7 +81,9 @@ def compressed(
             continue
         density = next(kept) / 100
         fan_in = value[0].size
-        weights = rng.standard_normal(value.shape, np.float32)
+        weights = next(given, None)
+        if weights is None:
+            weights = rng.standard_normal(value.shape, np.float32)
         tensors[name] = _shared(weights, density, 2 ** bits[value.ndim == 2])
         # Kept weights are the large ones: scale by what they really add up to.
         tensors[name] *= np.float32(np.sqrt(2 / (fan_in * np.square(tensors[name]).mean())))
@@ -85,11 +93,15 @@ def compressed(
 def _shared(
     weights: NDArray[np.float32], density: float, num_centroids: int
 ) -> NDArray[np.float32]:
-    """The largest weights, each moved to the nearest of evenly spaced centroids."""
+    """The largest weights, each moved to the nearest of evenly spaced values.
+
+    These reach from the smallest weight to the largest, as Deep Compression's linear centroids do
+    before k-means moves them.
+    """
     magnitudes = np.abs(weights)
     threshold = np.quantile(magnitudes.reshape(-1)[: 1 << 22], 1 - density)
-    top = float(magnitudes.max())
-    half = num_centroids // 2
-    steps = np.clip(np.rint((magnitudes - threshold) / (top - threshold) * (half - 1)), 0, half)
-    centroids = (threshold + steps * ((top - threshold) / (half - 1))).astype(np.float32)
-    return np.where(magnitudes >= threshold, np.copysign(centroids, weights), np.float32(0))
+    low, high = float(weights.min()), float(weights.max())
+    step = (high - low) / (num_centroids - 1)
+    index = np.rint((weights - np.float32(low)) / np.float32(step))
+    centroids = np.linspace(low, high, num_centroids).astype(np.float32)
+    return np.where(magnitudes >= threshold, centroids[index.astype(np.int64)], np.float32(0))

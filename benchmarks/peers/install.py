@@ -9,7 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 CACHE = FOLDER.parent.parent / ".cache" / "peers"
-GROUPS = ("run", "convert", "deepsparse")
+GROUPS = ("run", "convert", "deepsparse", "nncodec")
 
 
 def environment(group: str) -> Path:
