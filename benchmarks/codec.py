@@ -25,6 +25,7 @@ from loop import run_job
 from numpy.typing import NDArray
 from paper_networks import BITS, DENSITIES, SHAPES, compressed
 from peers import environment
+from size_error import note_points
 
 from sigdca.codec.graph_bytes import put_graph
 from sigdca.models import build, trace
@@ -165,7 +166,7 @@ def nncodec_claims(rounds: int, folder: Path) -> list[Claim]:
 def job_claims(
     job: str, title: str, max_error: float, max_bytes: int, against: str, *settings: str
 ) -> list[Claim]:
-    """Bytes and error of a job at seeds 0 to 2."""
+    """Bytes and error of a job at seeds 0 to 2; noted for the plot of both."""
     sizes, errors = [], []
     for seed in range(3):
         with tempfile.TemporaryDirectory() as folder:
@@ -175,6 +176,7 @@ def job_claims(
             report, _ = run_job(job, Path(folder), *options)
         sizes.append(report["best"]["container_bytes"])
         errors.append(report["best"]["error"])
+    note_points(title, sizes, errors)
     return [
         at_most(f"{title}: container", sizes, max_bytes, "bytes", against),
         at_most(f"{title}: test error", errors, max_error, "%", against),
