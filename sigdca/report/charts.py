@@ -11,6 +11,7 @@ from sigdca.report.flow import chosen_iteration
 from sigdca.report.schema import Epoch, Layer, Report, TestPoint
 from sigdca.report.wording import point_bytes, point_error, quantity, shorten
 
+RAW_BITS = 32  # of a layer whose weights are written out
 ROW = 30  # height of a chart's row, CSS pixels
 HEAD = 26  # height of the axis above the rows
 CURVE = 190  # height of a training curve
@@ -270,6 +271,8 @@ def _share(size: int, total: int) -> str:
 
 def _parts(layer: Layer) -> dict[str, int]:
     parts: dict[str, int] = layer.parts.model_dump()
+    if not any(parts.values()) and layer.bits < RAW_BITS:  # all in one, by version 2
+        return {"stream": layer.bytes}
     other = layer.bytes - sum(parts.values())
     return {**parts, "other": other} if other > 0 else parts
 

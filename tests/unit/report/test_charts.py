@@ -39,6 +39,14 @@ def test_bytes_start_with_the_dense_network(lenet_300_100):
     assert [dot.value for dot in chart.dots][:2] == ["1,066,440 bytes", "20,985 bytes"]
 
 
+def test_a_layer_of_version_2_is_one_stream(lenet_300_100):
+    lenet_300_100["layers"][0]["parts"] = {}
+    chart = charts.layer_bytes_chart(validate_report(lenet_300_100))
+    assert chart is not None
+    assert [segment.tone for segment in chart.bars[0].segments] == ["stream"]
+    assert chart.legend[0][0] == "stream"
+
+
 def test_nothing_to_draw_is_no_chart(incomplete):
     incomplete["test_points"] = []
     report = validate_report(incomplete)
