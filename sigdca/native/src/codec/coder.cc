@@ -146,9 +146,11 @@ sigdca_status sigdca_coder_sparse_weights(sigdca_coder *coder, uint32_t count,
                                           const sigdca_chunk *chunk, const char *where,
                                           sigdca_error *error) {
   const Context context = sigdca::context_of(*coder, error);
-  if (coder->encodes || count > chunk->size)
+  if (coder->encodes || count > chunk->size || chunk->negative > sigdca::kMaxLimit ||
+      chunk->positive > sigdca::kMaxLimit) {
     return context.fail(SIGDCA_INVALID_ARGUMENT, "coder: %u of %u weights, for a decoder", count,
                         chunk->size);
+  }
   sigdca::WeightsSink sink(*chunk);
   const sigdca::Limits limits{chunk->negative, chunk->positive};
   return sigdca::read_sparse(context, &coder->decoder, count, chunk->size, limits, where, &sink);

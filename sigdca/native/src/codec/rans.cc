@@ -79,7 +79,7 @@ sigdca_status sigdca_rans_decode(const void *data, size_t bytes, uint32_t struct
                                  const sigdca_allocator *allocator, sigdca_error *error) {
   using namespace sigdca;
   const Context context = start(allocator, error);
-  if (structure > kMaxGapSymbolBits || chunk->size == 0) {
+  if (structure > kMaxGapSymbolBits || structure == 1 || chunk->size == 0) {
     return context.fail(SIGDCA_INVALID_ARGUMENT, "rans: structure %u, %u weights", structure,
                         chunk->size);
   }

@@ -109,38 +109,50 @@ sigdca_status read_sparse_chunk(const Context &context, Bytes chunk, uint64_t si
   return decoder.finish(context, text.get());
 }
 
+// A chunk's bytes.
+sigdca_status next_chunk(const Context &context, Bytes *chunks, uint32_t number, const char *where,
+                         Bytes *chunk) {
+  Text text;
+  text.add("%s: chunk %u", where, number);
+  uint32_t bytes = 0;
+  SIGDCA_TRY(read_varint(context, chunks, text.get(), &bytes));
+  const size_t left = chunks->size - chunks->at;
+  if (bytes > left) {
+    return context.fail(SIGDCA_SECTION_LENGTH, "%s has %u bytes, %zu are left", text.get(), bytes,
+                        left);
+  }
+  *chunk = Bytes{chunks->data + chunks->at, bytes};
+  chunks->at += bytes;
+  return SIGDCA_OK;
+}
+
 }  // namespace
 
 sigdca_status read_chunks(const Context &context, ArithmeticDecoder *head, Bytes chunks,
                           bool is_rans, Limits limits, const char *where, Weights *weights) {
   RansHead rans;
   if (is_rans) SIGDCA_TRY(read_head(context, head, limits, where, &rans));
-  ListSink sink(context, weights);
-  SIGDCA_TRY(sink.open());
   const uint64_t rows_at_once = kChunkWeights / weights->cols;
   const uint64_t all = uint64_t{weights->rows} * weights->cols;
   const uint64_t step = uint64_t{weights->cols} * (rows_at_once > 0 ? rows_at_once : 1);
-  uint32_t number = 0;
-  for (uint64_t start = 0; start < all; start += step, ++number) {
-    Text text;
-    text.add("%s: chunk %u", where, number);
-    uint32_t bytes = 0;
-    SIGDCA_TRY(read_varint(context, &chunks, text.get(), &bytes));
-    const size_t left = chunks.size - chunks.at;
-    if (bytes > left) {
-      return context.fail(SIGDCA_SECTION_LENGTH, "%s has %u bytes, %zu are left", text.get(),
-                          bytes, left);
-    }
-    const Bytes chunk{chunks.data + chunks.at, bytes};
-    chunks.at += bytes;
-    const uint64_t size = all - start < step ? all - start : step;
-    SIGDCA_TRY(is_rans ? read_rans(context, rans, chunk, size, where, &sink)
-                       : read_sparse_chunk(context, chunk, size, limits, where, &sink));
-    sink.advance(size);
-  }
+  const uint32_t count = static_cast<uint32_t>((all + step - 1) / step);
+  const size_t first = chunks.at;
+  Bytes chunk{};
+  for (uint32_t number = 0; number < count; ++number)  // before any of them is read
+    SIGDCA_TRY(next_chunk(context, &chunks, number, where, &chunk));
   if (chunks.at < chunks.size) {
     return context.fail(SIGDCA_SECTION_LENGTH, "%s: %zu bytes follow its last chunk", where,
                         chunks.size - chunks.at);
+  }
+  chunks.at = first;
+  ListSink sink(context, weights);
+  SIGDCA_TRY(sink.open());
+  for (uint32_t number = 0; number < count; ++number) {
+    SIGDCA_TRY(next_chunk(context, &chunks, number, where, &chunk));
+    const uint64_t left = all - number * step, size = left < step ? left : step;
+    SIGDCA_TRY(is_rans ? read_rans(context, rans, chunk, size, where, &sink)
+                       : read_sparse_chunk(context, chunk, size, limits, where, &sink));
+    sink.advance(size);
   }
   return sink.finish();
 }
