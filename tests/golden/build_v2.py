@@ -53,6 +53,54 @@ def cases():
     one_sign = {name: np.abs(value) for name, value in grid.items()}
     yield "one-sign", graph, one_sign, {}
 
+    # What is smaller by the zeros between weights: since there is a coder for that.
+    yield "places-codebook", *fc(rng, build_v1.sparse(rng, 8000, 0.2, 7), 100)
+    far = build_v1.sparse(rng, 8000, 0.2, 60) * np.float32(2400)
+    yield "places-wide-grid", *fc(rng, np.rint(far) + np.float32(0), 100)
+    below = np.float32(0) - np.abs(build_v1.sparse(rng, 20000, 0.2, 2))
+    yield "places-one-sign", *fc(rng, below, 100)
+    yield "places-two-chunks", *fc(rng, two_chunks(rng), 2000)
+
+
+def fc(rng, flat, inputs):
+    """One layer, with a bias."""
+    graph = build_v1.fc_graph(inputs, len(flat) // inputs, bias=1)
+    bias = rng.normal(size=len(flat) // inputs).round(1).astype(np.float32)
+    return graph, {"ip1.weight": flat.reshape(-1, inputs), "ip1.bias": bias + np.float32(0)}, {}
+
+
+def two_chunks(rng):
+    """2,098 rows of 2,000 weights, a row more than 2^22 weights hold; few are not 0."""
+    flat = build_v1.sparse(rng, 2098 * 2000, 2e-5, 3)
+    last = 2097 * 2000  # of the first chunk
+    flat[[0, last - 1, last, -1]] = flat[flat != 0][:4]
+    return flat
+
+
+def rans_cases():
+    """Layers that are large enough for it."""
+    rng = np.random.default_rng(3)
+    size = 128 * 128
+    yield "rans-map", *fc(rng, build_v1.sparse(rng, size, 0.3, 5), 128)
+    yield "rans-gaps", *fc(rng, build_v1.sparse(rng, size, 0.05, 9), 128)
+    yield "rans-gap-fillers", *fc(rng, np.abs(build_v1.sparse(rng, size, 0.002, 4)), 128)
+    yield "rans-one-symbol", *fc(rng, np.full(size, 0.25, np.float32), 128)
+    whole = rng.normal(0, 30, size).round().clip(-128, 127)
+    yield "rans-256-ranks", *fc(rng, (whole + 0.0).astype(np.float32) / 64, 128)
+    yield "rans-two-chunks", *fc(rng, two_chunks(rng), 2000)
+    ops = (
+        build_v1.conv("conv1", 0, 4),  # too small for it
+        Op("flatten", "", (1,)),
+        Op("fc", "ip1", (2,), {"out_features": 43, "bias": 1}),
+        Op("fc", "ip2", (3,), {"out_features": 5, "bias": 0}),
+    )
+    graph = Graph((1, 12, 8), 1 / 256, ops)
+    shapes = expected_tensors(graph)
+    tensors = {name: levels(rng, shape, 2) * np.float32(0.125) for name, shape in shapes.items()}
+    tensors["ip2.weight"] = rng.normal(size=shapes["ip2.weight"]).astype(np.float32)  # raw
+    yield "rans-beside-others", graph, tensors, {"coder": "rans"}
+
 
 if __name__ == "__main__":
     build_v1.write(FOLDER, cases(), "arithmetic")
+    build_v1.write(FOLDER, rans_cases(), "rans")

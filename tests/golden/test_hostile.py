@@ -33,7 +33,7 @@ def test_every_error_of_a_reader_is_among_them():
 
 @pytest.mark.parametrize("read", [decode_container, inspect_container])
 @pytest.mark.parametrize(("name", "error", "line"), VERDICTS, ids=[row[0] for row in VERDICTS])
-def test_is_refused(name, error, line, read):
+def test_is_refused(name, error, line, read, streams):
     with pytest.raises(getattr(errors, error)) as caught:
         read((FOLDER / name).read_bytes())
     assert type(caught.value).__name__ == error

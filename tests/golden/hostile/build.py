@@ -5,6 +5,7 @@ It adds files, and never overwrites one. README.md is written anew from the tabl
 
 from pathlib import Path
 
+import cases_chunks
 import cases_file
 import cases_graph
 import cases_tensors
@@ -19,6 +20,7 @@ TOPICS = (
     (101, cases_graph.CASES),
     (201, cases_tensors.CASES),
     (301, cases_v2.CASES),
+    (336, cases_chunks.CASES),
 )
 
 
