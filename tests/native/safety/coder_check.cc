@@ -1,42 +1,15 @@
 // Levels through an encoder and a decoder; wrong calls; every allocation failed once.
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <random>
-#include <vector>
+#include "coder_check.h"
 
-#include "sigdca.h"
+using namespace sigdca_check;
 
 namespace {
-
-int left = -1;  // allocations until one fails; below 0: none does
-
-void *allocate(void *, size_t bytes, size_t alignment) {
-  if (left == 0) return nullptr;
-  --left;
-  return aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-}
-
-void release(void *, void *memory, size_t) { free(memory); }
-
-const sigdca_allocator kAllocator = {nullptr, allocate, release};
 
 struct Case {
   std::vector<int32_t> levels;
   uint32_t rows, columns, stride, negative, positive;
-};
-
-#define TRY(call)                               \
-  do {                                          \
-    const sigdca_status status = (call);        \
-    if (status != SIGDCA_OK) return status;     \
-  } while (0)
-
-struct Coder {
-  sigdca_coder *coder = nullptr;
-  ~Coder() { sigdca_coder_free(coder); }
 };
 
 sigdca_status code(Coder *coder, const Case &c, int32_t *levels, uint32_t *plain) {
@@ -85,12 +58,6 @@ Case draw(std::minstd_rand &random, bool wide) {
   return c;
 }
 
-void expect(bool holds, const char *what) {
-  if (holds) return;
-  printf("%s\n", what);
-  exit(1);
-}
-
 void wrong_calls() {
   sigdca_error error;
   Coder coder;
@@ -119,14 +86,7 @@ int main() {
     expect(there_and_back(draw(random, number % 3 == 0)) == SIGDCA_OK, "there and back");
   for (int number = 0; number < 20; ++number) {
     const Case c = draw(random, false);
-    int failing = 0;
-    for (sigdca_status status = SIGDCA_OUT_OF_MEMORY; status != SIGDCA_OK; ++failing) {
-      left = failing;
-      status = there_and_back(c);
-      left = -1;
-      expect(status == SIGDCA_OK || status == SIGDCA_OUT_OF_MEMORY, "a failed allocation");
-    }
-    expect(failing > 3, "allocations that fail");
+    expect(fail_each([&] { return there_and_back(c); }) > 3, "allocations that fail");
   }
   wrong_calls();
   return 0;

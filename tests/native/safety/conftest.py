@@ -124,10 +124,10 @@ def python_verdict(data: bytes) -> tuple[str | None, bytes]:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Builds programs with the whole library, and every instruction set of this machine."""
+    """Builds programs with both libraries, and every instruction set of this machine."""
 
     @functools.cache
-    def library(compiler: str, sanitizers: str) -> Path:
+    def libraries(compiler: str, sanitizers: str) -> tuple[Path, Path]:
         folder = tmp_path_factory.mktemp("library")
         compilers = {
             "CMAKE_C_COMPILER": compiler.replace("++", ""),
@@ -137,6 +137,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             "CMAKE_BUILD_TYPE": "None",
             "CMAKE_CXX_FLAGS": " ".join(FLAGS[:2]),
             "SIGDCA_SANITIZE": sanitizers,
+            "SIGDCA_CODEC": "ON",
             "SIGDCA_SHARED": "OFF",
             "SIGDCA_DCA_RUN": "OFF",
         }
@@ -144,13 +145,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             compilers = {}
         settings = [f"-D{name}={value}" for name, value in (compilers | options).items()]
         run("cmake", "-G", "Ninja", "-S", NATIVE, "-B", folder, *settings)
-        run("cmake", "--build", folder, "--target", "sigdca_static")
-        return folder / "libsigdca.a"
+        run("cmake", "--build", folder, "--target", "sigdca_static", "sigdca_codec_static")
+        return folder / "libsigdca.a", folder / "libsigdca-codec.a"
 
     def program(compiler: str, sanitizers: str, sources: list[Path], made: Path) -> None:
         of_library = sanitizers.replace("fuzzer", "fuzzer-no-link")
         folders = (f"-I{NATIVE / 'src'}", f"-I{NATIVE / 'include'}", "-std=c++17")
-        linked = (library(compiler, of_library), "-lm", "-lpthread", "-o", made)
+        linked = (*libraries(compiler, of_library), "-lm", "-lpthread", "-o", made)
         run(compiler, f"-fsanitize={sanitizers}", *FLAGS, *folders, *sources, *linked)
 
     return program

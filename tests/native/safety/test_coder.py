@@ -1,4 +1,4 @@
-"""The coder of levels under ASan and UBSan, and that it is Python's."""
+"""libsigdca-codec under ASan and UBSan, and that its levels are Python's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ HERE = Path(__file__).parent
 SANITIZERS = "address,undefined"
 
 
-def test_levels_there_and_back(build, tmp_path):
-    program = tmp_path / "coder_check"
-    build("c++", SANITIZERS, [HERE / "coder_check.cc"], program)
+@pytest.mark.parametrize("check", ["coder_check", "chunk_check"])
+def test_there_and_back(check, build, tmp_path):
+    program = tmp_path / check
+    build("c++", SANITIZERS, [HERE / f"{check}.cc"], program)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
