@@ -117,7 +117,9 @@ def encode(
     model: Annotated[str, typer.Option(help="the network that the weights belong to")],
     output: Output,
     data: Data = "mnist",
-    coder: Annotated[str, typer.Option(help="the entropy coder")] = "huffman",
+    coder: Annotated[
+        str, typer.Option(help="huffman, rans (fast) or arithmetic (small)")
+    ] = "huffman",
     as_json: Json = False,
 ) -> int:
     """Pack weights into a container.
