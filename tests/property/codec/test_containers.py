@@ -2,8 +2,10 @@
 
 import struct
 import zlib
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,10 +16,13 @@ from sigdca.codec import (
     decode_container,
     encode_container,
     inspect_container,
+    layers,
     layout_v2,
+    values,
 )
+from sigdca.codec.container import CODERS
 from sigdca.codec.layout import Part, put_file
-from sigdca.errors import FormatError
+from sigdca.errors import EngineError, FormatError
 
 MAX_WEIGHTS = 1_000_000  # what a forged graph may make us allocate here
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False).map(lambda x: x + 0.0)
@@ -41,7 +46,28 @@ def networks(draw):
     return graph, tensors, metadata
 
 
-CODERS = st.sampled_from(["huffman", "arithmetic"])
+EVERY_CODER = st.sampled_from(CODERS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def rans_for_all():
+    """A layer is never too small for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "MIN_RANS_WEIGHTS", 1)
+        yield
+
+
+@contextmanager
+def python_alone(chunk_weights=1 << 22):
+    """Streams are coded as where libsigdca-codec is not built, and chunks are of that size."""
+
+    def codec_library():
+        raise EngineError("native: libsigdca-codec.so is not there")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sigdca.native.library.codec_library", codec_library)
+        patch.setattr(values, "CHUNK_WEIGHTS", chunk_weights)
+        yield
 
 
 def encode(network, coder="huffman"):
@@ -49,7 +75,7 @@ def encode(network, coder="huffman"):
     return encode_container(graph, tensors, coder=coder, metadata=metadata)
 
 
-@given(networks(), CODERS)
+@given(networks(), EVERY_CODER)
 def test_round_trip(network, coder):
     graph, tensors, metadata = network
     data = encode(network, coder)
@@ -64,6 +90,20 @@ def test_round_trip(network, coder):
     if layer.bits < 32:
         distinct = np.unique(tensors["f.weight"])
         assert layer.num_centroids == np.count_nonzero(distinct)
+
+
+@given(networks(), EVERY_CODER, st.integers(1, 200))
+def test_python_and_the_library_agree_on_any_chunks(network, coder, chunk_weights):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(values, "CHUNK_WEIGHTS", chunk_weights)
+        data = encode(network, coder)
+        fast = decode_container(data, threads=2)
+    with python_alone(chunk_weights):
+        assert encode(network, coder) == data
+        slow = decode_container(data)
+    for name, tensor in network[1].items():
+        assert fast.tensors[name].tobytes() == tensor.tobytes()
+        assert slow.tensors[name].tobytes() == tensor.tobytes()
 
 
 @given(networks())
@@ -151,24 +191,31 @@ def read_stream(data, count, alphabet):
     return symbols
 
 
-def check(data):
-    """A FormatError of one line, or a container that is whole."""
+def decoded(data):
     try:
-        container = decode_container(data, max_weights=MAX_WEIGHTS)
+        return decode_container(data, max_weights=MAX_WEIGHTS), None
     except FormatError as error:
-        refusal = str(error)
-    else:
-        refusal = None
+        return None, f"{type(error).__name__}: {error}"
+
+
+def check(data):
+    """A FormatError of one line, or a container that is whole; the same by Python alone."""
+    container, refusal = decoded(data)
+    with python_alone():
+        slow, slow_refusal = decoded(data)
+    assert slow_refusal == refusal
     if refusal is not None:
         assert "\n" not in refusal
         return None
+    for name, tensor in slow.tensors.items():
+        assert container.tensors[name].tobytes() == tensor.tobytes()
     for tensor in container.tensors.values():
         assert np.isfinite(tensor).all()
     inspect_container(data, max_weights=MAX_WEIGHTS)
     return container
 
 
-@given(networks(), CODERS, st.data())
+@given(networks(), EVERY_CODER, st.data())
 def test_any_mutation_is_refused(network, coder, data):
     """Every byte is under a checksum, so nothing but the original is ever decoded."""
     good = encode(network, coder)
@@ -181,7 +228,7 @@ def test_any_mutation_is_refused(network, coder, data):
 
 
 @settings(max_examples=300)
-@given(networks(), CODERS, st.data())
+@given(networks(), EVERY_CODER, st.data())
 def test_mutation_under_right_checksums(network, coder, data):
     """A forger repairs the checksums: still a FormatError, or a container that is whole."""
     good = encode(network, coder)
@@ -196,7 +243,7 @@ def test_mutation_under_right_checksums(network, coder, data):
         Part(section.kind, section.tensor, bytes(payload), section.coder)
         for section, payload in zip(reader.sections, payloads, strict=True)
     ]
-    put = {"huffman": put_file, "arithmetic": layout_v2.put_file}[coder]
+    put = put_file if coder == "huffman" else layout_v2.put_file
     container = check(put(parts))
     if container is not None:
         again = encode((container.graph, container.tensors, container.metadata), coder)
