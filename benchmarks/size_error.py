@@ -73,7 +73,7 @@ def note_points(title: str, sizes: Sequence[int], errors: Sequence[float]) -> No
 def draw(points: dict[str, list[list[float]]]) -> Any:
     """The figure: a panel a network."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     for axes, (network, published) in zip(
@@ -84,8 +84,9 @@ def draw(points: dict[str, list[list[float]]]) -> Any:
             axes.annotate(
                 point.method,
                 (point.kilobytes, point.error),
-                xytext=(5, 4),
+                xytext=(0, 6),
                 textcoords="offset points",
+                ha="center",
                 fontsize=8,
                 color="#7a4a12",
             )
@@ -102,15 +103,17 @@ def draw(points: dict[str, list[list[float]]]) -> Any:
             axes.plot(
                 x, y, "D-", color="#2f6fde", markersize=6, label="sigdca, median of its runs"
             )
-            axes.legend(fontsize=8, frameon=False, loc="upper right")
+            axes.legend(fontsize=8, frameon=False, loc="upper left")
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_title(network, fontsize=10)
         axes.set_xlabel("file, KB")
         axes.set_ylabel("test error, %")
         axes.grid(visible=True, which="both", color="#e6e9ed", linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.margins(x=0.2, y=0.2)
+        axes.margins(x=0.25, y=0.25)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     return figure
