@@ -18,6 +18,7 @@ from sigdca.native import library_path
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "sigdca/native/include/sigdca.h"
+CODEC_HEADER = HEADER.with_name("sigdca_codec.h")
 TARGETS = ("aarch64-a57", "x86-64-v2-goldmont")
 MAX_LIBRARY_BYTES = 600_000
 JETPACK_4_GLIBC = (2, 27)
@@ -35,9 +36,11 @@ def dynamic(library: Path, tag: str) -> set[str]:
     return set(re.findall(rf"\({tag}\).*\[(.*)\]", output("readelf", "-dW", library)))
 
 
-def declared() -> set[str]:
-    found = re.findall(r"SIGDCA_API\s[^;]*?(sigdca_\w+)\(", HEADER.read_text())
-    assert len(found) == HEADER.read_text().count("SIGDCA_API ") - 1  # but for its own macro's
+def declared(header: Path = HEADER) -> set[str]:
+    text = header.read_text()
+    found = re.findall(r"SIGDCA_API\s[^;]*?(sigdca_\w+)\(", text)
+    macros = text.count("define SIGDCA_API ")
+    assert len(found) == text.count("SIGDCA_API ") - macros
     return set(found)
 
 
@@ -73,6 +76,12 @@ def test_library_needs_libc_alone(library):
     stack = re.search(r"GNU_STACK.* (RWE?) ", output("readelf", "-lW", library))
     assert stack is not None
     assert stack[1] == "RW"
+
+
+def test_codec_library_exports_what_its_header_declares():
+    library = library_path().with_name("libsigdca-codec.so")
+    assert exported(library) == declared(CODEC_HEADER)
+    assert dynamic(library, "NEEDED") <= LIBC | LOADERS
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -169,6 +178,8 @@ def test_wheel(distributions):
     native = {
         "sigdca/native/bin/dca-run",
         "sigdca/native/include/sigdca.h",
+        "sigdca/native/include/sigdca_codec.h",
+        "sigdca/native/lib/libsigdca-codec.so",
         "sigdca/native/lib/libsigdca.so",
     }
     assert shipped == modules | data | native
