@@ -11,8 +11,10 @@
 extern "C" size_t LLVMFuzzerMutate(uint8_t *data, size_t bytes, size_t max_bytes);
 
 using sigdca_fuzz::Part;
+using sigdca_fuzz::put_chunks;
 using sigdca_fuzz::put_together;
 using sigdca_fuzz::take_apart;
+using sigdca_fuzz::take_chunks;
 
 namespace {
 
@@ -21,19 +23,30 @@ using Parts = std::vector<Part>;
 
 size_t pick(Random &random, size_t count) { return random() / 7 % count; }
 
-void mutate_payload(Random &random, size_t room, Parts *parts) {
-  std::vector<uint8_t> &payload = (*parts)[pick(random, parts->size())].payload;
-  const size_t bytes = payload.size();
-  payload.resize(bytes + (room < 64 ? room : 64));
-  if (payload.empty()) return;  // libFuzzer cannot write into no room
-  payload.resize(LLVMFuzzerMutate(payload.data(), bytes, payload.size()));
+// What is to be changed: a section's payload, or mostly its head or a chunk where it has those.
+template <class Change>
+void change_inside(Random &random, Parts *parts, Change change) {
+  Part &part = (*parts)[pick(random, parts->size())];
+  std::vector<std::vector<uint8_t>> pieces;
+  if (pick(random, 8) == 0 || !take_chunks(part, &pieces)) {
+    change(&part.payload);
+    return;
+  }
+  change(&pieces[pick(random, pieces.size())]);
+  part.payload = put_chunks(pieces);
+}
+
+void mutate_payload(size_t room, std::vector<uint8_t> *payload) {
+  const size_t bytes = payload->size();
+  payload->resize(bytes + (room < 64 ? room : 64));
+  if (payload->empty()) return;  // libFuzzer cannot write into no room
+  payload->resize(LLVMFuzzerMutate(payload->data(), bytes, payload->size()));
 }
 
 // An attribute, a count, a code length: mostly one byte matters.
-void change_byte(Random &random, Parts *parts) {
-  std::vector<uint8_t> &payload = (*parts)[pick(random, parts->size())].payload;
-  if (payload.empty()) return;
-  uint8_t &byte = payload[pick(random, payload.size())];
+void change_byte(Random &random, std::vector<uint8_t> *payload) {
+  if (payload->empty()) return;
+  uint8_t &byte = (*payload)[pick(random, payload->size())];
   switch (pick(random, 4)) {
     case 0: byte ^= 1 << pick(random, 8); break;
     case 1: ++byte; break;
@@ -88,9 +101,12 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t ma
     } else if (way == 1) {
       exchange(random, Parts(parts), &parts);
     } else if (way < 8) {
-      change_byte(random, &parts);
+      change_inside(random, &parts,
+                    [&](std::vector<uint8_t> *inside) { change_byte(random, inside); });
     } else {
-      mutate_payload(random, max_bytes > bytes ? max_bytes - bytes : 0, &parts);
+      const size_t room = max_bytes > bytes ? max_bytes - bytes : 0;
+      change_inside(random, &parts,
+                    [&](std::vector<uint8_t> *inside) { mutate_payload(room, inside); });
     }
   }
   return write(parts, data, bytes, max_bytes);

@@ -33,7 +33,7 @@ void put_number(uint32_t value, int bytes, std::vector<uint8_t> *out) {
 }
 
 constexpr size_t kTableAtV2 = 10;
-constexpr uint8_t kArithmetic = 3;
+constexpr uint8_t kRans = 2, kArithmetic = 3, kSparse = 4, kLayer = 6;
 
 // The graph of version 2 is coded, that of version 1 is not.
 bool is_v2(const std::vector<Part> &parts) {
@@ -121,6 +121,29 @@ std::vector<uint8_t> put_together(const std::vector<Part> &parts) {
   out.insert(out.end(), table.begin(), table.end());
   put_number(sigdca::crc32(out.data(), out.size()), 4, &out);
   out.insert(out.end(), body.begin(), body.end());
+  return out;
+}
+
+bool take_chunks(const Part &part, std::vector<std::vector<uint8_t>> *pieces) {
+  const uint8_t coder = part.tag >> 4;
+  if ((part.tag & 15) != kLayer || (coder != kRans && coder != kSparse)) return false;
+  const uint8_t *const data = part.payload.data();
+  const size_t bytes = part.payload.size();
+  for (size_t at = 0; at < bytes;) {
+    uint32_t length = 0;
+    if (!get_varint(data, bytes, &at, &length) || length > bytes - at) return false;
+    pieces->emplace_back(data + at, data + at + length);
+    at += length;
+  }
+  return !pieces->empty();
+}
+
+std::vector<uint8_t> put_chunks(const std::vector<std::vector<uint8_t>> &pieces) {
+  std::vector<uint8_t> out;
+  for (const std::vector<uint8_t> &piece : pieces) {
+    put_varint(static_cast<uint32_t>(piece.size()), &out);
+    out.insert(out.end(), piece.begin(), piece.end());
+  }
   return out;
 }
 

@@ -20,4 +20,10 @@ bool take_apart(const uint8_t *data, size_t bytes, std::vector<Part> *parts);
 
 std::vector<uint8_t> put_together(const std::vector<Part> &parts);
 
+// The head and the chunks of a layer of version 2. False where it is not coded so, or where a length
+// leads behind its end.
+bool take_chunks(const Part &part, std::vector<std::vector<uint8_t>> *pieces);
+
+std::vector<uint8_t> put_chunks(const std::vector<std::vector<uint8_t>> &pieces);
+
 }  // namespace sigdca_fuzz
