@@ -101,6 +101,7 @@ class QuantizeHook:
         self._lambda, self._ramp, self._norm_step = rate_lambda, ramp, norm_step
         self._latent: dict[str, Tensor] = {}  # in steps
         self._levels: dict[str, Tensor] = {}  # the same, rounded
+        self._scratch: dict[str, Tensor] = {}  # reused, for new memory costs as much as the sums
         self._rates: dict[str, Rates] = {}
         self._weight = 0.0
         self._num_steps = 0
@@ -112,6 +113,7 @@ class QuantizeHook:
             name: weight.detach() / self._steps[name] for name, weight in self._each(model)
         }
         self._levels = {name: torch.empty_like(latent) for name, latent in self._latent.items()}
+        self._scratch = {name: torch.empty_like(latent) for name, latent in self._latent.items()}
         self._num_steps = 0
         self._round_(model)
         self._recount()
@@ -120,15 +122,15 @@ class QuantizeHook:
         """Adds what the loss gains by the bits that a latent weight saves as it shrinks."""
         for name, weight in self._each(model):
             if weight.grad is not None:
-                slope = self._rates[name].slope(self._latent[name])
+                slope = self._rates[name].slope(self._latent[name], self._scratch[name])
                 weight.grad.add_(slope, alpha=self._weight / self._steps[name])
 
     def after_step(self, model: nn.Module) -> None:
         """Moves the latent weights as the optimizer has moved the rounded ones, and rounds."""
         with torch.no_grad():
             for name, weight in self._each(model):
-                moved = (weight / self._steps[name]).sub_(self._levels[name])
-                self._latent[name].add_(moved)
+                moved = torch.div(weight, self._steps[name], out=self._scratch[name])
+                self._latent[name].add_(moved.sub_(self._levels[name]))
         self._num_steps += 1
         self._round_(model)
         if self._num_steps % RECOUNT_STEPS == 0:

@@ -48,22 +48,22 @@ class Rates:
         first = (entered + magnitude[1]).clamp(min=0)
         return cls(entered, first, magnitude, float(bits.double().sum()))
 
-    def slope(self, latent: Tensor) -> Tensor:
+    def slope(self, latent: Tensor, out: Tensor | None = None) -> Tensor:
         """How many bits a latent level costs more per unit that it grows; its sign is the level's.
 
         The bits of whole levels, joined by straight lines.
 
         Args:
             latent: levels, not rounded, of the parameter's shape.
+            out: where the result goes, of the same shape; None: a tensor of its own.
         """
-        slope = self.first * torch.sign(latent)
-        flat, result = latent.reshape(-1), slope.reshape(-1)
-        large = torch.nonzero(flat.abs() >= 1).reshape(-1)  # a few, where a network is sparse
-        size = flat[large]
+        slope = torch.sign(latent, out=out).mul_(self.first)
+        large = (latent >= 1) | (latent <= -1)  # few, where a network is sparse
+        size = latent[large]
         below = size.abs().floor().clamp(max=MAX_LEVEL).long()
         rise = (self.magnitude[below + 1] - self.magnitude[below]).clamp(min=0)
-        result[large] = rise * torch.sign(size)
-        return result.reshape(latent.shape)
+        slope[large] = rise * torch.sign(size)
+        return slope
 
 
 def _magnitude_bits(counts: Tensor) -> Tensor:
