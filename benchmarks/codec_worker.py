@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sigdca.codec import decode_container, encode_container
+from sigdca.codec import Graph, Op, decode_container, encode_container
 from sigdca.codec.graph_bytes import get_graph
 
 
@@ -27,8 +27,18 @@ def peak_bytes() -> int:
     return int(found[1]) * 1024 if found else 0
 
 
+def warm_up(coder: str) -> None:
+    """Loads what is loaded once: a few weights there and back."""
+    fc = Op("fc", "ip", (1,), {"out_features": 256, "bias": 0})
+    graph = Graph((1, 1, 256), 1.0, (Op("flatten", "", (0,), {}), fc))
+    weights = np.eye(256, dtype=np.float32)
+    decode_container(encode_container(graph, {"ip.weight": weights}, coder=coder))
+
+
 def main() -> None:
     """Does what the command line says."""
+    warm_up("rans")
+    warm_up("arithmetic")
     graph_path, weights_path, path, *coder = sys.argv[1:]
     threads = int(os.environ["SIGDCA_THREADS"])
     if coder:
