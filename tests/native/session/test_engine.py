@@ -53,7 +53,7 @@ class TestEngine:
         header = Path(sigdca.native.__file__).parent / "include/sigdca.h"
         numbers = re.findall(r"^  SIGDCA_(\w+) = (\d+)", header.read_text(), re.MULTILINE)
         names = [name for name, number in numbers if int(number) >= FIRST_FORMAT_STATUS]
-        assert len(names) == 27
+        assert len(names) == 29
         for name in names:
             kind = "".join(part.capitalize() for part in name.split("_")) + "Error"
             assert issubclass(getattr(errors, kind), FormatError)
