@@ -76,11 +76,15 @@ class Coder(Protocol):
             The bit.
         """
 
-    def counted(self, bit: int, counters: Counters, index: int) -> int:
-        """Codes a bit by the counter of its context, and counts it."""
-
     def plain(self, value: int, num_bits: int) -> int:
         """Codes the lowest bits of a number, from the top one down, all as likely as not."""
+
+
+class CountingCoder(Coder, Protocol):
+    """A coder that has counters as well."""
+
+    def counted(self, bit: int, counters: Counters, index: int) -> int:
+        """Codes a bit by the counter of its context, and counts it."""
 
 
 def _probabilities() -> list[int]:

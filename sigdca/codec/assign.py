@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sigdca.codec.arithmetic import PROBABILITIES, Counters, Feature
+from sigdca.codec.arithmetic import PROBABILITIES, Feature
 from sigdca.codec.levels import LevelModel, Limits
 from sigdca.errors import EngineError
 from sigdca.native import coder as native
@@ -70,9 +70,6 @@ class _Pricer:
             for table, index in features:
                 table.teach(index, (bit << 16) - probability)
         return bit
-
-    def counted(self, bit: int, counters: Counters, index: int) -> int:
-        raise NotImplementedError  # dense levels have no counters
 
     def plain(self, value: int, num_bits: int) -> int:
         self.bits += num_bits

@@ -6,7 +6,7 @@ where a significance map takes one for each weight.
 
 from __future__ import annotations
 
-from sigdca.codec.arithmetic import Coder, Counters
+from sigdca.codec.arithmetic import Counters, CountingCoder
 from sigdca.codec.errors import GapOverrunError, LevelError
 from sigdca.codec.levels import Limits
 
@@ -29,7 +29,12 @@ class _Tables:
 
 
 def code_sparse(
-    coder: Coder, places: list[int], levels: list[int], size: int, limits: Limits, where: str
+    coder: CountingCoder,
+    places: list[int],
+    levels: list[int],
+    size: int,
+    limits: Limits,
+    where: str,
 ) -> None:
     """Codes where weights are not zero, and their levels.
 
@@ -57,7 +62,7 @@ def code_sparse(
         cursor += 1
 
 
-def _code_gap(coder: Coder, tables: _Tables, gap: int, before: int) -> tuple[int, int]:
+def _code_gap(coder: CountingCoder, tables: _Tables, gap: int, before: int) -> tuple[int, int]:
     """Codes how many bits a gap has, then those below the top one."""
     target, length = gap.bit_length(), 0
     while length < MAX_GAP_BITS:
@@ -75,7 +80,7 @@ def _code_gap(coder: Coder, tables: _Tables, gap: int, before: int) -> tuple[int
 
 
 def _code_level(
-    coder: Coder, tables: _Tables, level: int, before: int, limits: Limits, where: str
+    coder: CountingCoder, tables: _Tables, level: int, before: int, limits: Limits, where: str
 ) -> int:
     """Codes a level that is not zero: its sign, then how many bits it has, then those."""
     if limits.negative and limits.positive:
