@@ -133,5 +133,5 @@ def _edge_lines(report: Report, point: TestPoint) -> Iterable[Line]:
     if target is not None and target.on_device:
         yield Line(duration(point.duration_s), "note")
     else:
-        yield Line(emulation_time(point.duration_s), "note")
+        yield Line(f"emulated: {emulation_time(point.duration_s)}", "note")
         yield Line(f"({NOT_A_DEVICE_TIME})", "note")

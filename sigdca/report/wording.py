@@ -96,12 +96,12 @@ def elapsed(target: TargetResult | None, seconds: float | None) -> str:
         return duration(seconds)
     if target is not None and target.evidence is None:
         return f"{duration(seconds)} ({NOT_A_DEVICE_TIME})"
-    return f"{emulation_time(seconds)} ({NOT_A_DEVICE_TIME})"
+    return f"emulation took {emulation_time(seconds)} ({NOT_A_DEVICE_TIME})"
 
 
 def emulation_time(seconds: float) -> str:
-    """`emulation took 12.4 s`: always to be followed by `NOT_A_DEVICE_TIME`."""
-    return f"emulation took {duration(seconds) if seconds < 59.95 else f'{seconds:,.0f} s'}"
+    """`12.4 s`: always to be called an emulation's and followed by `NOT_A_DEVICE_TIME`."""
+    return duration(seconds) if seconds < 59.95 else f"{seconds:,.0f} s"
 
 
 def target_of(report: Report, point: TestPoint) -> TargetResult | None:

@@ -31,7 +31,7 @@ def test_a_box_sums_its_seconds_and_keeps_its_last_figures(lenet_300_100):
 def test_an_emulated_edge_test_shows_no_bare_time(lenet_300_100):
     state, lines = texts(lenet_300_100, "EDGE TEST")
     assert state == "done"
-    took = lines.index("emulation took 12.4 s")
+    took = lines.index("emulated: 12.4 s")
     assert lines[took + 1] == "(not a device time)"
     assert lines[-2:] == ["jetson-tx2", "device-required"]
 

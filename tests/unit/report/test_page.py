@@ -84,7 +84,7 @@ def test_an_emulations_seconds_are_always_labelled(lenet_300_100):
     text = " ".join(Page(build_report(lenet_300_100)).text.split())
     shown = [match.start() for match in re.finditer("78 s|77.7 s|1 min 18 s", text)]
     assert len(shown) >= 4  # both pictures, the target's card, the ledger
-    labelled = re.findall(r"emulation took 78 s,? \(not a device time\)", text)
+    labelled = re.findall(r"(?:emulation took|emulated:) 78 s,? \(not a device time\)", text)
     assert len(labelled) == len(shown)
 
 
