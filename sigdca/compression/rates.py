@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import softplus
 
 MAX_LEVEL = 30  # levels beyond cost as much
 PRIOR = 16  # weights of the whole's density that a row or column counts besides its own
@@ -27,26 +28,28 @@ class Rates:
             parameter's shape.
         first: the same with the magnitude, 0 at least.
         magnitude: float32 [MAX_LEVEL + 2], bits of sign and magnitude; 0 at level 0; not falling.
-        total: bits of all levels.
     """
 
     entered: Tensor
     first: Tensor
     magnitude: Tensor
-    total: float
 
     @classmethod
     def of(cls, levels: Tensor) -> Rates:
         """Counts the levels of a parameter, of any shape; rows are its first axis."""
-        sizes = levels.abs().clamp(max=MAX_LEVEL).long()
-        magnitude = _magnitude_bits(torch.bincount(sizes.reshape(-1), minlength=MAX_LEVEL + 2))
+        used = levels != 0
+        sizes = levels[used].abs_().clamp_(max=MAX_LEVEL).long()
+        magnitude = _magnitude_bits(torch.bincount(sizes, minlength=MAX_LEVEL + 2))
         magnitude = magnitude.to(levels.device)
-        odds = _log_odds((sizes != 0).double())
-        used, unused = -logsigmoid(odds) * _BITS, -logsigmoid(-odds) * _BITS
-        bits = torch.where(sizes != 0, used + magnitude[sizes], unused)
-        entered = (used - unused).float()
-        first = (entered + magnitude[1]).clamp(min=0)
-        return cls(entered, first, magnitude, float(bits.double().sum()))
+        entered = _log_odds(used).mul_(-_BITS)
+        return cls(entered, (entered + magnitude[1]).clamp_(min=0), magnitude)
+
+    def bits(self, levels: Tensor) -> float:
+        """What levels of the parameter's shape cost, all together."""
+        sizes = levels.abs().clamp(max=MAX_LEVEL).long()
+        unused = softplus(self.entered.double() / -_BITS) * _BITS
+        used = unused + self.entered + self.magnitude[sizes]
+        return float(torch.where(sizes != 0, used, unused).sum())
 
     def slope(self, latent: Tensor, out: Tensor | None = None) -> Tensor:
         """How many bits a latent level costs more per unit that it grows; its sign is the level's.
@@ -76,14 +79,15 @@ def _magnitude_bits(counts: Tensor) -> Tensor:
 
 def _log_odds(used: Tensor) -> Tensor:
     """Of each weight not to be zero, from how full its row, its column and the whole are."""
-    density = (used.sum() + 0.3) / (used.numel() + 0.6)
+    density = (int(torch.count_nonzero(used)) + 0.3) / (used.numel() + 0.6)
+    whole = math.log(density / (1 - density))
+    if used.dim() < 2:
+        return torch.full(used.shape, whole, device=used.device)
 
     def odds(axes: tuple[int, ...]) -> Tensor:
-        count = used.sum(axes, keepdim=True)
+        count = used.sum(axes, keepdim=True, dtype=torch.float32).double()
         size = used.numel() / count.numel()
         return torch.logit((count + PRIOR * density) / (size + PRIOR))
 
-    whole = torch.logit(density)
-    if used.dim() < 2:
-        return whole.expand_as(used)
-    return odds(tuple(range(1, used.dim()))) + odds((0,)) - whole
+    rows, columns = odds(tuple(range(1, used.dim()))), odds((0,))
+    return rows.float() + (columns - whole).float()
