@@ -44,8 +44,8 @@ def _affine(images: Tensor, config: Augment, generator: torch.Generator) -> Tens
     if not (config.rotate or config.scale):
         mode = "nearest"  # nothing is blurred, not even by rounding
         height, width = images.shape[2:]
-        shift_x = _whole_pixels(shift_x, config.shift, width)
-        shift_y = _whole_pixels(shift_y, config.shift, height)
+        shift_x = _whole_pixels(uniform[2], config.shift, width)
+        shift_y = _whole_pixels(uniform[3], config.shift, height)
     theta = torch.stack(
         [torch.stack([cosine, -sine, shift_x], 1), torch.stack([sine, cosine, shift_y], 1)], 1
     ).to(images.device)
@@ -53,7 +53,17 @@ def _affine(images: Tensor, config: Augment, generator: torch.Generator) -> Tens
     return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
-def _whole_pixels(shift: Tensor, largest: float, side: int) -> Tensor:
-    """The shift by the nearest number of whole pixels that is not above the largest."""
+def _whole_pixels(uniform: Tensor, largest: float, side: int) -> Tensor:
+    """Each whole number of pixels that is not above the largest, as likely as any other.
+
+    Args:
+        uniform: in [-1, 1).
+        largest: share of the side.
+        side: pixels.
+
+    Returns:
+        The shift in affine_grid's coordinates.
+    """
     most = math.floor(largest * side + 1e-6)
-    return torch.round(shift * side / 2).clamp(-most, most) * 2 / side
+    pixels = torch.floor((uniform + 1) / 2 * (2 * most + 1)).clamp(max=2 * most) - most
+    return pixels * 2 / side
