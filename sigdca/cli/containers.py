@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from sigdca.codec import Graph
 
+WEIGHTS_SUFFIXES = (".safetensors", ".caffemodel", ".net")
+
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Weights = Annotated[
     str, typer.Argument(metavar="FILE", help="a .dca, or with --model a weights file")
@@ -136,46 +138,60 @@ def encode(
 
 
 def decode(
-    file: Annotated[str, typer.Argument(metavar="FILE.dca")],
+    file: Weights,
     output: Output,
     to: Annotated[DenseFormat, typer.Option(help="the dense format to write")],
+    model: ModelName = None,
+    data: Data = "mnist",
 ) -> int:
     """Unpack a container into dense weights.
 
+    Or, with --model, a weights file.
+
     Example: sigdca decode model.dca --to safetensors -o model.safetensors
     """
-    container = open_container(file)
+    graph, tensors = _open(file, model, data)
     if to is DenseFormat.onnx:
-        return _write_onnx(container.graph, container.tensors, output)
-    write_file(output, _dense_bytes(container.tensors, to))
+        return _write_onnx(graph, tensors, output)
+    write_file(output, _dense_bytes(tensors, to))
     errors.print(f"wrote {output}")
     return 0
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE.dca")],
+    file: Weights,
+    model: ModelName = None,
+    data: Data = "mnist",
     as_json: Json = False,
 ) -> int:
     """Show what is in a container.
 
+    Or, with --model, in a weights file: how sparse it is, and how many values it shares.
+
     Example: sigdca inspect model.dca --json
     """
-    return _describe(read_file(file), file, as_json)
+    if model is None:
+        _refuse_weights(file)
+        return _describe(read_file(file), file, as_json)
+    graph, tensors = _open(file, model, data)
+    return _describe_weights(graph, tensors, file, as_json)
 
 
 def export(
-    file: Annotated[str, typer.Argument(metavar="FILE.dca")],
+    file: Weights,
     output: Output,
     to: Annotated[ExportFormat, typer.Option(help="the format to write")] = ExportFormat.onnx,
+    model: ModelName = None,
+    data: Data = "mnist",
 ) -> int:
     """Export a container to another format.
 
-    The export is checked against our own result.
+    Or, with --model, a network with a weights file. The export is checked against our own result.
 
     Example: sigdca export model.dca --to onnx -o model.onnx
     """
-    container = open_container(file)
-    return _write_onnx(container.graph, container.tensors, output)
+    graph, tensors = _open(file, model, data)
+    return _write_onnx(graph, tensors, output)
 
 
 def read_file(path: str) -> bytes:
@@ -207,8 +223,7 @@ def open_container(path: str) -> Container:
 def _open(file: str, model: str | None, data: str) -> tuple[Graph, dict[str, np.ndarray]]:
     """The graph and weights of a container, or of a network with a weights file."""
     if model is None:
-        if not file.endswith(".dca"):
-            raise JobError(f"{file}: not a .dca; name its network with --model")
+        _refuse_weights(file)
         container = open_container(file)
         return container.graph, container.tensors
     from sigdca.data import find_source
@@ -220,6 +235,50 @@ def _open(file: str, model: str | None, data: str) -> tuple[Graph, dict[str, np.
     load_weights(network, file)
     graph = trace(network, source.input_shape, source.input_scale)
     return graph, weights_of(graph, state_of(network))
+
+
+def _refuse_weights(file: str) -> None:
+    if Path(file).suffix.lower() in WEIGHTS_SUFFIXES:
+        raise JobError(f"{file}: not a .dca; name its network with --model")
+
+
+def _describe_weights(
+    graph: Graph, tensors: Mapping[str, np.ndarray], name: str, as_json: bool
+) -> int:
+    """What a weights file holds, layer by layer."""
+    layers: list[dict[str, Any]] = []
+    for op in graph.ops:
+        if not op.name:
+            continue
+        weights = tensors[f"{op.name}.weight"]
+        used = weights[weights != 0]
+        layers.append(
+            {
+                "name": op.name,
+                "kind": op.kind,
+                "shape": list(weights.shape),
+                "num_weights": weights.size,
+                "num_nonzero": used.size,
+                "sparsity": 1 - used.size / weights.size,
+                "num_values": len(set(used.tolist())),
+            }
+        )
+    dense = 4 * sum(layer["num_weights"] for layer in layers)
+    if as_json:
+        print_json({"file": name, "weights_bytes": dense, "layers": layers})
+        return 0
+    table = Table("layer", "kind", "weights", "sparsity", "values")
+    for layer in layers:
+        table.add_row(
+            layer["name"],
+            layer["kind"],
+            f"{layer['num_weights']:,}",
+            f"{layer['sparsity']:.4f}",
+            f"{layer['num_values']:,}",
+        )
+    results.print(table)
+    results.print(f"{name}: {dense:,} bytes of weights as float32, biases left out")
+    return 0
 
 
 def _describe(content: bytes, name: str, as_json: bool) -> int:

@@ -76,11 +76,16 @@ class Train(Optimisation):
 
 
 class Prune(Optimisation):
-    """Magnitude pruning with masks held through retraining (Han et al. 2015, section 2).
+    """Pruning with masks held through retraining (Han et al. 2015, section 2).
 
     The gradual schedule is Zhu and Gupta, "To prune, or not to prune" (2017), equation 1.
     """
 
+    importance: Literal["magnitude", "movement"] = Field(
+        "magnitude",
+        description="which weights go first: the smallest, or those that training shrinks most "
+        "(Sanh et al. 2020; needs epochs)",
+    )
     schedule: Literal["gradual", "one-shot"] = "gradual"
     sparsity: Fraction | dict[str, Fraction] = Field(
         description="one figure for every layer, or per layer, per kind (conv, fc) or per prefix"
@@ -88,6 +93,12 @@ class Prune(Optimisation):
     ramp: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.6, description="gradual: share of the epochs after which the final sparsity is reached"
     )
+
+    @model_validator(mode="after")
+    def _movement_is_seen_in_training(self) -> Prune:
+        if self.importance == "movement" and self.epochs == 0:
+            raise ValueError("importance: movement is seen in training: epochs must be 1 at least")
+        return self
 
 
 class Share(Optimisation):
@@ -237,7 +248,7 @@ class Job(_Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     model: str = Field(description="a name in MODELS, or an import path (pkg.module:Class)")
     weights: str | None = Field(
-        None, description="start from this .safetensors or .caffemodel file"
+        None, description="start from this .safetensors, .caffemodel or .net file"
     )
     data: DataSource
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -72,6 +72,30 @@ def test_export_runs_in_onnxruntime(sigdca, container, tmp_path):
     assert logits.shape == (2, 10)
 
 
+def test_a_weights_file_does_for_a_container_where_its_network_is_named(sigdca, weights, tmp_path):
+    named = ("--model", "lenet-5")
+    told = json.loads(sigdca("inspect", weights, *named, "--json").stdout)
+    assert [layer["num_weights"] for layer in told["layers"]] == [500, 25_000, 400_000, 5_000]
+    assert all(layer["sparsity"] == 0 for layer in told["layers"])
+    assert "conv1" in sigdca("inspect", weights, *named).stdout
+    dense, output = tmp_path / "w.npz", tmp_path / "lenet-5.onnx"
+    assert sigdca("decode", weights, *named, "--to", "npz", "-o", dense).returncode == 0
+    expected = load_file(weights)
+    assert all(np.array_equal(value, expected[name]) for name, value in np.load(dense).items())
+    assert sigdca("export", weights, *named, "-o", output).returncode == 0
+    onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("verb", ["inspect", "decode", "export"])
+def test_a_weights_file_without_its_network_is_refused(sigdca, weights, tmp_path, verb):
+    more = {"inspect": [], "decode": ["--to", "npz"], "export": []}[verb]
+    output = [] if verb == "inspect" else ["-o", tmp_path / "out"]
+    done = sigdca(verb, weights, *more, *output)
+    assert done.returncode == 2
+    assert "not a .dca; name its network with --model" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("engine", ["native", "torch", "onnxruntime"])
 def test_test_has_what_the_contract_says(sigdca, container, engine):
     flags = ("--data", "mnist", "--engine", engine, "--limit", 500, "--json")
