@@ -1,7 +1,8 @@
 """The `prune` pass: the least important weights become zero and stay zero through retraining.
 
 Han, Pool, Tran and Dally, "Learning both Weights and Connections" (2015), section 3; the gradual
-schedule is Zhu and Gupta, "To prune, or not to prune" (2017), equation 1.
+schedule is Zhu and Gupta, "To prune, or not to prune" (2017), equation 1; movement is Sanh, Wolf
+and Rush, "Movement Pruning: Adaptive Sparsity by Fine-Tuning" (2020), equation 3.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sigdca.compression.select import weight_of
+
+SCORE_STEPS = 100  # steps of an epoch whose movement is added up
 
 Importance = Callable[[Tensor], Tensor]
 """Gives each weight a score of how much it matters: a tensor of the weight's shape."""
@@ -80,7 +83,10 @@ def prune_(
 
 
 class PruneHook:
-    """Prunes before each epoch as far as the schedule says, and holds the masks in between.
+    """Prunes in each epoch as far as the schedule says, and holds the masks in between.
+
+    By magnitude, it prunes before an epoch. By movement, it watches `SCORE_STEPS` steps of the
+    epoch first: a weight matters as much as these steps would make it grow.
 
     Its state follows from the weights, the epoch and the number of epochs alone, so training may
     be resumed at any epoch with a new hook: zeros are the least important weights and stay zero.
@@ -91,42 +97,77 @@ class PruneHook:
         sparsity: Mapping[str, float],
         schedule: Literal["gradual", "one-shot"] = "gradual",
         ramp: float = 0.6,
+        importance: Literal["magnitude", "movement"] = "magnitude",
     ) -> None:
         """Keeps the settings; nothing is pruned yet.
 
         Args:
             sparsity: layer name -> final fraction of zeros, in [0, 1).
-            schedule: `gradual` prunes more each epoch; `one-shot` all before the first.
+            schedule: `gradual` prunes more each epoch; `one-shot` all in the first.
             ramp: gradual: the share of the epochs, in (0, 1], in which the sparsity grows; the
                 last of them, and all later ones, have the final sparsity.
+            importance: what decides which weights go.
         """
         self._sparsity = dict(sparsity)
         self._schedule = schedule
         self._ramp = ramp
+        self._importance = importance
         self._masks: dict[str, Tensor] = {}
+        self._scores: dict[str, Tensor] = {}  # while they are gathered
+        self._target: dict[str, float] = {}
+        self._num_steps = 0
 
     def before_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
         """Prunes to the schedule's sparsity for epoch `epoch` (from 0) of `num_epochs`."""
         progress = 1.0
         if self._schedule == "gradual":
             progress = (epoch + 1) / max(1, math.ceil(self._ramp * num_epochs))
-        self._masks = prune_(
-            model,
-            {layer: cubic_sparsity(final, progress) for layer, final in self._sparsity.items()},
-        )
+        self._target = {
+            layer: cubic_sparsity(final, progress) for layer, final in self._sparsity.items()
+        }
+        if self._importance == "magnitude":
+            self._masks = prune_(model, self._target)
+            return
+        weights = {layer: weight_of(model, layer).detach() for layer in self._sparsity}
+        self._masks = {layer: weight != 0 for layer, weight in weights.items()}
+        self._scores = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
+        self._num_steps = 0
 
     def after_backward(self, model: nn.Module) -> None:
-        """Clears the gradients of pruned weights."""
+        """Clears the gradients of pruned weights; notes where the others move."""
         for layer, mask in self._masks.items():
-            gradient = weight_of(model, layer).grad
-            if gradient is not None:
-                gradient.masked_fill_(~mask, 0.0)
+            weight = weight_of(model, layer)
+            if weight.grad is not None:
+                weight.grad.masked_fill_(~mask, 0.0)
+                if self._scores:
+                    self._scores[layer].addcmul_(weight.detach(), weight.grad, value=-1.0)
 
     def after_step(self, model: nn.Module) -> None:
         """Clears pruned weights that the optimizer's momentum has moved."""
         with torch.no_grad():
             for layer, mask in self._masks.items():
                 weight_of(model, layer).masked_fill_(~mask, 0.0)
+        self._num_steps += 1
+        if self._num_steps == SCORE_STEPS:
+            self._prune_by_scores(model)
 
     def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
-        """Nothing: the masks stand in the weights."""
+        """Prunes by movement now, where an epoch had too few steps; the weights hold the masks."""
+        self._prune_by_scores(model)
+
+    def _prune_by_scores(self, model: nn.Module) -> None:
+        """Prunes by movement, if that is not done yet in this epoch."""
+        if not self._scores:
+            return
+        gone = {layer: ~mask for layer, mask in self._masks.items()}
+        scores = {
+            layer: score.masked_fill(gone[layer], -math.inf)
+            for layer, score in self._scores.items()
+        }
+        self._scores = {}
+        with torch.no_grad():
+            for layer, fraction in self._target.items():
+                already = int(gone[layer].sum()) / gone[layer].numel()
+                mask = mask_for(scores[layer], max(fraction, already))
+                weight_of(model, layer).masked_fill_(~mask, 0.0)
+                self._masks[layer] = mask

@@ -35,8 +35,8 @@ class PassMethod:
 def prepare_(model: nn.Module, config: Retrained, seed: int) -> Metrics:
     """The part of a pass that needs no training, in place.
 
-    A gradual `prune` or a `quantize` that retrains changes nothing yet: its hook does so epoch by
-    epoch.
+    A gradual `prune`, one by movement, or a `quantize` that retrains changes nothing yet: its
+    hook does so epoch by epoch.
 
     Args:
         model: the network.
@@ -87,12 +87,14 @@ def _bits(config: Share, model: nn.Module) -> dict[str, int]:
 
 
 def _prepare_prune_(model: nn.Module, config: Prune, _seed: int) -> None:
-    if config.schedule == "one-shot" or config.epochs == 0:
+    at_once = config.schedule == "one-shot" and config.importance == "magnitude"
+    if at_once or config.epochs == 0:
         prune_(model, _sparsity(config, model))
 
 
 def _prune_hook(config: Prune, model: nn.Module) -> PruneHook:
-    return PruneHook(_sparsity(config, model), config.schedule, config.ramp)
+    sparsity = _sparsity(config, model)
+    return PruneHook(sparsity, config.schedule, config.ramp, config.importance)
 
 
 def _prepare_share_(model: nn.Module, config: Share, seed: int) -> None:

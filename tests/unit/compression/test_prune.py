@@ -8,6 +8,7 @@ from sigdca.compression import (
     mask_for,
     prune_,
 )
+from sigdca.compression.prune import SCORE_STEPS
 
 SPARSITY = {"conv1": 0.5, "ip1": 0.9}
 
@@ -128,3 +129,55 @@ def test_gradients_of_pruned_weights_are_cleared(net):
 
 def test_resuming_at_any_epoch_changes_nothing(resumed_equals_whole):
     resumed_equals_whole(lambda model: None, lambda: PruneHook(SPARSITY, "gradual", 0.75))
+
+
+def moved(net, steps, pull):
+    """Steps of movement pruning in which the gradient of `ip2` is `pull`."""
+    hook = PruneHook({"ip2": 0.5}, "one-shot", importance="movement")
+    hook.before_epoch(net, 0, 1)
+    assert num_zero(net.ip2.weight) == 0
+    for _ in range(steps):
+        net.ip2.weight.grad = pull.clone()
+        hook.after_backward(net)
+        hook.after_step(net)
+    return hook
+
+
+@pytest.mark.parametrize("steps", [1, SCORE_STEPS - 1])
+def test_movement_takes_the_weights_that_training_shrinks(net, steps):
+    pull = torch.ones_like(net.ip2.weight)
+    pull[:, ::2] = -1.0
+    weight = net.ip2.weight.detach().clone()
+    hook = moved(net, steps, pull)
+    assert num_zero(net.ip2.weight) == 0
+    hook.after_epoch(net, 0, 1)
+    gone = net.ip2.weight == 0
+    assert gone.sum() == 30
+    growing = -weight * pull
+    assert growing[gone].max() <= growing[~gone].min()
+
+
+def test_movement_prunes_as_soon_as_it_has_seen_enough(net):
+    pull = torch.randn(net.ip2.weight.shape, generator=torch.Generator().manual_seed(0))
+    hook = moved(net, SCORE_STEPS, pull)
+    gone = net.ip2.weight == 0
+    assert gone.sum() == 30
+    hook.after_epoch(net, 0, 1)
+    assert torch.equal(net.ip2.weight == 0, gone)
+
+
+def test_movement_never_brings_a_weight_back(net, retrain, make_optimizer):
+    hook = PruneHook(SPARSITY, "gradual", 0.75, "movement")
+    optimizer = make_optimizer(net)
+    gone = torch.zeros_like(net.ip1.weight, dtype=torch.bool)
+    for epoch in range(4):
+        retrain(net, hook, optimizer, [epoch], 4)
+        assert (net.ip1.weight[gone] == 0).all()
+        gone = net.ip1.weight == 0
+    assert num_zero(net.ip1.weight) == 1152
+
+
+def test_movement_can_be_resumed_at_any_epoch(resumed_equals_whole):
+    resumed_equals_whole(
+        lambda model: None, lambda: PruneHook(SPARSITY, "gradual", 0.75, "movement")
+    )

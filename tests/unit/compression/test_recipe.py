@@ -44,6 +44,16 @@ def test_other_prunes_prune_at_once(net, settings):
     assert (net.conv1.weight != 0).all()
 
 
+@pytest.mark.parametrize("schedule", ["gradual", "one-shot"])
+def test_a_prune_by_movement_leaves_it_to_the_hook(net, schedule):
+    config = Prune(sparsity=0.5, importance="movement", schedule=schedule, epochs=2, ramp=0.5)
+    assert prepare_(net, config, seed=0)["sparsity"] == 0.0
+    hook = hook_for(config, net)
+    hook.before_epoch(net, 0, 2)
+    hook.after_epoch(net, 0, 2)
+    assert int((net.ip1.weight == 0).sum()) == 640
+
+
 def test_share_shares_at_once_and_its_hook_keeps_it(net):
     config = Share(bits={"conv": 3, "ip": 2})
     assert prepare_(net, config, seed=0)["sparsity"] == 0.0

@@ -106,6 +106,11 @@ def test_set_makes_sections_that_the_file_has_not():
             "compress.recipe.0={prun: {sparsity: 0.1}}",
             "a.yaml: compress.recipe[0].prun: unknown key; did you mean 'prune'?",
         ),
+        (
+            "compress.recipe.0.prune={sparsity: 0.5, importance: movement, epochs: 0}",
+            "a.yaml: compress.recipe[0].prune: importance: movement is seen in training: epochs "
+            "must be 1 at least",
+        ),
         ("compress.recipe.9.x=1", "--set compress.recipe.9: no such item; the list has 3"),
         ("data.source.x=1", "--set data.source.x: 'data.source' is a value, not a section"),
         ("seed", "--set seed: must be path=value, for example seed=1"),
