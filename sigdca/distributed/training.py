@@ -16,6 +16,7 @@ import ray.train
 import ray.train.torch
 from ray.util.queue import Queue
 
+from sigdca.data import find_source
 from sigdca.distributed.cluster import SERVERS, Cluster
 from sigdca.errors import JobError, SigdcaError
 from sigdca.loop.dataset import dataset_of
@@ -34,12 +35,14 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, on_epoch: OnEpoch) -> Tr
         on_epoch: called in this process with each epoch's figures.
 
     Raises:
-        JobError: the cluster has fewer CPUs than the job has workers.
+        JobError: the cluster has fewer CPUs than the job has workers, or the strategy is not for
+            such a network.
         SigdcaError: training failed for good; its checkpoints are kept.
     """
     num_workers, num_cpus = task.train.workers, cluster.num_cpus()
     if num_workers > num_cpus:
         raise JobError(f"train.workers: {num_workers} asked, but the cluster has {num_cpus} CPUs")
+    _check_strategy(task)
     dataset = dataset_of(task.source, "train")
     queue = Queue()
     config = {
@@ -80,10 +83,23 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, on_epoch: OnEpoch) -> Tr
     return TrainOutcome(state, epochs)
 
 
+def _check_strategy(task: TrainTask) -> None:
+    import torch
+
+    from sigdca.distributed.strategies import STRATEGIES
+    from sigdca.loop.network import build_for
+
+    with torch.device("meta"):
+        model = build_for(task.model, task.source.source)
+        sample = torch.zeros(1, *find_source(task.source.source).input_shape)
+    STRATEGIES[task.train.strategy].check(model, sample)
+
+
 def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]] | None:
     """What each worker runs. Rank 0 gives back the trained weights and the figures."""
     import torch
 
+    from sigdca.distributed.strategies import STRATEGIES
     from sigdca.loop.network import state_of
     from sigdca.loop.work import train_share
 
@@ -98,21 +114,13 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
         images,
         labels,
         place=Place(rank, context.get_world_size(), str(ray.train.torch.get_device())),
-        wrap=_data_parallel,
+        strategy=STRATEGIES[config["task"].train.strategy],
         resume=_last_checkpoint(),
         on_epoch=lambda figure, checkpoint: _report(config["queue"], rank, figure, checkpoint()),
     )
     if rank != 0:
         return None
     return state_of(model), tuple(asdict(figure) for figure in figures)
-
-
-def _data_parallel(model: Any) -> Any:
-    import torch.distributed
-
-    if torch.distributed.get_world_size() == 1:
-        return model
-    return torch.nn.parallel.DistributedDataParallel(model)
 
 
 def _last_checkpoint() -> Checkpoint | None:

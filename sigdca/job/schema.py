@@ -61,7 +61,11 @@ class Optimisation(_Section):
 class Train(Optimisation):
     """TRAIN: from the initial weights to a network that is accurate enough."""
 
-    strategy: Literal["ddp"] = "ddp"
+    strategy: Literal["ddp", "fsdp", "hybrid"] = Field(
+        "ddp",
+        description="how the workers share a step: each a part of the batch (ddp); of the weights "
+        "too (fsdp); of the batch for convolutions, of the outputs for fc layers (hybrid)",
+    )
     workers: Positive = 1
     batch_size: Positive = Field(64, description="images per step, over all workers")
     precision: Literal["float32", "bf16"] = Field(

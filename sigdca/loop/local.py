@@ -27,7 +27,6 @@ class LocalExecutor:
             dataset.images,
             dataset.labels,
             place=Place(),
-            wrap=lambda model: model,
             resume=None,
             on_epoch=lambda figure, _: on_epoch(asdict(figure)),
         )

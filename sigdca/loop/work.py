@@ -13,7 +13,15 @@ from sigdca.data import SOURCES
 from sigdca.engines import open_engine
 from sigdca.loop.executor import State, TestTask, TrainTask
 from sigdca.loop.network import build_for
-from sigdca.training import Checkpoint, EpochFigures, Place, TestCounts, evaluate, train_
+from sigdca.training import (
+    Checkpoint,
+    EpochFigures,
+    Parallel,
+    Place,
+    TestCounts,
+    evaluate,
+    train_,
+)
 
 OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint]], None]
 
@@ -25,7 +33,7 @@ def train_share(
     labels: np.ndarray,
     *,
     place: Place,
-    wrap: Callable[[nn.Module], nn.Module],
+    strategy: type[Parallel] = Parallel,
     resume: Checkpoint | None,
     on_epoch: OnEpochEnd,
 ) -> tuple[nn.Module, list[EpochFigures]]:
@@ -34,7 +42,6 @@ def train_share(
     Returns:
         The trained network on the CPU, and the figures of every epoch.
     """
-    torch.manual_seed(task.seed + place.rank)  # dropout draws from the global generator
     torch.use_deterministic_algorithms(True)
     model = build_for(task.model, task.source.source)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
@@ -50,7 +57,7 @@ def train_share(
         precision=task.train.precision,
         hook=hook,
         place=place,
-        wrap=wrap,
+        strategy=strategy,
         resume=resume,
         on_epoch=on_epoch,
     )

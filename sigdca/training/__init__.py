@@ -2,12 +2,15 @@
 
 from sigdca.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sigdca.training.evaluate import TestCounts, evaluate, share_ranges
-from sigdca.training.loop import EpochFigures, Hook, Place, train_
+from sigdca.training.loop import EpochFigures, Hook, train_
+from sigdca.training.parallel import MakeOptimizer, Parallel, Place
 
 __all__ = [
     "Checkpoint",
     "EpochFigures",
     "Hook",
+    "MakeOptimizer",
+    "Parallel",
     "Place",
     "TestCounts",
     "evaluate",

@@ -1,6 +1,6 @@
 """The training loop: epochs of SGD or Adam over images in memory, in one process.
 
-Parallelism is applied from outside: a strategy wraps the model and gives this process its rank.
+Parallelism is applied from outside: a strategy (`parallel.py`) wraps the model.
 Compression is applied from outside: a hook holds masks or ties weights.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from sigdca.errors import SigdcaError
 from sigdca.job.schema import Optimisation
 from sigdca.training.augment import augment_batch
 from sigdca.training.checkpoint import Checkpoint
+from sigdca.training.parallel import Parallel, Place
 
 
 class Hook(Protocol):
@@ -45,7 +46,7 @@ class EpochFigures:
 
     Attributes:
         epoch: from 1.
-        loss: mean cross entropy over this process's images.
+        loss: mean cross entropy over the images of all processes.
         images_per_s: over all processes.
         sparsity: share of zeros among all weights of two or more axes, at the epoch's end.
     """
@@ -54,15 +55,6 @@ class EpochFigures:
     loss: float
     images_per_s: float
     sparsity: float
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which share of the work this process has."""
-
-    rank: int = 0
-    world_size: int = 1
-    device: str = "cpu"
 
 
 def train_(
@@ -77,7 +69,7 @@ def train_(
     precision: str = "float32",
     hook: Hook | None = None,
     place: Place | None = None,
-    wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
+    strategy: type[Parallel] = Parallel,
     resume: Checkpoint | None = None,
     on_epoch: Callable[[EpochFigures, Callable[[], Checkpoint]], None] = lambda *_: None,
 ) -> list[EpochFigures]:
@@ -95,9 +87,11 @@ def train_(
         precision: `float32`, or `bf16`: torch's automatic mixed precision, channels last.
         hook: a compression pass at work, or None.
         place: this process's rank, world size and device.
-        wrap: gives the model that computes the loss (DDP); the optimizer and the hook see `model`.
-        resume: continue after this checkpoint, bit for bit as if never interrupted.
-        on_epoch: called after every epoch with its figures and a function that makes a checkpoint.
+        strategy: how the processes share the work.
+        resume: continue after this checkpoint, as if never interrupted: bit for bit, but that
+            three or more processes may add gradients in another order.
+        on_epoch: called after every epoch with its figures and a function that makes a checkpoint,
+            which all processes must call, or none.
 
     Returns:
         The figures of every epoch, those before `resume` included.
@@ -110,12 +104,18 @@ def train_(
     mixed = precision == "bf16"
     layout = torch.channels_last if mixed else torch.preserve_format
     _lay_out_(model, layout)
-    parallel = wrap(model)
-    optimizer = _optimizer(model, config)
+    sample = torch.zeros(1, *images.shape[1:], device=place.device)
+    parallel = strategy(
+        model,
+        lambda parameters: _optimizer(parameters, config),
+        place,
+        sample,
+        hooked=hook is not None,
+    )
+    optimizer = parallel.optimizer
     figures: list[EpochFigures] = []
     if resume is not None:
-        model.load_state_dict(resume.model)
-        optimizer.load_state_dict(resume.optimizer)
+        parallel.load(resume.model, resume.optimizer)
         figures = [EpochFigures(**figure) for figure in resume.figures]
     steps = len(images) // batch_size
     if steps == 0:
@@ -123,8 +123,10 @@ def train_(
     for epoch in range(len(figures), config.epochs):
         start = time.monotonic()
         if hook is not None:
-            hook.before_epoch(model, epoch, config.epochs)
-        model.train()
+            with parallel.weights() as whole:
+                hook.before_epoch(whole, epoch, config.epochs)
+        parallel.module.train()
+        parallel.seed_epoch(_mix(seed, epoch))
         batches = _batches(images, labels, batch_size, (seed, epoch), place)
         generator = torch.Generator().manual_seed(_mix(seed, epoch, place.rank))
         total = torch.zeros((), dtype=torch.float64)
@@ -133,19 +135,22 @@ def train_(
             inputs = augment_batch(pixels.float() * input_scale, config.augment, generator)
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
-                logits = parallel(inputs.to(memory_format=layout))
-            loss = F.cross_entropy(logits.float(), classes)
-            loss.backward()  # type: ignore[no-untyped-call]
+                logits = parallel.module(inputs.to(memory_format=layout))
+            loss = F.cross_entropy(logits.float(), parallel.labels(classes))
+            parallel.backward(loss)
             if hook is not None:
-                hook.after_backward(model)
-            optimizer.step()
+                with parallel.gradients() as whole:
+                    hook.after_backward(whole)
+            parallel.step()
             if hook is not None:
-                hook.after_step(model)
+                with parallel.weights() as whole:
+                    hook.after_step(whole)
             total += loss.detach().cpu()
-        sparsity = _sparsity(model)
+        sparsity = parallel.sparsity()
         if hook is not None:
-            hook.after_epoch(model, epoch, config.epochs)
-        mean = float(total) / steps
+            with parallel.weights() as whole:
+                hook.after_epoch(whole, epoch, config.epochs)
+        mean = parallel.mean(total / steps)
         if not math.isfinite(mean):
             raise SigdcaError(
                 f"epoch {epoch + 1}: the loss is {mean}; "
@@ -156,10 +161,10 @@ def train_(
 
         def checkpoint(done: int = epoch + 1) -> Checkpoint:
             kept = [asdict(figure) for figure in figures]
-            return Checkpoint(done, model.state_dict(), optimizer.state_dict(), kept)
+            return Checkpoint(done, *parallel.state(), kept)
 
         on_epoch(figures[-1], checkpoint)
-    model.to("cpu")
+    parallel.finish()
     if mixed:
         _lay_out_(model, torch.contiguous_format)
     return figures
@@ -170,13 +175,13 @@ def _lay_out_(model: nn.Module, layout: torch.memory_format) -> None:
     model.to(memory_format=layout)  # type: ignore[call-overload]  # documented, but not typed
 
 
-def _optimizer(model: nn.Module, config: Optimisation) -> torch.optim.Optimizer:
+def _optimizer(parameters: Iterable[nn.Parameter], config: Optimisation) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         return torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
     return torch.optim.SGD(
-        model.parameters(),
+        parameters,
         lr=config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
@@ -216,9 +221,3 @@ def _batches(
 def _mix(*numbers: int) -> int:
     """One well-spread seed from several small numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _sparsity(model: nn.Module) -> float:
-    weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    num_zero = sum(int((weight == 0).sum()) for weight in weights)
-    return num_zero / max(1, sum(weight.numel() for weight in weights))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sigdca.errors import JobError, SigdcaError
+from sigdca.job import DataSource
 
 
 def same(first, second):
@@ -20,6 +21,33 @@ def test_two_workers_learn_and_report_every_epoch(executor, task):
     assert seen == list(outcome.epochs)
     assert outcome.epochs[-1]["loss"] < outcome.epochs[0]["loss"]
     assert not same(outcome.state, task.state)
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "hybrid"])
+def test_every_strategy_comes_to_the_same(executor, job, task, strategy):
+    config = task.config.model_copy(update={"epochs": 2})
+    task = replace(task, config=config)
+    expected = executor.train(task, lambda _: None)
+    train = task.train.model_copy(update={"strategy": strategy})
+    found = executor.train(replace(task, key=strategy, train=train), lambda _: None)
+    losses = [[epoch["loss"] for epoch in outcome.epochs] for outcome in (found, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert found.state.keys() == expected.state.keys()
+    prune = job.compress.recipe[0].prune
+    pruned = executor.train(
+        replace(task, key=f"{strategy}-prune", train=train, config=prune, retrained=prune),
+        lambda _: None,
+    )
+    weight = pruned.state["ip1.weight"]
+    assert (weight == 0).sum() == round(0.9 * weight.size)
+
+
+def test_a_strategy_that_is_not_for_the_network_is_refused_at_once(executor, task):
+    train = task.train.model_copy(update={"strategy": "hybrid"})
+    source = DataSource(source="cifar10")
+    task = replace(task, model="squeezenet-1.0", source=source, train=train)
+    with pytest.raises(JobError, match="hybrid is for networks with fully connected layers"):
+        executor.train(task, lambda _: None)
 
 
 def test_two_workers_learn_in_bf16(executor, job, task):

@@ -1,0 +1,17 @@
+"""Strategies: how several processes train one model. One file each."""
+
+from __future__ import annotations
+
+from sigdca.distributed.strategies.ddp import DataParallel
+from sigdca.distributed.strategies.fsdp import FullyShardedDataParallel
+from sigdca.distributed.strategies.hybrid import HybridParallel
+from sigdca.training import Parallel
+
+STRATEGIES: dict[str, type[Parallel]] = {
+    "ddp": DataParallel,
+    "fsdp": FullyShardedDataParallel,
+    "hybrid": HybridParallel,
+}
+"""What `train.strategy` may say, and the class that does it."""
+
+__all__ = ["STRATEGIES"]

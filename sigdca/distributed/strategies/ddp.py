@@ -1,0 +1,31 @@
+"""`ddp`: every process has the whole model; gradients are averaged while they are computed."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sigdca.training import Parallel
+
+
+class DataParallel(Parallel):
+    """torch's DistributedDataParallel (Li et al., VLDB 2020)."""
+
+    def _wrap(self, model: nn.Module, sample: Tensor) -> nn.Module:
+        return model if self.place.world_size == 1 else DistributedDataParallel(model)
+
+    def mean(self, value: Tensor) -> float:
+        """By an all-reduce."""
+        return mean_over_processes(value)
+
+
+def mean_over_processes(value: Tensor) -> float:
+    """The mean of a scalar on the CPU over all processes of the default group."""
+    if not dist.is_initialized():
+        return float(value)
+    device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    total = value.detach().double().to(device)
+    dist.all_reduce(total)
+    return float(total) / dist.get_world_size()

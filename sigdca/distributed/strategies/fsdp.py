@@ -1,0 +1,26 @@
+"""`fsdp`: weights, gradients and optimizer state are spread over the processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+
+from sigdca.distributed.strategies.sharded import Sharded
+
+
+class FullyShardedDataParallel(Sharded):
+    """torch's FSDP2 (Zhao et al., VLDB 2023): a layer's weights are gathered while it computes."""
+
+    def shard(self, model: nn.Module, sample: Tensor) -> nn.Module:
+        """Layer by layer, so that no more than two layers are whole at a time."""
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        layers = [
+            module
+            for module in model.modules()
+            if module is not model and any(True for _ in module.parameters(recurse=False))
+        ]
+        for layer in layers:
+            fully_shard(layer, mesh=self.mesh)
+        fully_shard(model, mesh=self.mesh)
+        return model

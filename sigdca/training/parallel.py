@@ -1,0 +1,130 @@
+"""How a process takes its part in training a model: here, the only process there is.
+
+A strategy is a class that derives from `Parallel`; `sigdca.distributed.strategies` has those for
+several processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which share of the work this process has."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: str = "cpu"
+
+
+class Parallel:
+    """Trains `model` in this process alone.
+
+    Whole weights and gradients are those of the single-device model: compression's hooks see
+    nothing else, whatever lies where. All processes must call each method, in the same order.
+
+    Attributes:
+        model: the single-device model.
+        module: what computes the logits.
+        optimizer: of the module's parameters.
+        place: this process's share.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        make_optimizer: MakeOptimizer,
+        place: Place,
+        sample: Tensor,
+        *,
+        hooked: bool,
+    ) -> None:
+        """Takes a model on the place's device.
+
+        Args:
+            model: the single-device model, the same in every process.
+            make_optimizer: makes the optimizer for some parameters.
+            place: this process's share.
+            sample: float32 [1, C, H, W] that the model can take.
+            hooked: whether `gradients` and `weights` will be asked for in each step.
+        """
+        self.model, self.place, self.hooked = model, place, hooked
+        self.module = self._wrap(model, sample)
+        self.optimizer = make_optimizer(self.module.parameters())
+
+    @classmethod
+    def check(cls, model: nn.Module, sample: Tensor) -> None:
+        """Says before anything starts whether such a model can be trained so.
+
+        Args:
+            model: the single-device model, on any device, meta as well.
+            sample: float32 [1, C, H, W] that the model can take, on the same one.
+
+        Raises:
+            JobError: it cannot; one line that says what to do instead.
+        """
+
+    def _wrap(self, model: nn.Module, sample: Tensor) -> nn.Module:
+        """The module that computes the logits."""
+        return model
+
+    def seed_epoch(self, seed: int) -> None:
+        """Seeds what the model itself draws in an epoch (dropout), from a seed that all share."""
+        torch.manual_seed(seed + self.place.rank)
+
+    def labels(self, classes: Tensor) -> Tensor:
+        """The labels of the images whose logits this process gets, given those it has read."""
+        return classes
+
+    def backward(self, loss: Tensor) -> None:
+        """Leaves the gradient of the mean loss over all processes in the parameters."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self) -> None:
+        """Moves the weights."""
+        self.optimizer.step()
+
+    @contextlib.contextmanager
+    def gradients(self) -> Iterator[nn.Module]:
+        """The model with its whole gradients, which may be changed, for the next `step`."""
+        yield self.model
+
+    @contextlib.contextmanager
+    def weights(self) -> Iterator[nn.Module]:
+        """The model with its whole weights, which may be changed."""
+        yield self.model
+
+    def mean(self, value: Tensor) -> float:
+        """The mean of a scalar over all processes."""
+        return float(value)
+
+    def sparsity(self) -> float:
+        """The share of zeros among all weights of two or more axes."""
+        weights = [parameter for parameter in self.model.parameters() if parameter.dim() > 1]
+        num_zero = sum(int((weight == 0).sum()) for weight in weights)
+        return num_zero / max(1, sum(weight.numel() for weight in weights))
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The whole model's and optimizer's state_dict, whatever the strategy.
+
+        Of the process of rank 0; what the others get has no meaning.
+        """
+        return self.model.state_dict(), self.optimizer.state_dict()
+
+    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
+        """Goes on from what `state` gave, here or under another strategy."""
+        self.model.load_state_dict(model)
+        self.optimizer.load_state_dict(optimizer)
+
+    def finish(self) -> None:
+        """Leaves the trained weights in `model`, on the CPU."""
+        self.model.to("cpu")

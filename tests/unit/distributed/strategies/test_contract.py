@@ -1,0 +1,161 @@
+"""What every strategy must do: the same training, whoever holds which part.
+
+Each one trains a small network in processes of its own, with and without each compression pass.
+"""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sigdca.compression.quantize import grid_step
+from sigdca.distributed.strategies import STRATEGIES
+from sigdca.job import Train
+
+WORKER = Path(__file__).with_name("worker.py")
+HOOKED = ("prune", "movement", "share", "quantize")
+ALL = sorted(STRATEGIES)
+OTHERS = sorted(set(STRATEGIES) - {"ddp"})
+# Sums in another order: relative to the loss, and to the largest weight of a tensor.
+LOSS_BOUND, WEIGHT_BOUND = 1e-4, 2e-3
+
+
+def run(strategy, num_processes, folder):
+    """What each process found, by rank."""
+    outputs = [folder / f"{rank}.pkl" for rank in range(num_processes)]
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, WORKER, strategy, str(rank), str(num_processes)),
+                *(folder / "meeting", outputs[rank]),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(num_processes)
+    ]
+    try:
+        for process in processes:
+            _, complaint = process.communicate(timeout=300)
+            assert process.returncode == 0, complaint
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    return [pickle.loads(output.read_bytes()) for output in outputs]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """(strategy, number of processes) -> what they found; each is run once."""
+    done = {}
+
+    def find(strategy, num_processes):
+        key = strategy, num_processes
+        if key not in done:
+            done[key] = run(*key, tmp_path_factory.mktemp(strategy))
+        return done[key]
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def alone(runs):
+    (found,) = runs("alone", 1)
+    return found
+
+
+def assert_same(found, expected, weight_bound=WEIGHT_BOUND):
+    assert found["losses"] == pytest.approx(expected["losses"], rel=LOSS_BOUND)
+    assert found["state"].keys() == expected["state"].keys()
+    for name, value in expected["state"].items():
+        error = (found["state"][name].double() - value.double()).abs().max()
+        assert error <= weight_bound * max(1e-2, float(value.abs().max())), name
+
+
+def test_a_job_can_name_every_strategy():
+    for name in STRATEGIES:
+        assert Train(strategy=name).strategy == name
+
+
+@pytest.mark.parametrize("scene", ["plain", "adam", "resumed sgd", "resumed adam"])
+@pytest.mark.parametrize("num_processes", [2, 3])
+@pytest.mark.parametrize("strategy", ALL)
+def test_many_processes_train_as_one_does(runs, alone, strategy, num_processes, scene):
+    for found in runs(strategy, num_processes):
+        assert_same(found[scene], alone[scene])
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_going_on_from_a_checkpoint_changes_no_bit(runs, strategy):
+    found, *_ = runs(strategy, 2)  # more of them may add in another order
+    for kind, whole in (("sgd", "plain"), ("adam", "adam")):
+        for name, value in found[whole]["state"].items():
+            assert torch.equal(found[f"resumed {kind}"]["state"][name], value), name
+
+
+@pytest.mark.parametrize("scene", ["norm", "bf16", *HOOKED])
+@pytest.mark.parametrize("strategy", OTHERS)
+def test_it_trains_as_ddp_does(runs, strategy, scene):
+    found, *_ = runs(strategy, 2)
+    expected, *_ = runs("ddp", 2)
+    if scene == "bf16":  # rounds sums of another order
+        assert found[scene]["losses"] == pytest.approx(expected[scene]["losses"], rel=0.02)
+    else:  # Adam turns rounding of a gradient near 0 into a step
+        bound = 10 * WEIGHT_BOUND if scene == "share" else WEIGHT_BOUND
+        assert_same(found[scene], expected[scene], bound)
+    assert found[scene]["sparsity"] == pytest.approx(expected[scene]["sparsity"], abs=0.02)
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_masks_hold(runs, strategy):
+    found, *_ = runs(strategy, 2)
+    for layer, share in (("conv1", 0.3), ("conv2", 0.3), ("ip1", 0.7), ("ip3", 0.7)):
+        weight = found["prune"]["state"][f"{layer}.weight"]
+        assert int((weight == 0).sum()) == round(share * weight.numel())
+    weight = found["movement"]["state"]["ip1.weight"]
+    assert int((weight == 0).sum()) == round(0.5 * weight.numel())
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_shared_weights_stay_tied(runs, strategy):
+    found, *_ = runs(strategy, 2)
+    for layer in ("conv1", "conv2", "ip1", "ip2", "ip3"):
+        assert len(found["share"]["state"][f"{layer}.weight"].unique()) <= 8
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_quantized_weights_lie_on_the_grid(runs, strategy):
+    found, *_ = runs(strategy, 2)
+    levels = found["quantize"]["state"]["ip1.weight"] / grid_step(0.05)
+    assert torch.equal(levels, levels.round())
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_dropout_trains_as_well(runs, alone, strategy):
+    losses = runs(strategy, 2)[0]["dropout"]["losses"]
+    assert losses == pytest.approx(alone["dropout"]["losses"], rel=0.25)
+    assert losses != runs(strategy, 2)[0]["plain"]["losses"]
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_all_processes_report_the_same_loss(runs, strategy):
+    for scene in ("plain", "dropout"):
+        first, *others = (found[scene]["losses"] for found in runs(strategy, 3))
+        assert all(other == pytest.approx(first, rel=1e-9) for other in others)
+
+
+def test_hybrid_needs_fully_connected_layers(runs):
+    for found in runs("hybrid", 2):
+        assert found["headless"] == (
+            "train.strategy: hybrid is for networks with fully connected layers; this one has "
+            "none: use ddp"
+        )
+
+
+@pytest.mark.parametrize("strategy", sorted(set(ALL) - {"hybrid"}))
+def test_others_do_not(runs, strategy):
+    assert runs(strategy, 2)[0]["headless"] == "trained"

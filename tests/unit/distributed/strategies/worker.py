@@ -1,0 +1,152 @@
+"""One of several processes that train under a strategy; run by `test_contract.py`.
+
+python worker.py STRATEGY|alone RANK WORLD_SIZE MEETING_FILE OUTPUT
+"""
+
+import copy
+import pickle
+import sys
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from sigdca.compression import hook_for, prepare_
+from sigdca.distributed.strategies import STRATEGIES
+from sigdca.errors import JobError
+from sigdca.job import Prune, Quantize, Share
+from sigdca.job.schema import Optimisation
+from sigdca.training import Parallel, Place, train_
+
+BATCH = 12  # of 1, 2 or 3 processes
+CONFIG = Optimisation(epochs=3, learning_rate=0.05, weight_decay=1e-3)
+HOOKED = {
+    "prune": Prune(sparsity={"conv": 0.3, "ip": 0.7}, epochs=3, learning_rate=0.05),
+    "movement": Prune(sparsity=0.5, importance="movement", epochs=2, learning_rate=0.05),
+    "share": Share(bits=3, epochs=2, learning_rate=1e-3),
+    "quantize": Quantize(step=0.05, rate_lambda=1e-5, epochs=3, learning_rate=0.05),
+}
+
+
+class Net(nn.Module):
+    """Convolutions with a batch norm, dropout, and three fully connected layers of odd sizes."""
+
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 5, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(5)
+        self.conv2 = nn.Conv2d(5, 3, 3, bias=False)
+        self.ip1 = nn.Linear(3 * 36, 13)
+        self.drop = nn.Dropout(dropout)
+        self.ip2 = nn.Linear(13, 7)
+        self.drop2 = nn.Dropout(dropout)
+        self.ip3 = nn.Linear(7, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.norm1(self.conv1(x)))
+        x = torch.relu(self.conv2(x)).flatten(1)
+        x = self.drop(torch.relu(self.ip1(x)))
+        return self.ip3(self.drop2(torch.relu(self.ip2(x))))
+
+
+class Headless(nn.Module):
+    """A network without fully connected layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 3, 8)
+
+    def forward(self, x):
+        return self.conv1(x).flatten(1)
+
+
+def data(num=128):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, num).astype(np.uint8)
+    images = rng.integers(0, 100, (num, 1, 8, 8)).astype(np.uint8)
+    for number, label in enumerate(labels):
+        images[number, :, 2 * label : 2 * label + 3] += 120
+    return images, labels
+
+
+def fresh(norm=False, dropout=0.0):
+    """The network; without batch norm, whose statistics are those of a process's own images."""
+    torch.manual_seed(0)
+    net = Net(dropout)
+    if not norm:
+        net.norm1 = nn.Identity()
+    return net
+
+
+def train(strategy, place, config=CONFIG, net=None, hook=None, **options):
+    """What a stage does: gives the state, the losses and the checkpoints (of rank 0)."""
+    net = fresh() if net is None else net
+    checkpoints = []
+    images, labels = data()
+    options = {"input_scale": 1 / 255, "batch_size": BATCH, "seed": 7} | options
+    figures = train_(
+        net,
+        images,
+        labels,
+        config,
+        hook=None if hook is None else hook_for(hook, net),
+        place=place,
+        strategy=strategy,
+        on_epoch=lambda _, checkpoint: checkpoints.append(copy.deepcopy(checkpoint())),
+        **options,
+    )
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    return {
+        "state": state,
+        "losses": [figure.loss for figure in figures],
+        "sparsity": figures[-1].sparsity if figures else None,
+        "checkpoints": checkpoints,
+    }
+
+
+def scenes(strategy, place):
+    """Every scene of the contract; of more than two processes, those that differ there."""
+    rank_0, few = place.rank == 0, place.world_size <= 2
+    found = {"plain": train(strategy, place)}
+    adam = CONFIG.model_copy(update={"optimizer": "adam", "learning_rate": 0.01})
+    found["adam"] = train(strategy, place, adam)
+    found["dropout"] = train(strategy, place, net=fresh(dropout=0.5))
+    if few:
+        found["norm"] = train(strategy, place, net=fresh(norm=True))
+        found["bf16"] = train(strategy, place, precision="bf16")
+    for kind, config in (("sgd", CONFIG), ("adam", adam)):
+        whole = found["plain" if kind == "sgd" else "adam"]["checkpoints"]
+        box = [whole[0] if rank_0 else None]
+        if dist.is_initialized():
+            dist.broadcast_object_list(box, 0)
+        found[f"resumed {kind}"] = train(strategy, place, config, resume=box[0])
+    for name, config in HOOKED.items() if few else []:
+        net = fresh(norm=True)
+        prepare_(net, config, seed=0)
+        found[name] = train(strategy, place, config, net, config)
+    try:
+        train(strategy, place, net=Headless(), config=CONFIG.model_copy(update={"epochs": 1}))
+        found["headless"] = "trained"
+    except JobError as error:
+        found["headless"] = str(error)
+    return found
+
+
+def main(name, rank, world_size, meeting, output):
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    if name == "alone":
+        found = scenes(Parallel, Place())
+    else:
+        dist.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size
+        )
+        found = scenes(STRATEGIES[name], Place(rank, world_size))
+        dist.destroy_process_group()
+    with open(output, "wb") as file:
+        pickle.dump(found, file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])
