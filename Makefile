@@ -33,7 +33,7 @@ lint:
 
 unit:
 	@echo "== pytest"
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 setup: $(STAMP) $(NATIVE_STAMP)
 

@@ -27,6 +27,18 @@ targets: [atom-x5-e3940, jetson-tx2-cpu, jetson-tx2]
 edge_test: {num_samples: 100}
 """
 
+# Folders whose tests start Ray clusters: one after the other, beside all other tests.
+ON_CLUSTERS = ("cluster", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests a process of pytest-xdist runs together: those of a file, or of Ray."""
+    for item in items:
+        path = item.path.relative_to(ROOT / "tests")
+        group = "clusters" if path.parts[0] in ON_CLUSTERS else str(path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 Sigdca = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
