@@ -33,7 +33,7 @@ lint:
 
 unit:
 	@echo "== pytest"
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/pytest --numprocesses 2
 
 setup: $(STAMP) $(NATIVE_STAMP)
 
@@ -43,7 +43,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "python venv is missing: installing it"; \
 	  ./scripts/apt-install.sh python3-venv && $(PYTHON) -m venv $(VENV); }
 	@./scripts/compilers.sh native
-	@$(BIN)/pip install --quiet --constraint constraints.txt scikit-build-core cmake ninja
+	@$(BIN)/pip install --quiet --constraint constraints.txt scikit-build-core cmake ninja \
+	  setuptools wheel
 	@$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation \
 	  --editable '.[dev]'
 	@touch $@

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,16 +29,21 @@ targets: [atom-x5-e3940, jetson-tx2-cpu, jetson-tx2]
 edge_test: {num_samples: 100}
 """
 
-# Folders whose tests start Ray clusters: one after the other, beside all other tests.
-ON_CLUSTERS = ("cluster", "e2e")
+# Folders whose tests start Ray clusters: one after the other, beside all other tests. A submitted
+# job would join another's cluster.
+ON_CLUSTERS = ("tests/cluster/", "tests/e2e/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests a process of pytest-xdist runs together: those of a file, or of Ray."""
-    for item in items:
-        path = item.path.relative_to(ROOT / "tests")
-        group = "clusters" if path.parts[0] in ON_CLUSTERS else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class FilesOrClusters(LoadScopeScheduling):
+    """Which tests a process of pytest-xdist runs together: those of a file, or of Ray."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "clusters" if nodeid.startswith(ON_CLUSTERS) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Asked by pytest-xdist."""
+    return FilesOrClusters(config, log)
 
 
 Sigdca = Callable[..., "subprocess.CompletedProcess[str]"]
