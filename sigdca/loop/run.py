@@ -12,9 +12,10 @@ from sigdca.job.budget import BudgetLine, check_budget
 from sigdca.loop import stages
 from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
 from sigdca.loop.edge import edge_tests
+from sigdca.loop.events import EventFiles
 from sigdca.loop.executor import Executor
 from sigdca.loop.network import graph_of, initial_model, pack, state_of
-from sigdca.loop.stages import Progress, Run, Work
+from sigdca.loop.stages import Progress, Run, Watchers, Work
 from sigdca.storage import Record, Store
 
 Until = Literal["test", "retest", "edge-test"]
@@ -79,8 +80,9 @@ def run_job(
     Args:
         job: the job; `sigdca.loop.check_job` has found nothing wrong with it.
         executor: who trains and tests.
-        store: the run's own folder. Holds afterwards `job.yaml`, `ledger/`, `artifacts/` and
-            `model.dca`, the best container so far (written anew as soon as there is a better one).
+        store: the run's own folder. Holds afterwards `job.yaml`, `ledger/`, `artifacts/`,
+            `tensorboard/` and `model.dca`, the best container so far (written anew as soon as
+            there is a better one).
         progress: who watches.
         until: the last stage to run.
 
@@ -91,6 +93,14 @@ def run_job(
         SigdcaError: a fault on the way. What was done so far is on disk; run again to go on.
     """
     store.write("job.yaml", dump_job(job).encode())
+    events = EventFiles(store)
+    try:
+        return _run(job, executor, store, Watchers((progress, events)), until)
+    finally:
+        events.close()
+
+
+def _run(job: Job, executor: Executor, store: Store, progress: Progress, until: Until) -> Outcome:
     model = initial_model(job)
     run = Run(job, graph_of(job, model), store, executor, progress)
     initial = store.put(pack(state_of(model)))

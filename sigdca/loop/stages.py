@@ -36,6 +36,28 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
+class Watchers:
+    """Several who watch one run."""
+
+    each: tuple[Progress, ...]
+
+    def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
+        """See `Progress`."""
+        for watcher in self.each:
+            watcher.begin(stage, label, iteration, num_epochs)
+
+    def epoch(self, figures: Mapping[str, Any]) -> None:
+        """See `Progress`."""
+        for watcher in self.each:
+            watcher.epoch(figures)
+
+    def end(self, record: Record, reused: bool) -> None:
+        """See `Progress`."""
+        for watcher in self.each:
+            watcher.end(record, reused)
+
+
+@dataclass(frozen=True)
 class Work:
     """What a stage's function gives back: figures, and what it made.
 
@@ -139,7 +161,9 @@ class Run:
 def train(run: Run, iteration: int, state: str) -> Record:
     """TRAIN: from the weights `state` (an artifact), by the job's `train` section."""
     config = run.job.train
-    settings = config.model_dump(exclude={"accuracy_at_least", "iterations"})
+    # A setting that is not given is left out, so that a new one leaves old runs as they are.
+    left_out = {"accuracy_at_least", "iterations"}
+    settings = config.model_dump(exclude=left_out, exclude_none=True)
     inputs = {"state": state, "train": settings}
 
     def work(key: str) -> Work:

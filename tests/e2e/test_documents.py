@@ -10,6 +10,7 @@ import yaml
 from sigdca.cli import app
 from sigdca.job import load_job, parse_job
 from sigdca.loop import check_job
+from sigdca.loop.events import FOLDER
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -45,6 +46,9 @@ def test_readmes_commands_exist_with_those_options(words):
         return
     if words[:3] == ["ray", "job", "submit"]:  # the whole of it is run in test_submit.py
         words = words[words.index("--") + 1 :]
+    if words[0] == "tensorboard":
+        assert words[1:] == ["--logdir", f"runs/lenet-5-mnist/{FOLDER}"]
+        return
     assert words[0] == "sigdca"
     command = typer.main.get_command(app)
     verb = command.get_command(None, words[1])

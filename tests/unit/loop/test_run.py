@@ -263,3 +263,4 @@ def test_the_local_executor_runs_the_whole_loop(tmp_path):
     verdicts = [record.metrics["verdict"] for record in outcome.edge]
     assert verdicts == ["exact", "exact", "device-required"], outcome.edge
     assert dataclasses.asdict(outcome.best)["iteration"] == 1
+    assert "train-1" in store.child("tensorboard").names()

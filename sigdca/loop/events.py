@@ -1,0 +1,91 @@
+"""TensorBoard event files of a run: one folder a stage, written while it trains."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sigdca.storage import Record, Store
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+FOLDER = "tensorboard"
+# Figures of a stage's end that are worth a curve over the iterations.
+END_FIGURES = ("error", "accuracy", "sparsity", "container_bytes", "compression_ratio")
+
+
+class EventFiles:
+    """Watches a run for `tensorboard --logdir RUN/tensorboard`.
+
+    On the local disk the files grow as epochs end. Elsewhere a stage's file is put there when the
+    stage is done.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Writes into the folder `tensorboard` of a run."""
+        self._store = store.child(FOLDER)
+        self._writer: SummaryWriter | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
+        """Opens a stage's file, if it is one with epochs."""
+        self.close()
+        if num_epochs:
+            self._open(_name(stage, label, iteration))
+
+    def epoch(self, figures: Mapping[str, Any]) -> None:
+        """Adds an epoch's figures to the stage's curves."""
+        if self._writer is None:
+            return
+        for name, value in figures.items():
+            if name != "epoch":
+                self._writer.add_scalar(f"epoch/{name}", value, figures["epoch"])
+        self._writer.flush()
+
+    def end(self, record: Record, reused: bool) -> None:
+        """Adds what a stage came to, over the iterations."""
+        known = record.metrics
+        figures = {name: known[name] for name in END_FIGURES if known.get(name) is not None}
+        if not reused and (figures or self._writer is not None):
+            name = _name(record.stage, record.label, record.iteration)
+            if self._writer is None:
+                self._open(name)
+            assert self._writer is not None
+            for figure, value in figures.items():
+                tag = "/".join(filter(None, (record.stage, record.label, figure)))
+                self._writer.add_scalar(tag, value, record.iteration)
+            self._keep(name)
+        self.close()
+
+    def close(self) -> None:
+        """Ends the open file, if there is one."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _open(self, name: str) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self._store.is_local:
+            self._writer = SummaryWriter(self._store.path(name))
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="sigdca-events-")
+        self._writer = SummaryWriter(self._folder.name)
+
+    def _keep(self, name: str) -> None:
+        """Puts the open file where the run lies, unless it grows there."""
+        if self._writer is None or self._folder is None:
+            return
+        self._writer.flush()
+        for path in sorted(Path(self._folder.name).iterdir()):
+            self._store.write(f"{name}/{path.name}", path.read_bytes())
+
+
+def _name(stage: str, label: str, iteration: int) -> str:
+    return "-".join(filter(None, (stage, label, str(iteration))))

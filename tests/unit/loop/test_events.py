@@ -1,0 +1,78 @@
+import pyarrow.fs as pafs
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sigdca.loop.events import EventFiles
+from sigdca.storage import Record, Store
+
+
+def record(stage, label="", iteration=1, **metrics):
+    return Record(
+        number=1,
+        key="k",
+        stage=stage,
+        label=label,
+        iteration=iteration,
+        duration_s=1.0,
+        metrics=metrics,
+        seed=0,
+    )
+
+
+def epochs(count):
+    for epoch in range(1, count + 1):
+        yield {"epoch": epoch, "loss": 1.0 / epoch, "images_per_s": 100.0, "sparsity": 0.5}
+
+
+def curve(folder, tag):
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+@pytest.fixture(params=["local", "elsewhere"])
+def store(request, tmp_path):
+    local = pafs.LocalFileSystem()
+    if request.param == "local":
+        return Store(local, str(tmp_path / "run"))
+    return Store(pafs.SubTreeFileSystem(str(tmp_path), local), "run")
+
+
+def test_epochs_and_ends_become_curves(store, tmp_path):
+    if not store.is_local:
+        (tmp_path / "run/tensorboard/train-1").mkdir(parents=True)
+        (tmp_path / "run/tensorboard/test-1").mkdir(parents=True)
+    events = EventFiles(store)
+    events.begin("train", "", 1, 3)
+    for figures in epochs(3):
+        events.epoch(figures)
+    events.end(record("train", loss=0.3, sparsity=0.0), reused=False)
+    events.begin("test", "", 1, 0)
+    events.end(record("test", error=1.5, accuracy=None, logits_sha256="x"), reused=False)
+    folder = tmp_path / "run/tensorboard"
+    losses = curve(folder / "train-1", "epoch/loss")
+    assert losses == [(1, 1), (2, 0.5), (3, pytest.approx(1 / 3))]
+    assert curve(folder / "train-1", "epoch/images_per_s") == [(1, 100), (2, 100), (3, 100)]
+    assert curve(folder / "train-1", "train/sparsity") == [(1, 0)]
+    assert curve(folder / "test-1", "test/error") == [(1, 1.5)]
+
+
+def test_an_epoch_can_be_seen_before_its_stage_ends(tmp_path):
+    events = EventFiles(Store(pafs.LocalFileSystem(), str(tmp_path)))
+    events.begin("retrain", "prune", 2, 3)
+    events.epoch(next(epochs(1)))
+    assert curve(tmp_path / "tensorboard/retrain-prune-2", "epoch/loss") == [(1, 1)]
+    events.close()
+
+
+def test_what_the_ledger_knew_is_not_written_again(tmp_path):
+    events = EventFiles(Store(pafs.LocalFileSystem(), str(tmp_path)))
+    events.end(record("test", error=1.5), reused=True)
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_a_stage_without_figures_leaves_nothing(tmp_path):
+    events = EventFiles(Store(pafs.LocalFileSystem(), str(tmp_path)))
+    events.begin("package", "", 1, 0)
+    events.end(record("package", meets_budget=True), reused=False)
+    assert not (tmp_path / "tensorboard").exists()
