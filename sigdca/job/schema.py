@@ -61,10 +61,16 @@ class Optimisation(_Section):
 class Train(Optimisation):
     """TRAIN: from the initial weights to a network that is accurate enough."""
 
-    strategy: Literal["ddp", "fsdp", "hybrid"] = Field(
+    strategy: Literal["ddp", "fsdp", "deepspeed", "hybrid"] = Field(
         "ddp",
         description="how the workers share a step: each a part of the batch (ddp); of the weights "
-        "too (fsdp); of the batch for convolutions, of the outputs for fc layers (hybrid)",
+        "too (fsdp, deepspeed); of the batch for convolutions, of the outputs for fc layers "
+        "(hybrid)",
+    )
+    deepspeed: dict[str, Any] | None = Field(
+        None,
+        description="DeepSpeed's own configuration, such as {zero_optimization: {stage: 3}}; "
+        "stage 2 where it is silent",
     )
     workers: Positive = 1
     batch_size: Positive = Field(64, description="images per step, over all workers")

@@ -58,6 +58,7 @@ def train_share(
         hook=hook,
         place=place,
         strategy=strategy,
+        options=task.train.deepspeed,
         resume=resume,
         on_epoch=on_epoch,
     )

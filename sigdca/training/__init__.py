@@ -3,7 +3,7 @@
 from sigdca.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sigdca.training.evaluate import TestCounts, evaluate, share_ranges
 from sigdca.training.loop import EpochFigures, Hook, train_
-from sigdca.training.parallel import MakeOptimizer, Parallel, Place
+from sigdca.training.parallel import MakeOptimizer, Parallel, Place, Setting
 
 __all__ = [
     "Checkpoint",
@@ -12,6 +12,7 @@ __all__ = [
     "MakeOptimizer",
     "Parallel",
     "Place",
+    "Setting",
     "TestCounts",
     "evaluate",
     "load_checkpoint",

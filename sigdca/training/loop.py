@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from sigdca.errors import SigdcaError
 from sigdca.job.schema import Optimisation
 from sigdca.training.augment import augment_batch
 from sigdca.training.checkpoint import Checkpoint
-from sigdca.training.parallel import Parallel, Place
+from sigdca.training.parallel import Parallel, Place, Setting
 
 
 class Hook(Protocol):
@@ -70,6 +70,7 @@ def train_(
     hook: Hook | None = None,
     place: Place | None = None,
     strategy: type[Parallel] = Parallel,
+    options: Mapping[str, Any] | None = None,
     resume: Checkpoint | None = None,
     on_epoch: Callable[[EpochFigures, Callable[[], Checkpoint]], None] = lambda *_: None,
 ) -> list[EpochFigures]:
@@ -88,6 +89,7 @@ def train_(
         hook: a compression pass at work, or None.
         place: this process's rank, world size and device.
         strategy: how the processes share the work.
+        options: the settings of a library that the strategy uses.
         resume: continue after this checkpoint, as if never interrupted: bit for bit, but that
             three or more processes may add gradients in another order.
         on_epoch: called after every epoch with its figures and a function that makes a checkpoint,
@@ -105,14 +107,8 @@ def train_(
     layout = torch.channels_last if mixed else torch.preserve_format
     _lay_out_(model, layout)
     sample = torch.zeros(1, *images.shape[1:], device=place.device)
-    parallel = strategy(
-        model,
-        lambda parameters: _optimizer(parameters, config),
-        place,
-        sample,
-        hooked=hook is not None,
-    )
-    optimizer = parallel.optimizer
+    setting = Setting(place, sample, batch_size, hook is not None, mixed, options or {})
+    parallel = strategy(model, lambda parameters: _optimizer(parameters, config), setting)
     figures: list[EpochFigures] = []
     if resume is not None:
         parallel.load(resume.model, resume.optimizer)
@@ -131,9 +127,11 @@ def train_(
         generator = torch.Generator().manual_seed(_mix(seed, epoch, place.rank))
         total = torch.zeros((), dtype=torch.float64)
         for step, (pixels, classes) in enumerate(batches):
-            _set_learning_rate(optimizer, config, epoch * steps + step, config.epochs * steps)
+            _set_learning_rate(
+                parallel.optimizer, config, epoch * steps + step, config.epochs * steps
+            )
             inputs = augment_batch(pixels.float() * input_scale, config.augment, generator)
-            optimizer.zero_grad(set_to_none=True)
+            parallel.zero_grad()
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
                 logits = parallel.module(inputs.to(memory_format=layout))
             loss = F.cross_entropy(logits.float(), parallel.labels(classes))

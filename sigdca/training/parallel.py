@@ -7,8 +7,8 @@ several processes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,27 @@ class Place:
     device: str = "cpu"
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a strategy knows of the training besides the model.
+
+    Attributes:
+        place: this process's share.
+        sample: float32 [1, C, H, W] that the model can take, on the place's device.
+        batch_size: images per step over all processes.
+        hooked: whether `gradients` and `weights` will be asked for in each step.
+        mixed: whether the model computes under bf16 autocast.
+        options: a library's own settings, where the strategy has one that takes such.
+    """
+
+    place: Place
+    sample: Tensor
+    batch_size: int
+    hooked: bool = False
+    mixed: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Parallel:
     """Trains `model` in this process alone.
 
@@ -39,27 +60,19 @@ class Parallel:
         place: this process's share.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        make_optimizer: MakeOptimizer,
-        place: Place,
-        sample: Tensor,
-        *,
-        hooked: bool,
-    ) -> None:
+    def __init__(self, model: nn.Module, make_optimizer: MakeOptimizer, setting: Setting) -> None:
         """Takes a model on the place's device.
 
         Args:
             model: the single-device model, the same in every process.
             make_optimizer: makes the optimizer for some parameters.
-            place: this process's share.
-            sample: float32 [1, C, H, W] that the model can take.
-            hooked: whether `gradients` and `weights` will be asked for in each step.
+            setting: see there.
+
+        Raises:
+            JobError: a library that the strategy needs is not there.
         """
-        self.model, self.place, self.hooked = model, place, hooked
-        self.module = self._wrap(model, sample)
-        self.optimizer = make_optimizer(self.module.parameters())
+        self.model, self.setting, self.place = model, setting, setting.place
+        self.module, self.optimizer = self._set_up(model, make_optimizer)
 
     @classmethod
     def check(cls, model: nn.Module, sample: Tensor) -> None:
@@ -73,9 +86,11 @@ class Parallel:
             JobError: it cannot; one line that says what to do instead.
         """
 
-    def _wrap(self, model: nn.Module, sample: Tensor) -> nn.Module:
-        """The module that computes the logits."""
-        return model
+    def _set_up(
+        self, model: nn.Module, make_optimizer: MakeOptimizer
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """The module that computes the logits, and its optimizer."""
+        return model, make_optimizer(model.parameters())
 
     def seed_epoch(self, seed: int) -> None:
         """Seeds what the model itself draws in an epoch (dropout), from a seed that all share."""
@@ -84,6 +99,10 @@ class Parallel:
     def labels(self, classes: Tensor) -> Tensor:
         """The labels of the images whose logits this process gets, given those it has read."""
         return classes
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients of the step before."""
+        self.optimizer.zero_grad(set_to_none=True)
 
     def backward(self, loss: Tensor) -> None:
         """Leaves the gradient of the mean loss over all processes in the parameters."""

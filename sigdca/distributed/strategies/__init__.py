@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from sigdca.distributed.strategies.ddp import DataParallel
+from sigdca.distributed.strategies.deepspeed import ZeroParallel
 from sigdca.distributed.strategies.fsdp import FullyShardedDataParallel
 from sigdca.distributed.strategies.hybrid import HybridParallel
 from sigdca.training import Parallel
 
 STRATEGIES: dict[str, type[Parallel]] = {
     "ddp": DataParallel,
+    "deepspeed": ZeroParallel,
     "fsdp": FullyShardedDataParallel,
     "hybrid": HybridParallel,
 }

@@ -7,14 +7,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sigdca.training import Parallel
+from sigdca.training import MakeOptimizer, Parallel
 
 
 class DataParallel(Parallel):
     """torch's DistributedDataParallel (Li et al., VLDB 2020)."""
 
-    def _wrap(self, model: nn.Module, sample: Tensor) -> nn.Module:
-        return model if self.place.world_size == 1 else DistributedDataParallel(model)
+    def _set_up(
+        self, model: nn.Module, make_optimizer: MakeOptimizer
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        alone = self.place.world_size == 1
+        module = model if alone else DistributedDataParallel(model)
+        return module, make_optimizer(module.parameters())
 
     def mean(self, value: Tensor) -> float:
         """By an all-reduce."""

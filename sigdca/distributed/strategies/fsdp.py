@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from sigdca.distributed.strategies.sharded import Sharded
@@ -12,7 +12,7 @@ from sigdca.distributed.strategies.sharded import Sharded
 class FullyShardedDataParallel(Sharded):
     """torch's FSDP2 (Zhao et al., VLDB 2023): a layer's weights are gathered while it computes."""
 
-    def shard(self, model: nn.Module, sample: Tensor) -> nn.Module:
+    def shard(self, model: nn.Module) -> nn.Module:
         """Layer by layer, so that no more than two layers are whole at a time."""
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         layers = [

@@ -39,8 +39,9 @@ class HybridParallel(Sharded):
         """See `fc_layers`."""
         fc_layers(model, sample)
 
-    def shard(self, model: nn.Module, sample: Tensor) -> nn.Module:
+    def shard(self, model: nn.Module) -> nn.Module:
         """Cuts the fully connected layers; the others are wrapped by DDP."""
+        sample = self.setting.sample
         layers = fc_layers(model, sample)
         pairs = _pairs(model, layers, self.place.world_size)
         for dropout in _dropouts_on_whole_rows(model, sample, pairs):

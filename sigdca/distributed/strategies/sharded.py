@@ -1,4 +1,4 @@
-"""What strategies have in common whose processes hold parts of the weights (DTensors)."""
+"""What strategies have in common whose processes hold parts of the weights."""
 
 from __future__ import annotations
 
@@ -14,54 +14,53 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from sigdca.distributed.strategies.ddp import mean_over_processes
-from sigdca.training import MakeOptimizer, Parallel, Place
+from sigdca.training import MakeOptimizer, Parallel, Setting
 
 
-class Sharded(Parallel):
-    """Trains a copy whose parameters are spread over the processes.
+class Spread(Parallel):
+    """Trains a copy of the model whose parameters are spread over the processes.
 
     The single-device model is filled from the parts when it is asked for. Unless a hook asks in
     every step, it takes no memory in between.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        make_optimizer: MakeOptimizer,
-        place: Place,
-        sample: Tensor,
-        *,
-        hooked: bool,
-    ) -> None:
+    def __init__(self, model: nn.Module, make_optimizer: MakeOptimizer, setting: Setting) -> None:
         """See `Parallel`; a default process group must be there."""
-        super().__init__(model, make_optimizer, place, sample, hooked=hooked)
-        if not hooked:
+        super().__init__(model, make_optimizer, setting)
+        if not setting.hooked:
             model.to("meta")
-
-    def _wrap(self, model: nn.Module, sample: Tensor) -> nn.Module:
-        device = torch.device(self.place.device).type
-        self.mesh = init_device_mesh(device, (self.place.world_size,))
-        return self.shard(copy.deepcopy(model), sample)
-
-    def shard(self, model: nn.Module, sample: Tensor) -> nn.Module:
-        """Spreads the model's parameters over `mesh`, in place; gives what computes the logits."""
-        raise NotImplementedError
 
     @property
     def parts(self) -> nn.Module:
         """The module with the model's own names of parameters."""
         return self.module
 
+    def gathered(self, part: Tensor) -> Tensor:
+        """The whole tensor of which this process has a part."""
+        raise NotImplementedError
+
+    def keep_(self, part: Tensor, whole: Tensor) -> None:
+        """Writes this process's part of a whole parameter or buffer, in place."""
+        raise NotImplementedError
+
+    def gathered_gradient(self, part: nn.Parameter) -> Tensor | None:
+        """The whole gradient of a parameter of which this process has a part."""
+        raise NotImplementedError
+
+    def keep_gradient_(self, part: nn.Parameter, whole: Tensor) -> None:
+        """Writes this process's part of a whole gradient, in place."""
+        raise NotImplementedError
+
     @contextlib.contextmanager
     def gradients(self) -> Iterator[nn.Module]:
         """Gathers every gradient; afterwards each process keeps its part."""
         pairs = list(zip(self.parts.parameters(), self.model.parameters(), strict=True))
         for part, whole in pairs:
-            whole.grad = None if part.grad is None else gathered(part.grad)
+            whole.grad = self.gathered_gradient(part)
         yield self.model
         for part, whole in pairs:
-            if part.grad is not None and whole.grad is not None:
-                keep_part_(part.grad, whole.grad)
+            if whole.grad is not None:
+                self.keep_gradient_(part, whole.grad)
             whole.grad = None
 
     @contextlib.contextmanager
@@ -71,87 +70,121 @@ class Sharded(Parallel):
         yield self.model
         with torch.no_grad():
             for part, whole in self._tensors():
-                keep_part_(part.detach(), whole.detach())
+                self.keep_(part, whole)
 
     def mean(self, value: Tensor) -> float:
         """By an all-reduce."""
         return mean_over_processes(value)
 
     def sparsity(self) -> float:
-        """Counts the parts."""
-        counts = torch.zeros(2, dtype=torch.float64)
+        """One layer after another."""
+        num_zero = num_weights = 0
         for parameter in self.parts.parameters():
-            if parameter.dim() < 2:
-                continue
-            part, share = parameter.detach(), 1.0
-            if isinstance(part, DTensor):
-                split = any(isinstance(placement, Shard) for placement in part.placements)
-                part, share = part.to_local(), 1.0 if split else 1 / self.place.world_size
-            else:
-                share = 1 / self.place.world_size
-            counts += torch.tensor([int((part == 0).sum()), part.numel()]) * share
-        num_zero, num_weights = (mean_over_processes(count) for count in counts)
-        return num_zero / max(num_weights, 1e-9)
-
-    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """One tensor after another, so that no other process ever holds all of them."""
-        self._share_buffers()
-        keep = self.place.rank == 0
-        model = _mapped(self.parts.state_dict(), lambda part: _collected(part, keep))
-        optimizer = _mapped(self.optimizer.state_dict(), lambda part: _collected(part, keep))
-        return model, optimizer
-
-    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
-        """Each process keeps its parts."""
-        with torch.no_grad():
-            for name, part in self.parts.state_dict().items():
-                keep_part_(part, model[name])
-        self.optimizer.load_state_dict(self._optimizer_parts(optimizer))
+            whole = self.gathered(parameter)
+            if whole.dim() > 1:
+                num_zero += int((whole == 0).sum())
+                num_weights += whole.numel()
+        return num_zero / max(1, num_weights)
 
     def finish(self) -> None:
         """Gathers the weights into the single-device model."""
-        self._share_buffers()
-        if not self.hooked:
+        if not self.setting.hooked:
             self.model.to_empty(device="cpu")
         self._gather()
         self.model.to("cpu")
 
-    def _optimizer_parts(self, state: dict[str, Any]) -> dict[str, Any]:
-        """An optimizer's whole state, cut to the parts of its parameters."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        found = {
-            number: {
-                name: _like_part(value, parameters[int(number)]) for name, value in values.items()
-            }
-            for number, values in state["state"].items()
-        }
-        return {**state, "state": found}
-
     def _tensors(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Each part with its whole, buffers as well."""
-        whole = self.model.state_dict(keep_vars=True)
-        for name, part in self.parts.state_dict(keep_vars=True).items():
-            yield part, whole[name]
+        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
+        for name, whole in self.model.state_dict().items():
+            yield parts[name], whole
 
     def _gather(self) -> None:
         self._share_buffers()
         with torch.no_grad():
             for part, whole in self._tensors():
-                whole.copy_(gathered(part.detach()))
+                whole.copy_(self.gathered(part))
 
     def _share_buffers(self) -> None:
         """Every process has the running statistics of rank 0, as under `ddp`."""
         for buffer in self.parts.buffers():
             dist.broadcast(buffer, 0)
 
+    def _collected(self) -> dict[str, Tensor]:
+        """The whole state_dict in rank 0; one after another, so that no other holds all of it."""
+        self._share_buffers()
+        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
+        found = {}
+        for name in self.model.state_dict():
+            whole = self.gathered(parts[name])
+            if self.place.rank == 0:
+                found[name] = whole.detach().cpu().clone()
+        return found
 
-def gathered(part: Tensor) -> Tensor:
-    """The whole tensor of which this process has a part."""
+
+class Sharded(Spread):
+    """Parts that are DTensors."""
+
+    def _set_up(
+        self, model: nn.Module, make_optimizer: MakeOptimizer
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        device = torch.device(self.place.device).type
+        self.mesh = init_device_mesh(device, (self.place.world_size,))
+        module = self.shard(copy.deepcopy(model))
+        return module, make_optimizer(module.parameters())
+
+    def shard(self, model: nn.Module) -> nn.Module:
+        """Spreads the model's parameters over `mesh`, in place; gives what computes the logits."""
+        raise NotImplementedError
+
+    def gathered(self, part: Tensor) -> Tensor:
+        """By an all-gather."""
+        return _whole(part.detach())
+
+    def keep_(self, part: Tensor, whole: Tensor) -> None:
+        """Without communication."""
+        _keep_(part.detach(), whole)
+
+    def gathered_gradient(self, part: nn.Parameter) -> Tensor | None:
+        """By an all-gather."""
+        return None if part.grad is None else _whole(part.grad)
+
+    def keep_gradient_(self, part: nn.Parameter, whole: Tensor) -> None:
+        """Without communication."""
+        if part.grad is not None:
+            _keep_(part.grad, whole)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """One tensor after another."""
+        keep = self.place.rank == 0
+
+        def collected(part: Tensor) -> Tensor | None:
+            whole = _whole(part)
+            return whole.detach().cpu().clone() if keep else None
+
+        return self._collected(), _mapped(self.optimizer.state_dict(), collected)
+
+    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
+        """Each process keeps its parts."""
+        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
+        with torch.no_grad():
+            for name, whole in model.items():
+                self.keep_(parts[name], whole)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state = {
+            number: {
+                name: _like_part(value, parameters[int(number)]) for name, value in values.items()
+            }
+            for number, values in optimizer["state"].items()
+        }
+        self.optimizer.load_state_dict({**optimizer, "state": state})
+
+
+def _whole(part: Tensor) -> Tensor:
     return part.full_tensor() if isinstance(part, DTensor) else part
 
 
-def keep_part_(part: Tensor, whole: Tensor) -> None:
-    """Writes this process's part of a whole tensor, in place."""
+def _keep_(part: Tensor, whole: Tensor) -> None:
     if isinstance(part, DTensor):
         part.to_local().copy_(_cut(whole, part))
     else:
@@ -183,11 +216,6 @@ def _like_part(value: Any, parameter: Tensor) -> Any:
         shape=parameter.shape,
         stride=parameter.stride(),
     )
-
-
-def _collected(part: Tensor, keep: bool) -> Tensor | None:
-    whole = gathered(part)
-    return whole.detach().cpu().clone() if keep else None
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:

@@ -3,6 +3,7 @@
 Each one trains a small network in processes of its own, with and without each compression pass.
 """
 
+import contextlib
 import pickle
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from sigdca.job import Train
 
 WORKER = Path(__file__).with_name("worker.py")
 HOOKED = ("prune", "movement", "share", "quantize")
-ALL = sorted(STRATEGIES)
-OTHERS = sorted(set(STRATEGIES) - {"ddp"})
+ALL = sorted({*STRATEGIES, "deepspeed-3"})
+OTHERS = sorted({*ALL} - {"ddp"})
 # Sums in another order: relative to the loss, and to the largest weight of a tensor.
 LOSS_BOUND, WEIGHT_BOUND = 1e-4, 2e-3
 
@@ -26,25 +27,18 @@ LOSS_BOUND, WEIGHT_BOUND = 1e-4, 2e-3
 def run(strategy, num_processes, folder):
     """What each process found, by rank."""
     outputs = [folder / f"{rank}.pkl" for rank in range(num_processes)]
-    processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, WORKER, strategy, str(rank), str(num_processes)),
-                *(folder / "meeting", outputs[rank]),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(num_processes)
-    ]
-    try:
-        for process in processes:
-            _, complaint = process.communicate(timeout=300)
-            assert process.returncode == 0, complaint
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for rank, output in enumerate(outputs):
+            words = [strategy, str(rank), str(num_processes), folder / "meeting", output]
+            said = stack.enter_context(output.with_suffix(".log").open("w"))
+            process = subprocess.Popen([sys.executable, WORKER, *words], stdout=said, stderr=said)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            processes.append(process)
+        for process, output in zip(processes, outputs, strict=True):
+            code = process.wait(timeout=240)
+            assert code == 0, output.with_suffix(".log").read_text()
     return [pickle.loads(output.read_bytes()) for output in outputs]
 
 

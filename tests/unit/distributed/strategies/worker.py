@@ -1,11 +1,12 @@
 """One of several processes that train under a strategy; run by `test_contract.py`.
 
-python worker.py STRATEGY|alone RANK WORLD_SIZE MEETING_FILE OUTPUT
+python worker.py STRATEGY[-STAGE]|alone RANK WORLD_SIZE MEETING_FILE OUTPUT
 """
 
 import copy
 import pickle
 import sys
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -79,7 +80,16 @@ def fresh(norm=False, dropout=0.0):
     return net
 
 
-def train(strategy, place, config=CONFIG, net=None, hook=None, **options):
+@dataclass(frozen=True)
+class Way:
+    """How the processes share the work."""
+
+    strategy: type[Parallel] = Parallel
+    place: Place = field(default_factory=Place)
+    options: dict = field(default_factory=dict)
+
+
+def train(way, config=CONFIG, net=None, hook=None, **options):
     """What a stage does: gives the state, the losses and the checkpoints (of rank 0)."""
     net = fresh() if net is None else net
     checkpoints = []
@@ -91,8 +101,9 @@ def train(strategy, place, config=CONFIG, net=None, hook=None, **options):
         labels,
         config,
         hook=None if hook is None else hook_for(hook, net),
-        place=place,
-        strategy=strategy,
+        place=way.place,
+        strategy=way.strategy,
+        options=way.options,
         on_epoch=lambda _, checkpoint: checkpoints.append(copy.deepcopy(checkpoint())),
         **options,
     )
@@ -105,28 +116,28 @@ def train(strategy, place, config=CONFIG, net=None, hook=None, **options):
     }
 
 
-def scenes(strategy, place):
+def scenes(way):
     """Every scene of the contract; of more than two processes, those that differ there."""
-    rank_0, few = place.rank == 0, place.world_size <= 2
-    found = {"plain": train(strategy, place)}
+    rank_0, few = way.place.rank == 0, way.place.world_size <= 2
+    found = {"plain": train(way)}
     adam = CONFIG.model_copy(update={"optimizer": "adam", "learning_rate": 0.01})
-    found["adam"] = train(strategy, place, adam)
-    found["dropout"] = train(strategy, place, net=fresh(dropout=0.5))
+    found["adam"] = train(way, adam)
+    found["dropout"] = train(way, net=fresh(dropout=0.5))
     if few:
-        found["norm"] = train(strategy, place, net=fresh(norm=True))
-        found["bf16"] = train(strategy, place, precision="bf16")
+        found["norm"] = train(way, net=fresh(norm=True))
+        found["bf16"] = train(way, precision="bf16")
     for kind, config in (("sgd", CONFIG), ("adam", adam)):
         whole = found["plain" if kind == "sgd" else "adam"]["checkpoints"]
         box = [whole[0] if rank_0 else None]
         if dist.is_initialized():
             dist.broadcast_object_list(box, 0)
-        found[f"resumed {kind}"] = train(strategy, place, config, resume=box[0])
+        found[f"resumed {kind}"] = train(way, config, resume=box[0])
     for name, config in HOOKED.items() if few else []:
         net = fresh(norm=True)
         prepare_(net, config, seed=0)
-        found[name] = train(strategy, place, config, net, config)
+        found[name] = train(way, config, net, config)
     try:
-        train(strategy, place, net=Headless(), config=CONFIG.model_copy(update={"epochs": 1}))
+        train(way, net=Headless(), config=CONFIG.model_copy(update={"epochs": 1}))
         found["headless"] = "trained"
     except JobError as error:
         found["headless"] = str(error)
@@ -137,12 +148,14 @@ def main(name, rank, world_size, meeting, output):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     if name == "alone":
-        found = scenes(Parallel, Place())
+        found = scenes(Way())
     else:
         dist.init_process_group(
             "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size
         )
-        found = scenes(STRATEGIES[name], Place(rank, world_size))
+        kind, _, stage = name.partition("-")
+        options = {"zero_optimization": {"stage": int(stage)}} if stage else {}
+        found = scenes(Way(STRATEGIES[kind], Place(rank, world_size), options))
         dist.destroy_process_group()
     with open(output, "wb") as file:
         pickle.dump(found, file)

@@ -1,0 +1,208 @@
+"""`deepspeed`: ZeRO, stages 1 to 3: optimizer state, gradients and weights are spread in turn."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sigdca.distributed.strategies.sharded import Spread
+from sigdca.errors import JobError
+from sigdca.training import MakeOptimizer
+
+# What the job file says in its own words, and what would hand the training to other code.
+OWN_KEYS = ("optimizer", "scheduler", "train_batch_size", "train_micro_batch_size_per_gpu",
+            "gradient_accumulation_steps", "torch_autocast", "fp16", "bf16")  # fmt: skip
+
+
+class ZeroParallel(Spread):
+    """DeepSpeed's engine (Rajbhandari et al., SC 2020); `train.deepspeed` is its configuration."""
+
+    def _set_up(
+        self, model: nn.Module, make_optimizer: MakeOptimizer
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        library = _library(self.place.device)
+        spread = copy.deepcopy(model)
+        spread.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self._template = make_optimizer(model.parameters()).state_dict()
+        self._engine, optimizer, _, _ = library.initialize(
+            model=spread,
+            optimizer=make_optimizer(spread.parameters()),
+            config=self._config(sum(p.numel() for p in spread.parameters())),
+            dist_init_required=False,
+        )
+        return self._engine, optimizer
+
+    def _config(self, num_weights: int) -> dict[str, Any]:
+        options = self.setting.options
+        taken = [key for key in OWN_KEYS if key in options]
+        if taken:
+            raise JobError(f"train.deepspeed.{taken[0]}: is set by the job's own words")
+        share = self.setting.batch_size // self.place.world_size
+        # The library's own buffers are for networks a hundred times as large: gigabytes.
+        size = -(-num_weights // 1024) * 1024
+        buffers = dict.fromkeys(("reduce_bucket_size", "allgather_bucket_size"), size)
+        zero = {"stage": 2, **buffers, **options.get("zero_optimization", {})}
+        return {
+            "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
+            "steps_per_print": 2**31,
+            "gradient_clipping": 0.0,  # the library's default is 1, and another loss curve
+            **options,
+            "zero_optimization": zero,
+            "train_micro_batch_size_per_gpu": share,
+            "torch_autocast": {"enabled": self.setting.mixed, "dtype": "bfloat16"},
+        }
+
+    @property
+    def parts(self) -> nn.Module:
+        """The module inside the engine."""
+        inner: nn.Module = self._engine.module
+        return inner
+
+    def zero_grad(self) -> None:
+        """The engine does so at the end of each step."""
+
+    def backward(self, loss: Tensor) -> None:
+        """By the engine, which averages."""
+        self._engine.backward(loss)
+
+    def step(self) -> None:
+        """By the engine."""
+        self._engine.step()
+
+    def gathered(self, part: Tensor) -> Tensor:
+        """By an all-reduce or an all-gather."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        whole = safe_get_full_fp32_param(part)
+        return part.detach() if whole is None else whole.detach()
+
+    def keep_(self, part: Tensor, whole: Tensor) -> None:
+        """Both the optimizer's copy and the one that computes."""
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
+
+        if not isinstance(part, nn.Parameter):
+            part.copy_(whole)
+        elif (here := getattr(part, "ds_tensor", None)) is not None:  # stage 3
+            own = self._own(part, whole)
+            safe_set_local_fp32_param(part, own)
+            here.view(-1).copy_(own)
+            if part.numel() == whole.numel():  # so small that it is whole everywhere
+                part.data.copy_(whole)
+        else:
+            safe_set_full_fp32_param(part, whole)
+            part.data.copy_(whole)
+
+    def gathered_gradient(self, part: nn.Parameter) -> Tensor | None:
+        """By an all-reduce or an all-gather."""
+        from deepspeed.utils import safe_get_full_grad
+
+        whole: Tensor | None = safe_get_full_grad(part)
+        return None if whole is None else whole.clone()
+
+    def keep_gradient_(self, part: nn.Parameter, whole: Tensor) -> None:
+        """Without communication."""
+        from deepspeed.utils import safe_set_full_grad, safe_set_local_grad
+
+        if hasattr(part, "ds_id"):
+            safe_set_local_grad(part, self._own(part, whole))
+        else:
+            safe_set_full_grad(part, whole)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """In the form of torch's own optimizer, so that another strategy can go on."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        inner = self._inner_state()
+        state: dict[int, dict[str, Any]] = {}
+        for number, part in enumerate(self.parts.parameters()):
+            found = {
+                key: safe_get_full_optimizer_state(part, key)
+                for key, value in inner.items()
+                if isinstance(value, Tensor) and value.dim()
+            }
+            if self.place.rank == 0:
+                values = {key: value.detach().cpu().clone() for key, value in found.items()}
+                steps = {key: value for key, value in inner.items() if key not in found}
+                state[number] = values | steps
+        groups = [
+            {**group, "lr": own["lr"]}
+            for group, own in zip(
+                self._template["param_groups"], self.optimizer.param_groups, strict=True
+            )
+        ]
+        return self._collected(), {"state": state, "param_groups": groups}
+
+    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
+        """Each process keeps its parts."""
+        self._make_states()
+        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
+        with torch.no_grad():
+            for name, whole in model.items():
+                self.keep_(parts[name], whole)
+        for number, part in enumerate(self.parts.parameters()):
+            self._load_state(part, optimizer["state"].get(number, {}))
+
+    def _make_states(self) -> None:
+        """A step of no length: the library has no optimizer state before the first."""
+        training = self._engine.training
+        self._engine.eval()
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.0
+        self.backward(self._engine(self.setting.sample).sum() * 0.0)
+        self.step()
+        self._engine.train(training)
+
+    def _load_state(self, part: nn.Parameter, values: Mapping[str, Any]) -> None:
+        from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
+
+        for key, value in values.items():
+            if not isinstance(value, Tensor) or not value.dim():
+                self._set_steps(key, value)
+            elif hasattr(part, "ds_id"):
+                safe_set_local_optimizer_state(part, self._own(part, value), key)
+            else:
+                safe_set_full_optimizer_state(part, value, key)
+
+    def _inner_state(self) -> dict[str, Any]:
+        """The state that torch's optimizer has of one of the engine's flat tensors."""
+        states = self._engine.basic_optimizer.state.values()
+        return dict(next(iter(states), {}))
+
+    def _set_steps(self, key: str, value: Any) -> None:
+        for state in self._engine.basic_optimizer.state.values():
+            state[key] = value.clone() if isinstance(value, Tensor) else value
+
+    def _own(self, part: Any, whole: Tensor) -> Tensor:
+        """This process's part of a whole tensor, flat and padded with zeros as stage 3 does."""
+        size = part.ds_tensor.numel()
+        flat = torch.zeros(size * self.place.world_size, dtype=whole.dtype, device=whole.device)
+        flat[: whole.numel()] = whole.reshape(-1)
+        return flat[self.place.rank * size :][:size]
+
+
+def _library(device: str) -> Any:
+    """DeepSpeed, set up for the device.
+
+    Raises:
+        JobError: it is not installed.
+    """
+    if not device.startswith("cuda"):
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    os.environ.setdefault("LOCAL_RANK", "0")  # Ray sets it; alone, there is one process
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise JobError(
+            "train.strategy: deepspeed is not installed: pip install 'sigdca[deepspeed]'"
+        ) from error
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # It would be compiled now, by whatever compiler this node has; torch's gloo does as well.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
