@@ -24,13 +24,13 @@ OTHERS = sorted({*ALL} - {"ddp"})
 LOSS_BOUND, WEIGHT_BOUND = 1e-4, 2e-3
 
 
-def run(strategy, num_processes, folder):
-    """What each process found, by rank."""
+def run(strategy, num_processes, folder, *alone):
+    """What each process found, by rank; `alone` is the output of the one that trains alone."""
     outputs = [folder / f"{rank}.pkl" for rank in range(num_processes)]
     with contextlib.ExitStack() as stack:
         processes = []
         for rank, output in enumerate(outputs):
-            words = [strategy, str(rank), str(num_processes), folder / "meeting", output]
+            words = [strategy, str(rank), str(num_processes), folder / "meeting", output, *alone]
             said = stack.enter_context(output.with_suffix(".log").open("w"))
             process = subprocess.Popen([sys.executable, WORKER, *words], stdout=said, stderr=said)
             stack.callback(process.wait)
@@ -45,12 +45,12 @@ def run(strategy, num_processes, folder):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """(strategy, number of processes) -> what they found; each is run once."""
-    done = {}
+    first = tmp_path_factory.mktemp("alone")
+    done = {("alone", 1): run("alone", 1, first)}
 
-    def find(strategy, num_processes):
-        key = strategy, num_processes
+    def find(*key):
         if key not in done:
-            done[key] = run(*key, tmp_path_factory.mktemp(strategy))
+            done[key] = run(*key, tmp_path_factory.mktemp(key[0]), first / "0.pkl")
         return done[key]
 
     return find
@@ -81,6 +81,15 @@ def test_a_job_can_name_every_strategy():
 def test_many_processes_train_as_one_does(runs, alone, strategy, num_processes, scene):
     for found in runs(strategy, num_processes):
         assert_same(found[scene], alone[scene])
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("strategy", ALL)
+def test_it_goes_on_from_a_checkpoint_of_another(runs, alone, strategy, kind):
+    whole = alone["plain" if kind == "sgd" else "adam"]
+    for num_processes in (2, 3):
+        for found in runs(strategy, num_processes):
+            assert_same(found[f"taken over {kind}"], whole)
 
 
 @pytest.mark.parametrize("strategy", ALL)

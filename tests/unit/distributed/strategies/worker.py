@@ -1,6 +1,6 @@
 """One of several processes that train under a strategy; run by `test_contract.py`.
 
-python worker.py STRATEGY[-STAGE]|alone RANK WORLD_SIZE MEETING_FILE OUTPUT
+python worker.py STRATEGY[-STAGE]|alone RANK WORLD_SIZE MEETING_FILE OUTPUT [OUTPUT_OF_ALONE]
 """
 
 import copy
@@ -116,7 +116,7 @@ def train(way, config=CONFIG, net=None, hook=None, **options):
     }
 
 
-def scenes(way):
+def scenes(way, alone=None):
     """Every scene of the contract; of more than two processes, those that differ there."""
     rank_0, few = way.place.rank == 0, way.place.world_size <= 2
     found = {"plain": train(way)}
@@ -131,7 +131,11 @@ def scenes(way):
         box = [whole[0] if rank_0 else None]
         if dist.is_initialized():
             dist.broadcast_object_list(box, 0)
-        found[f"resumed {kind}"] = train(way, config, resume=box[0])
+        # A copy: torch trains on in the very tensors of an optimizer's state.
+        found[f"resumed {kind}"] = train(way, config, resume=copy.deepcopy(box[0]))
+        if alone is not None:
+            taken = alone["plain" if kind == "sgd" else "adam"]["checkpoints"][0]
+            found[f"taken over {kind}"] = train(way, config, resume=taken)
     for name, config in HOOKED.items() if few else []:
         net = fresh(norm=True)
         prepare_(net, config, seed=0)
@@ -144,7 +148,7 @@ def scenes(way):
     return found
 
 
-def main(name, rank, world_size, meeting, output):
+def main(name, rank, world_size, meeting, output, alone=None):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     if name == "alone":
@@ -155,11 +159,13 @@ def main(name, rank, world_size, meeting, output):
         )
         kind, _, stage = name.partition("-")
         options = {"zero_optimization": {"stage": int(stage)}} if stage else {}
-        found = scenes(Way(STRATEGIES[kind], Place(rank, world_size), options))
+        with open(alone, "rb") as file:
+            first = pickle.load(file)
+        found = scenes(Way(STRATEGIES[kind], Place(rank, world_size), options), first)
         dist.destroy_process_group()
     with open(output, "wb") as file:
         pickle.dump(found, file)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
