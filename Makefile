@@ -33,7 +33,7 @@ lint:
 
 unit:
 	@echo "== pytest"
-	@$(BIN)/pytest --numprocesses 2
+	@$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder
 
 setup: $(STAMP) $(NATIVE_STAMP)
 

@@ -29,8 +29,8 @@ targets: [atom-x5-e3940, jetson-tx2-cpu, jetson-tx2]
 edge_test: {num_samples: 100}
 """
 
-# Folders whose tests start Ray clusters: one after the other, beside all other tests. A submitted
-# job would join another's cluster.
+# Folders whose tests start Ray clusters: one after the other, from the first minute on, beside all
+# other tests. A submitted job would join another's cluster.
 ON_CLUSTERS = ("tests/cluster/", "tests/e2e/")
 
 
