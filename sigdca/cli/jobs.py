@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,7 +134,11 @@ def _run(
         from sigdca.distributed import connect
 
         try:
-            with connect(address, job.train.workers) as executor:
+            # Ray tells what its nodes say on standard output, which is for results alone.
+            with (
+                contextlib.redirect_stdout(sys.stderr),
+                connect(address, job.train.workers) as executor,
+            ):
                 errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
                 outcome = run_job(job, executor, store, progress, until)
         except BaseException:
