@@ -7,10 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,23 +26,6 @@ compress:
 targets: [atom-x5-e3940, jetson-tx2-cpu, jetson-tx2]
 edge_test: {num_samples: 100}
 """
-
-# Folders whose tests start Ray clusters: one after the other, from the first minute on, beside all
-# other tests. A submitted job would join another's cluster.
-ON_CLUSTERS = ("tests/cluster/", "tests/e2e/")
-
-
-class FilesOrClusters(LoadScopeScheduling):
-    """Which tests a process of pytest-xdist runs together: those of a file, or of Ray."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "clusters" if nodeid.startswith(ON_CLUSTERS) else nodeid.partition("::")[0]
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Asked by pytest-xdist."""
-    return FilesOrClusters(config, log)
-
 
 Sigdca = Callable[..., "subprocess.CompletedProcess[str]"]
 
