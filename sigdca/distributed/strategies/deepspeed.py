@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import logging
 import os
 from collections.abc import Mapping
@@ -18,10 +19,17 @@ from sigdca.training import MakeOptimizer
 # What the job file says in its own words, and what would hand the training to other code.
 OWN_KEYS = ("optimizer", "scheduler", "train_batch_size", "train_micro_batch_size_per_gpu",
             "gradient_accumulation_steps", "torch_autocast", "fp16", "bf16")  # fmt: skip
+MISSING = "train.strategy: deepspeed is not installed: pip install 'sigdca[deepspeed]'"
 
 
 class ZeroParallel(Spread):
     """DeepSpeed's engine (Rajbhandari et al., SC 2020); `train.deepspeed` is its configuration."""
+
+    @classmethod
+    def check(cls, model: nn.Module, sample: Tensor) -> None:
+        """Whether DeepSpeed is installed here, as it must be on the workers."""
+        if importlib.util.find_spec("deepspeed") is None:
+            raise JobError(MISSING)
 
     def _set_up(
         self, model: nn.Module, make_optimizer: MakeOptimizer
@@ -199,9 +207,7 @@ def _library(device: str) -> Any:
     try:
         import deepspeed
     except ImportError as error:
-        raise JobError(
-            "train.strategy: deepspeed is not installed: pip install 'sigdca[deepspeed]'"
-        ) from error
+        raise JobError(MISSING) from error
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     # It would be compiled now, by whatever compiler this node has; torch's gloo does as well.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
