@@ -45,9 +45,11 @@ class Optimisation(_Section):
     """How a number of epochs are spent. The same words for TRAIN and for each RETRAIN."""
 
     epochs: Annotated[int, Field(ge=0)] = 1
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "lars"] = Field(
+        "sgd", description="lars: sgd with a rate for each layer, for batches of thousands"
+    )
     learning_rate: Annotated[float, Field(gt=0.0)] = 0.05
-    momentum: Fraction = Field(0.9, description="sgd only")
+    momentum: Fraction = Field(0.9, description="sgd and lars only")
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     schedule_lr: Literal["constant", "cosine"] = Field(
         "cosine", description="the learning rate over the stage's steps"
@@ -74,10 +76,21 @@ class Train(Optimisation):
     )
     workers: Positive = 1
     batch_size: Positive = Field(64, description="images per step, over all workers")
-    precision: Literal["float32", "bf16"] = Field(
+    precision: Literal["float32", "bf16", "fp16"] = Field(
         "float32",
-        description="of convolutions and FC layers while training; bf16 keeps float32 weights and "
-        "is faster where the processor or GPU has it (AMX, AVX-512 BF16, Ampere)",
+        description="of convolutions and FC layers while training, with float32 weights; bf16 is "
+        "faster where the processor or GPU has it (AMX, AVX-512 BF16, Ampere); fp16, with a "
+        "scaled loss, is for older GPUs (Volta, Turing)",
+    )
+    accumulation_steps: Positive | None = Field(
+        None,
+        description="compute each worker's images of a step in so many parts, one after the "
+        "other, and exchange gradients once: a large batch in little memory",
+    )
+    compile: bool | None = Field(
+        None,
+        description="by torch.compile: a minute of waiting for each stage, then faster steps, "
+        "where a step is long enough",
     )
     accuracy_at_least: Percent | None = Field(
         None, description="train again (from where it stands) until TEST gives this accuracy"
@@ -118,7 +131,7 @@ class Share(Optimisation):
         description="log2 of the codebook's size: one figure, per layer, per kind or per prefix"
     )
     init: Literal["linear", "density", "random"] = "linear"
-    optimizer: Literal["sgd", "adam"] = "adam"
+    optimizer: Literal["sgd", "adam", "lars"] = "adam"
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-4
 
 
@@ -158,7 +171,7 @@ class Rdoq(Optimisation):
     )
     bias_step: Step | None = Field(None, description="the same for biases; None: the layer's step")
     epochs: Annotated[int, Field(ge=0)] = 0
-    optimizer: Literal["sgd", "adam"] = "adam"
+    optimizer: Literal["sgd", "adam", "lars"] = "adam"
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-4
 
 
@@ -277,11 +290,37 @@ class Job(_Section):
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Job:
-        if self.train.batch_size % self.train.workers:
+        train = self.train
+        num_parts, what = train.workers, f"train.workers ({train.workers})"
+        if train.accumulation_steps is not None:
+            num_parts *= train.accumulation_steps
+            what += f" times train.accumulation_steps ({train.accumulation_steps})"
+        if train.batch_size % num_parts:
             raise ValueError(
-                f"train.batch_size must be a multiple of train.workers ({self.train.workers}), "
-                f"got {self.train.batch_size}"
+                f"train.batch_size must be a multiple of {what}, got {train.batch_size}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_can(self) -> Job:
+        """DeepSpeed holds all layers in one flat tensor; loss scaling is for parts of one kind."""
+        strategy = self.train.strategy
+        if self.train.precision == "fp16" and strategy in ("deepspeed", "hybrid"):
+            raise ValueError(f"train.precision: fp16 is not for strategy {strategy}: use bf16")
+        if strategy != "deepspeed":
+            return self
+        recipe = self.compress.recipe if self.compress is not None else ()
+        sections = [("train", self.train)] + [
+            (f"compress.recipe[{number}].{step.name}", step.config)
+            for number, step in enumerate(recipe)
+            if not isinstance(step.config, Encode)
+        ]
+        for where, section in sections:
+            if section.optimizer == "lars":
+                raise ValueError(
+                    f"{where}.optimizer: lars is not for strategy deepspeed, whose parts are not "
+                    "layers: use ddp or fsdp"
+                )
         return self
 
     def smoke_test(self) -> Job:

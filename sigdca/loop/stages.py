@@ -195,7 +195,16 @@ def retrain(run: Run, iteration: int, step: Pass, state: str) -> Record:
     """RETRAIN: masks held or centroids tied, with the workers of TRAIN."""
     config = step.config
     assert isinstance(config, Retrained)
-    settings = run.job.train.model_dump(include={"strategy", "workers", "batch_size", "precision"})
+    shared = {
+        "strategy",
+        "workers",
+        "batch_size",
+        "precision",
+        "accumulation_steps",
+        "compile",
+        "deepspeed",
+    }
+    settings = run.job.train.model_dump(include=shared, exclude_none=True)
     inputs = {"state": state, "pass": {step.name: config.model_dump()}, "train": settings}
 
     def work(key: str) -> Work:

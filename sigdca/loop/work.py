@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import nn
@@ -16,14 +14,14 @@ from sigdca.loop.network import build_for
 from sigdca.training import (
     Checkpoint,
     EpochFigures,
+    OnEpochEnd,
+    OnStep,
     Parallel,
     Place,
     TestCounts,
     evaluate,
     train_,
 )
-
-OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint]], None]
 
 
 def train_share(
@@ -36,6 +34,7 @@ def train_share(
     strategy: type[Parallel] = Parallel,
     resume: Checkpoint | None,
     on_epoch: OnEpochEnd,
+    on_step: OnStep | None = None,
 ) -> tuple[nn.Module, list[EpochFigures]]:
     """One worker's share of TRAIN or RETRAIN; see `sigdca.training.train_` for the arguments.
 
@@ -55,12 +54,15 @@ def train_share(
         batch_size=task.train.batch_size,
         seed=task.seed,
         precision=task.train.precision,
+        accumulation_steps=task.train.accumulation_steps or 1,
+        compiled=bool(task.train.compile),
         hook=hook,
         place=place,
         strategy=strategy,
         options=task.train.deepspeed,
         resume=resume,
         on_epoch=on_epoch,
+        on_step=on_step,
     )
     return model, figures
 

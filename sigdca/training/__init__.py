@@ -2,7 +2,7 @@
 
 from sigdca.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sigdca.training.evaluate import TestCounts, evaluate, share_ranges
-from sigdca.training.loop import EpochFigures, Hook, train_
+from sigdca.training.loop import EpochFigures, Hook, OnEpochEnd, OnStep, StepFigures, train_
 from sigdca.training.parallel import MakeOptimizer, Parallel, Place, Setting
 
 __all__ = [
@@ -10,9 +10,12 @@ __all__ = [
     "EpochFigures",
     "Hook",
     "MakeOptimizer",
+    "OnEpochEnd",
+    "OnStep",
     "Parallel",
     "Place",
     "Setting",
+    "StepFigures",
     "TestCounts",
     "evaluate",
     "load_checkpoint",

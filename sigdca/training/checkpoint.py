@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ class Checkpoint:
         model: the model's state_dict.
         optimizer: the optimizer's state_dict.
         figures: what was reported of each epoch so far.
+        scaler: the state_dict of what scales the loss under fp16.
     """
 
     epoch: int
     model: dict[str, Any]
     optimizer: dict[str, Any]
     figures: list[dict[str, Any]]
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:

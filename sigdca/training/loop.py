@@ -21,7 +21,11 @@ from sigdca.errors import SigdcaError
 from sigdca.job.schema import Optimisation
 from sigdca.training.augment import augment_batch
 from sigdca.training.checkpoint import Checkpoint
+from sigdca.training.meter import Meter, sent_bytes
+from sigdca.training.optimizer import make_optimizer, set_learning_rate
 from sigdca.training.parallel import Parallel, Place, Setting
+
+TELL_EVERY_S = 1.0
 
 
 class Hook(Protocol):
@@ -49,12 +53,43 @@ class EpochFigures:
         loss: mean cross entropy over the images of all processes.
         images_per_s: over all processes.
         sparsity: share of zeros among all weights of two or more axes, at the epoch's end.
+        input_s: seconds in which the process of rank 0 waited for images or changed them.
+        compute_s: those in which it computed.
+        communication_s: those in which it waited for the other processes.
+        sent_bytes: what all processes sent by TCP, acknowledged; 0 where the system does not tell.
     """
 
     epoch: int
     loss: float
     images_per_s: float
     sparsity: float
+    input_s: float = 0.0
+    compute_s: float = 0.0
+    communication_s: float = 0.0
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """How far an epoch has come.
+
+    Attributes:
+        epoch: from 1.
+        step: steps done of the epoch's `num_steps`.
+        num_steps: steps of an epoch.
+        loss: of the last step's images, those of this process.
+        images_per_s: over all processes, in this epoch so far.
+    """
+
+    epoch: int
+    step: int
+    num_steps: int
+    loss: float
+    images_per_s: float
+
+
+OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint]], None]
+OnStep = Callable[[StepFigures], None]
 
 
 def train_(
@@ -67,12 +102,15 @@ def train_(
     batch_size: int,
     seed: int,
     precision: str = "float32",
+    accumulation_steps: int = 1,
+    compiled: bool = False,
     hook: Hook | None = None,
     place: Place | None = None,
     strategy: type[Parallel] = Parallel,
     options: Mapping[str, Any] | None = None,
     resume: Checkpoint | None = None,
-    on_epoch: Callable[[EpochFigures, Callable[[], Checkpoint]], None] = lambda *_: None,
+    on_epoch: OnEpochEnd = lambda *_: None,
+    on_step: OnStep | None = None,
 ) -> list[EpochFigures]:
     """Trains the model in place.
 
@@ -82,10 +120,14 @@ def train_(
         labels: uint8 or int64 [N].
         config: epochs, optimizer, learning rate, augmentation.
         input_scale: what a pixel is multiplied by.
-        batch_size: images per step over all processes; a multiple of their number. The last
-            images of an epoch that do not fill a batch wait for another epoch.
+        batch_size: images per step over all processes; a multiple of their number times
+            `accumulation_steps`. The last images of an epoch that do not fill a batch wait for
+            another epoch.
         seed: with the epoch and the rank it determines order and augmentation.
-        precision: `float32`, or `bf16`: torch's automatic mixed precision, channels last.
+        precision: `float32`, or `bf16` or `fp16`: torch's automatic mixed precision, channels
+            last; the loss is scaled under fp16.
+        accumulation_steps: parts in which a process computes its images of a step.
+        compiled: by torch.compile.
         hook: a compression pass at work, or None.
         place: this process's rank, world size and device.
         strategy: how the processes share the work.
@@ -94,6 +136,7 @@ def train_(
             three or more processes may add gradients in another order.
         on_epoch: called after every epoch with its figures and a function that makes a checkpoint,
             which all processes must call, or none.
+        on_step: called every second or so, between two steps.
 
     Returns:
         The figures of every epoch, those before `resume` included.
@@ -103,105 +146,135 @@ def train_(
     """
     place = place or Place()
     model.to(place.device)
-    mixed = precision == "bf16"
-    layout = torch.channels_last if mixed else torch.preserve_format
+    layout = torch.preserve_format if precision == "float32" else torch.channels_last
     _lay_out_(model, layout)
     sample = torch.zeros(1, *images.shape[1:], device=place.device)
-    setting = Setting(place, sample, batch_size, hook is not None, mixed, options or {})
-    parallel = strategy(model, lambda parameters: _optimizer(parameters, config), setting)
+    setting = Setting(
+        place, sample, batch_size, hook is not None, precision, accumulation_steps, options or {}
+    )
+    parallel = strategy(model, lambda parameters: make_optimizer(parameters, config), setting)
+    if compiled:
+        parallel.module.compile()
     figures: list[EpochFigures] = []
     if resume is not None:
         parallel.load(resume.model, resume.optimizer)
+        if resume.scaler:
+            parallel.scaler.load_state_dict(resume.scaler)
         figures = [EpochFigures(**figure) for figure in resume.figures]
     steps = len(images) // batch_size
     if steps == 0:
         raise SigdcaError(f"train.batch_size: {batch_size}, but there are {len(images)} images")
+    stage = _Stage(parallel, config, layout, hook, steps, on_step)
     for epoch in range(len(figures), config.epochs):
-        start = time.monotonic()
+        batches = _batches(images, labels, batch_size, (seed, epoch), place)
+        generator = torch.Generator().manual_seed(_mix(seed, epoch, place.rank))
+        inputs = (
+            (augment_batch(pixels.float() * input_scale, config.augment, generator), classes)
+            for pixels, classes in batches
+        )
+        figures.append(stage.epoch(epoch, inputs, _mix(seed, epoch)))
+
+        def checkpoint(done: int = epoch + 1) -> Checkpoint:
+            kept = [asdict(figure) for figure in figures]
+            return Checkpoint(done, *parallel.state(), kept, parallel.scaler.state_dict())
+
+        on_epoch(figures[-1], checkpoint)
+    parallel.finish()
+    if layout is torch.channels_last:
+        _lay_out_(model, torch.contiguous_format)
+    return figures
+
+
+class _Stage:
+    """The epochs of one stage."""
+
+    def __init__(
+        self,
+        parallel: Parallel,
+        config: Optimisation,
+        layout: torch.memory_format,
+        hook: Hook | None,
+        num_steps: int,
+        on_step: OnStep | None,
+    ) -> None:
+        self._parallel, self._config, self._layout = parallel, config, layout
+        self._hook, self._num_steps, self._on_step = hook, num_steps, on_step
+        self._meter = Meter(parallel.place)
+
+    def epoch(
+        self, epoch: int, inputs: Iterable[tuple[Tensor, Tensor]], seed: int
+    ) -> EpochFigures:
+        """All steps of epoch `epoch` (from 0)."""
+        parallel, hook, config = self._parallel, self._hook, self._config
+        start, sent = time.monotonic(), sent_bytes()
         if hook is not None:
             with parallel.weights() as whole:
                 hook.before_epoch(whole, epoch, config.epochs)
         parallel.module.train()
-        parallel.seed_epoch(_mix(seed, epoch))
-        batches = _batches(images, labels, batch_size, (seed, epoch), place)
-        generator = torch.Generator().manual_seed(_mix(seed, epoch, place.rank))
+        parallel.seed_epoch(seed)
         total = torch.zeros((), dtype=torch.float64)
-        for step, (pixels, classes) in enumerate(batches):
-            _set_learning_rate(
-                parallel.optimizer, config, epoch * steps + step, config.epochs * steps
+        told = start
+        for step, (pixels, classes) in enumerate(self._meter.inputs(inputs)):
+            set_learning_rate(
+                parallel.optimizer,
+                config,
+                epoch * self._num_steps + step,
+                config.epochs * self._num_steps,
             )
-            inputs = augment_batch(pixels.float() * input_scale, config.augment, generator)
-            parallel.zero_grad()
-            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
-                logits = parallel.module(inputs.to(memory_format=layout))
-            loss = F.cross_entropy(logits.float(), parallel.labels(classes))
-            parallel.backward(loss)
-            if hook is not None:
-                with parallel.gradients() as whole:
-                    hook.after_backward(whole)
-            parallel.step()
-            if hook is not None:
-                with parallel.weights() as whole:
-                    hook.after_step(whole)
-            total += loss.detach().cpu()
+            with self._meter.step(step):
+                loss = self._step(pixels, classes)
+            total += loss
+            if self._on_step is not None and time.monotonic() - told >= TELL_EVERY_S:
+                told = time.monotonic()
+                rate = (step + 1) * parallel.setting.batch_size / (told - start)
+                done = StepFigures(epoch + 1, step + 1, self._num_steps, float(loss), rate)
+                self._on_step(done)
         sparsity = parallel.sparsity()
         if hook is not None:
             with parallel.weights() as whole:
                 hook.after_epoch(whole, epoch, config.epochs)
-        mean = parallel.mean(total / steps)
+        mean = parallel.mean(total / self._num_steps)
         if not math.isfinite(mean):
             raise SigdcaError(
                 f"epoch {epoch + 1}: the loss is {mean}; "
                 f"try a learning_rate below {config.learning_rate}"
             )
-        rate = steps * batch_size / (time.monotonic() - start)
-        figures.append(EpochFigures(epoch + 1, mean, rate, sparsity))
+        duration_s = time.monotonic() - start
+        rate = self._num_steps * parallel.setting.batch_size / duration_s
+        # A connection that was closed takes its count along.
+        here = torch.tensor(max(0, sent_bytes() - sent), dtype=torch.float64)
+        sent = round(parallel.mean(here) * parallel.place.world_size)
+        split = self._meter.split(duration_s)
+        return EpochFigures(epoch + 1, mean, rate, sparsity, sent_bytes=sent, **split)
 
-        def checkpoint(done: int = epoch + 1) -> Checkpoint:
-            kept = [asdict(figure) for figure in figures]
-            return Checkpoint(done, *parallel.state(), kept)
-
-        on_epoch(figures[-1], checkpoint)
-    parallel.finish()
-    if mixed:
-        _lay_out_(model, torch.contiguous_format)
-    return figures
+    def _step(self, pixels: Tensor, classes: Tensor) -> Tensor:
+        """One step of the optimizer; gives the mean loss over this process's images."""
+        parallel, hook = self._parallel, self._hook
+        num_parts = parallel.setting.accumulation_steps
+        dtype = parallel.setting.autocast
+        total = torch.zeros((), dtype=torch.float64)
+        parallel.zero_grad()
+        parts = zip(pixels.chunk(num_parts), classes.chunk(num_parts), strict=True)
+        for number, (images, labels) in enumerate(parts, 1):
+            with parallel.part(number == num_parts):
+                with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+                    logits = parallel.module(images.to(memory_format=self._layout))
+                loss = F.cross_entropy(logits.float(), parallel.labels(labels)) / num_parts
+                parallel.backward(loss)
+            total += loss.detach().cpu()
+        if hook is not None:
+            with parallel.gradients() as whole:
+                hook.after_backward(whole)
+        parallel.step()
+        if hook is not None:
+            with parallel.weights() as whole:
+                hook.after_step(whole)
+        return total
 
 
 def _lay_out_(model: nn.Module, layout: torch.memory_format) -> None:
     """Brings the weights into another order in memory."""
     model.to(memory_format=layout)  # type: ignore[call-overload]  # documented, but not typed
-
-
-def _optimizer(parameters: Iterable[nn.Parameter], config: Optimisation) -> torch.optim.Optimizer:
-    if config.optimizer == "adam":
-        return torch.optim.Adam(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-    return torch.optim.SGD(
-        parameters,
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
-
-
-def _set_learning_rate(
-    optimizer: torch.optim.Optimizer, config: Optimisation, step: int, num_steps: int
-) -> None:
-    """Grows in a straight line, if asked for; then cosine annealing to zero, or constant.
-
-    Goyal et al. (arXiv 1706.02677), section 2.2; Loshchilov and Hutter (arXiv 1608.03983).
-    """
-    growing = config.warm_up * num_steps
-    if step < growing:
-        share = (step + 1) / (growing + 1)
-    elif config.schedule_lr == "cosine":
-        share = 0.5 * (1 + math.cos(math.pi * (step - growing) / (num_steps - growing)))
-    else:
-        share = 1.0
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * share
 
 
 def _batches(

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
+AUTOCAST = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -35,7 +37,8 @@ class Setting:
         sample: float32 [1, C, H, W] that the model can take, on the place's device.
         batch_size: images per step over all processes.
         hooked: whether `gradients` and `weights` will be asked for in each step.
-        mixed: whether the model computes under bf16 autocast.
+        precision: `float32`, or what the model computes in under autocast: `bf16` or `fp16`.
+        accumulation_steps: parts in which each process computes its images of a step.
         options: a library's own settings, where the strategy has one that takes such.
     """
 
@@ -43,8 +46,14 @@ class Setting:
     sample: Tensor
     batch_size: int
     hooked: bool = False
-    mixed: bool = False
+    precision: str = "float32"
+    accumulation_steps: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """What convolutions and FC layers compute in, where that is not float32."""
+        return AUTOCAST[self.precision]
 
 
 class Parallel:
@@ -58,6 +67,8 @@ class Parallel:
         module: what computes the logits.
         optimizer: of the module's parameters.
         place: this process's share.
+        scaler: what keeps small gradients from vanishing in fp16 (Micikevicius et al., ICLR
+            2018, section 3.2); otherwise it changes nothing.
     """
 
     def __init__(self, model: nn.Module, make_optimizer: MakeOptimizer, setting: Setting) -> None:
@@ -72,7 +83,13 @@ class Parallel:
             JobError: a library that the strategy needs is not there.
         """
         self.model, self.setting, self.place = model, setting, setting.place
+        device = torch.device(setting.place.device).type
+        self.scaler = torch.amp.GradScaler(device, enabled=self._scales())
         self.module, self.optimizer = self._set_up(model, make_optimizer)
+
+    def _scales(self) -> bool:
+        """Whether the loss is scaled here."""
+        return self.setting.precision == "fp16"
 
     @classmethod
     def check(cls, model: nn.Module, sample: Tensor) -> None:
@@ -104,17 +121,29 @@ class Parallel:
         """Forgets the gradients of the step before."""
         self.optimizer.zero_grad(set_to_none=True)
 
+    @contextlib.contextmanager
+    def part(self, last: bool) -> Iterator[None]:
+        """Forward and backward of a part of the step's images.
+
+        Args:
+            last: the step's last part, after which the gradients must be those of all parts in
+                all processes; until then, each may keep its own.
+        """
+        yield
+
     def backward(self, loss: Tensor) -> None:
-        """Leaves the gradient of the mean loss over all processes in the parameters."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        """Adds to the parameters' gradients that of the mean of `loss` over all processes."""
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self) -> None:
         """Moves the weights."""
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     @contextlib.contextmanager
     def gradients(self) -> Iterator[nn.Module]:
         """The model with its whole gradients, which may be changed, for the next `step`."""
+        self.scaler.unscale_(self.optimizer)
         yield self.model
 
     @contextlib.contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -20,9 +23,22 @@ class DataParallel(Parallel):
         module = model if alone else DistributedDataParallel(model)
         return module, make_optimizer(module.parameters())
 
+    @contextlib.contextmanager
+    def part(self, last: bool) -> Iterator[None]:
+        """Gradients are averaged in the last alone."""
+        with unaveraged(self.module, not last):
+            yield
+
     def mean(self, value: Tensor) -> float:
         """By an all-reduce."""
         return mean_over_processes(value)
+
+
+def unaveraged(module: nn.Module, wanted: bool) -> contextlib.AbstractContextManager[None]:
+    """DDP keeps each process's own gradients, if wanted; other modules do so anyway."""
+    if wanted and isinstance(module, DistributedDataParallel):
+        return module.no_sync()
+    return contextlib.nullcontext()
 
 
 def mean_over_processes(value: Tensor) -> float:

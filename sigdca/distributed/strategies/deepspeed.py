@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -51,10 +52,12 @@ class ZeroParallel(Spread):
         taken = [key for key in OWN_KEYS if key in options]
         if taken:
             raise JobError(f"train.deepspeed.{taken[0]}: is set by the job's own words")
-        share = self.setting.batch_size // self.place.world_size
+        parts = self.setting.accumulation_steps
+        share = self.setting.batch_size // self.place.world_size // parts
         # The library's own buffers are for networks a hundred times as large: gigabytes.
         size = -(-num_weights // 1024) * 1024
         buffers = dict.fromkeys(("reduce_bucket_size", "allgather_bucket_size"), size)
+        mixed = self.setting.autocast is not None
         zero = {"stage": 2, **buffers, **options.get("zero_optimization", {})}
         return {
             "zero_allow_untested_optimizer": True,
@@ -64,7 +67,8 @@ class ZeroParallel(Spread):
             **options,
             "zero_optimization": zero,
             "train_micro_batch_size_per_gpu": share,
-            "torch_autocast": {"enabled": self.setting.mixed, "dtype": "bfloat16"},
+            "gradient_accumulation_steps": parts,
+            "torch_autocast": {"enabled": mixed, "dtype": "bfloat16"},
         }
 
     @property
@@ -76,9 +80,16 @@ class ZeroParallel(Spread):
     def zero_grad(self) -> None:
         """The engine does so at the end of each step."""
 
+    @contextlib.contextmanager
+    def part(self, last: bool) -> Iterator[None]:
+        """The engine counts the parts; its step after all but the last moves nothing."""
+        yield
+        if not last:
+            self._engine.step()
+
     def backward(self, loss: Tensor) -> None:
         """By the engine, which averages."""
-        self._engine.backward(loss)
+        self._engine.backward(loss, scale_wrt_gas=False)
 
     def step(self) -> None:
         """By the engine."""
@@ -163,8 +174,9 @@ class ZeroParallel(Spread):
         self._engine.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = 0.0
-        self.backward(self._engine(self.setting.sample).sum() * 0.0)
-        self.step()
+        for _ in range(self.setting.accumulation_steps):
+            self.backward(self._engine(self.setting.sample).sum() * 0.0)
+            self.step()
         self._engine.train(training)
 
     def _load_state(self, part: nn.Parameter, values: Mapping[str, Any]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from sigdca.distributed.strategies.sharded import Sharded
 
@@ -24,3 +27,10 @@ class FullyShardedDataParallel(Sharded):
             fully_shard(layer, mesh=self.mesh)
         fully_shard(model, mesh=self.mesh)
         return model
+
+    @contextlib.contextmanager
+    def part(self, last: bool) -> Iterator[None]:
+        """Gradients are averaged and spread in the last alone."""
+        assert isinstance(self.module, FSDPModule)
+        self.module.set_requires_gradient_sync(last)
+        yield

@@ -9,6 +9,7 @@ computes its part of the outputs, by torch's tensor parallelism.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.distributed.tensor.parallel import (
 )
 from torch.nn.parallel import DistributedDataParallel
 
+from sigdca.distributed.strategies.ddp import unaveraged
 from sigdca.distributed.strategies.sharded import Sharded
 from sigdca.errors import JobError
 from sigdca.models import trace
@@ -69,10 +71,12 @@ class HybridParallel(Sharded):
         dist.all_gather(found, classes)
         return torch.cat(found)
 
-    def backward(self, loss: Tensor) -> None:
+    @contextlib.contextmanager
+    def part(self, last: bool) -> Iterator[None]:
         """The loss is the mean over all processes' images, so convolutions need sums."""
-        super().backward(loss)
-        for parameter in self._averaged:
+        with unaveraged(self.module, not last):
+            yield
+        for parameter in self._averaged if last else []:
             if parameter.grad is not None:
                 parameter.grad.mul_(self.place.world_size)
 

@@ -54,6 +54,7 @@ class Spread(Parallel):
     @contextlib.contextmanager
     def gradients(self) -> Iterator[nn.Module]:
         """Gathers every gradient; afterwards each process keeps its part."""
+        self.scaler.unscale_(self.optimizer)
         pairs = list(zip(self.parts.parameters(), self.model.parameters(), strict=True))
         for part, whole in pairs:
             whole.grad = self.gathered_gradient(part)

@@ -72,15 +72,15 @@ def test_set_makes_sections_that_the_file_has_not():
         ("train.epochs=x", "a.yaml: train.epochs: must be a whole number, got 'x'"),
         (
             "train.optimizer=sgdd",
-            "a.yaml: train.optimizer: must be one of 'sgd' or 'adam', got 'sgdd'",
+            "a.yaml: train.optimizer: must be one of 'sgd', 'adam' or 'lars', got 'sgdd'",
         ),
         (
             "train.precision=bf17",
-            "a.yaml: train.precision: must be one of 'float32' or 'bf16', got 'bf17'",
+            "a.yaml: train.precision: must be one of 'float32', 'bf16' or 'fp16', got 'bf17'",
         ),
         (
             "train.precision=16",
-            "a.yaml: train.precision: must be one of 'float32' or 'bf16', got 16",
+            "a.yaml: train.precision: must be one of 'float32', 'bf16' or 'fp16', got 16",
         ),
         ("train.augment.flip=2", "a.yaml: train.augment.flip: "),
         ("compress.recipe=[]", "a.yaml: compress.recipe: must not be empty"),
@@ -92,6 +92,20 @@ def test_set_makes_sections_that_the_file_has_not():
         (
             "train.batch_size=63",
             "train.batch_size must be a multiple of train.workers (2), got 63",
+        ),
+        (
+            "train.accumulation_steps=3",
+            "train.batch_size must be a multiple of train.workers (2) times "
+            "train.accumulation_steps (3), got 64",
+        ),
+        (
+            "train={epochs: 2, strategy: hybrid, precision: fp16}",
+            "train.precision: fp16 is not for strategy hybrid: use bf16",
+        ),
+        (
+            "train={epochs: 2, strategy: deepspeed, optimizer: lars}",
+            "train.optimizer: lars is not for strategy deepspeed, whose parts are not layers: use "
+            "ddp or fsdp",
         ),
         (
             "compress.recipe=[share: {bits: 3}]",

@@ -105,9 +105,68 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_in_order():
     assert all(moment["momentum_buffer"].dtype == torch.float32 for moment in moments.values())
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_fp16_skips_the_steps_whose_scaled_gradients_overflow():
+    model = network()
+    scales = []
+    config = Optimisation(epochs=2, learning_rate=1e-6)
+    run(
+        model,
+        config,
+        precision="fp16",
+        input_scale=1.0,
+        on_epoch=lambda _, checkpoint: scales.append(checkpoint().scaler["scale"]),
+    )
+    assert 1 <= scales[1] <= scales[0] < 2**16
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+    assert bits(model) != bits(network())
+
+
+def test_parts_of_a_step_add_up_to_it():
+    whole, parts = network(), network()
+    figures = run(whole)
+    in_parts = run(parts, accumulation_steps=4)
+    for one, other in zip(figures, in_parts, strict=True):
+        assert other.loss == pytest.approx(one.loss, rel=1e-5)
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert bits(whole) != bits(parts)
+
+
+def test_a_model_sees_no_more_images_at_once_than_a_part_has():
+    seen = []
+    model = network()
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    run(model, Optimisation(epochs=1), accumulation_steps=8)
+    assert seen == [4] * 64
+
+
+def test_every_second_it_says_how_far_it_is(monkeypatch):
+    monkeypatch.setattr("sigdca.training.loop.TELL_EVERY_S", 0.0)
+    told = []
+    figures = run(network(), Optimisation(epochs=2), on_step=told.append)
+    assert [(done.epoch, done.step) for done in told] == [
+        (e, s) for e in (1, 2) for s in range(1, 9)
+    ]
+    assert {done.num_steps for done in told} == {8}
+    assert all(done.images_per_s > 0 for done in told)
+    mean = np.mean([done.loss for done in told if done.epoch == 2])
+    assert mean == pytest.approx(figures[1].loss)
+
+
+def test_the_time_of_an_epoch_is_split_into_its_parts():
+    (first, *_) = run(network(), Optimisation(epochs=1))
+    assert first.input_s > 0
+    assert first.compute_s > 0
+    assert first.communication_s == 0
+    assert first.sent_bytes == 0
+    assert 256 / (first.input_s + first.compute_s) == pytest.approx(first.images_per_s)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lars"])
 @pytest.mark.parametrize("stop", [1, 3, 4])
-@pytest.mark.parametrize(("make", "precision"), [(network, "float32"), (conv_network, "bf16")])
+@pytest.mark.parametrize(
+    ("make", "precision"), [(network, "float32"), (conv_network, "bf16"), (network, "fp16")]
+)
 def test_resume_from_a_file_gives_the_bits_of_never_stopping(
     tmp_path, stop, optimizer, make, precision
 ):

@@ -114,6 +114,25 @@ def test_it_trains_as_ddp_does(runs, strategy, scene):
 
 
 @pytest.mark.parametrize("strategy", ALL)
+def test_parts_of_a_step_add_up_to_it(runs, alone, strategy):
+    for found in runs(strategy, 2):
+        assert_same(found["parts"], alone["plain"])
+
+
+@pytest.mark.parametrize("strategy", [name for name in ALL if "deepspeed" not in name])
+def test_lars_knows_whole_layers(runs, alone, strategy):
+    assert_same(runs(strategy, 2)[0]["lars"], alone["lars"])
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_fp16_learns_as_well(runs, alone, strategy):
+    found = runs(strategy, 2)[0]["fp16"]
+    assert found["losses"] == pytest.approx(alone["fp16"]["losses"], rel=0.02)
+    assert found["losses"][-1] < found["losses"][0]
+    assert found["checkpoints"][-1].scaler["scale"] > 0
+
+
+@pytest.mark.parametrize("strategy", ALL)
 def test_masks_hold(runs, strategy):
     found, *_ = runs(strategy, 2)
     for layer, share in (("conv1", 0.3), ("conv2", 0.3), ("ip1", 0.7), ("ip3", 0.7)):

@@ -126,6 +126,13 @@ def scenes(way, alone=None):
     if few:
         found["norm"] = train(way, net=fresh(norm=True))
         found["bf16"] = train(way, precision="bf16")
+        found["parts"] = train(way, accumulation_steps=3)
+        # What a job may say; see `Job`.
+        if way.strategy not in (STRATEGIES["deepspeed"], STRATEGIES["hybrid"]):
+            found["fp16"] = train(way, precision="fp16")
+        if way.strategy is not STRATEGIES["deepspeed"]:
+            lars = CONFIG.model_copy(update={"optimizer": "lars", "learning_rate": 3.0})
+            found["lars"] = train(way, lars)
     for kind, config in (("sgd", CONFIG), ("adam", adam)):
         whole = found["plain" if kind == "sgd" else "adam"]["checkpoints"]
         box = [whole[0] if rank_0 else None]
