@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from sigdca.storage import Record
 
 errors = Console(stderr=True, highlight=False)
 results = Console(highlight=False)
+LINE_EVERY_S = 60.0
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -27,10 +29,12 @@ class StageProgress:
     def __init__(self) -> None:
         """Draws bars only where someone can see them."""
         self._bars: Progress | None = None
+        self._told = 0.0
 
     def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
         """See `sigdca.loop.Progress`."""
         title = _title(stage, label, iteration)
+        self._told = time.monotonic()
         if not errors.is_terminal:
             errors.print(f"{title} ...", soft_wrap=True)
             return
@@ -45,8 +49,21 @@ class StageProgress:
         self._bars.start()
         self._bars.add_task(title, total=num_epochs or None, note="")
 
+    def step(self, figures: Mapping[str, Any]) -> None:
+        """See `sigdca.loop.Progress`; a line a minute where there is no terminal."""
+        done = figures["epoch"] - 1 + figures["step"] / figures["num_steps"]
+        note = f"loss {figures['loss']:.4f}, {figures['images_per_s']:,.0f} images/s"
+        if self._bars is not None:
+            note = f"epoch {figures['epoch']}, {note}"
+            self._bars.update(self._bars.task_ids[0], completed=done, note=note)
+        elif not errors.is_terminal and time.monotonic() - self._told >= LINE_EVERY_S:
+            self._told = time.monotonic()
+            place = f"epoch {figures['epoch']}, step {figures['step']} of {figures['num_steps']}"
+            errors.print(f"  {place}: {note}", soft_wrap=True)
+
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """See `sigdca.loop.Progress`."""
+        self._told = time.monotonic()
         note = f"loss {figures['loss']:.4f}, {figures['images_per_s']:,.0f} images/s"
         if self._bars is not None:
             note = f"epoch {figures['epoch']}, {note}"

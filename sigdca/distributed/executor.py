@@ -9,7 +9,15 @@ from sigdca.distributed.edge import edge_tests_on_cluster
 from sigdca.distributed.testing import evaluate_on_cluster
 from sigdca.distributed.training import train_on_cluster
 from sigdca.edge.legs import LegResult
-from sigdca.loop.executor import EdgeTask, OnEpoch, TestTask, TrainOutcome, TrainTask
+from sigdca.loop.executor import (
+    EdgeTask,
+    OnEpoch,
+    OnStep,
+    TestTask,
+    TrainOutcome,
+    TrainTask,
+    ignored,
+)
 from sigdca.training import TestCounts
 
 
@@ -20,9 +28,9 @@ class ClusterExecutor:
         """Works on `cluster`, which must stay connected."""
         self.cluster = cluster
 
-    def train(self, task: TrainTask, on_epoch: OnEpoch) -> TrainOutcome:
+    def train(self, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep = ignored) -> TrainOutcome:
         """By Ray Train."""
-        return train_on_cluster(self.cluster, task, on_epoch)
+        return train_on_cluster(self.cluster, task, on_epoch, on_step)
 
     def test(self, task: TestTask) -> TestCounts:
         """By Ray tasks on the servers."""

@@ -20,19 +20,22 @@ from sigdca.data import find_source
 from sigdca.distributed.cluster import SERVERS, Cluster
 from sigdca.errors import JobError, SigdcaError
 from sigdca.loop.dataset import dataset_of
-from sigdca.loop.executor import OnEpoch, TrainOutcome, TrainTask
+from sigdca.loop.executor import OnEpoch, OnStep, TrainOutcome, TrainTask
 from sigdca.training import Checkpoint, EpochFigures, Place, load_checkpoint, save_checkpoint
 
 MAX_FAILURES = 3  # a worker or node may be lost this often before the stage gives up
 
 
-def train_on_cluster(cluster: Cluster, task: TrainTask, on_epoch: OnEpoch) -> TrainOutcome:
+def train_on_cluster(
+    cluster: Cluster, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep
+) -> TrainOutcome:
     """Trains with `task.train.workers` workers; goes on from a checkpoint if there is one.
 
     Args:
         cluster: where the workers run: on servers, never on boards.
         task: what to train.
         on_epoch: called in this process with each epoch's figures.
+        on_step: called in this process every second or so with how far rank 0 is.
 
     Raises:
         JobError: the cluster has fewer CPUs than the job has workers, or the strategy is not for
@@ -68,7 +71,7 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, on_epoch: OnEpoch) -> Tr
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
         ),
     )
-    watcher = threading.Thread(target=_pass_on, args=(queue, on_epoch), daemon=True)
+    watcher = threading.Thread(target=_pass_on, args=(queue, on_epoch, on_step), daemon=True)
     watcher.start()
     try:
         with _interruptible():
@@ -117,6 +120,7 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
         strategy=STRATEGIES[config["task"].train.strategy],
         resume=_last_checkpoint(),
         on_epoch=lambda figure, checkpoint: _report(config["queue"], rank, figure, checkpoint()),
+        on_step=(lambda figure: config["queue"].put(asdict(figure))) if rank == 0 else None,
     )
     if rank != 0:
         return None
@@ -143,10 +147,10 @@ def _report(queue: Queue, rank: int, figures: EpochFigures, checkpoint: Checkpoi
     queue.put(metrics)
 
 
-def _pass_on(queue: Queue, on_epoch: OnEpoch) -> None:
+def _pass_on(queue: Queue, on_epoch: OnEpoch, on_step: OnStep) -> None:
     """Hands figures from the workers to the driver's progress display, until None comes."""
     while (figures := queue.get()) is not None:
-        on_epoch(figures)
+        (on_step if "step" in figures else on_epoch)(figures)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,14 @@ class EventFiles:
         if num_epochs:
             self._open(_name(stage, label, iteration))
 
+    def step(self, figures: Mapping[str, Any]) -> None:
+        """Adds a step's loss and speed, over all steps of the stage."""
+        if self._writer is None:
+            return
+        number = (figures["epoch"] - 1) * figures["num_steps"] + figures["step"]
+        for name in ("loss", "images_per_s"):
+            self._writer.add_scalar(f"step/{name}", figures[name], number)
+
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """Adds an epoch's figures to the stage's curves."""
         if self._writer is None:

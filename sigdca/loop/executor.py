@@ -20,6 +20,11 @@ from sigdca.training import TestCounts
 
 State = Mapping[str, np.ndarray]
 OnEpoch = Callable[[dict[str, Any]], None]
+OnStep = Callable[[dict[str, Any]], None]
+
+
+def ignored(_figures: dict[str, Any]) -> None:
+    """What is called where nobody asks."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,15 @@ class EdgeTask:
 class Executor(Protocol):
     """Who does the work of the stages."""
 
-    def train(self, task: TrainTask, on_epoch: OnEpoch) -> TrainOutcome:
-        """Trains; calls `on_epoch` with each epoch's figures as they come."""
+    def train(self, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep = ignored) -> TrainOutcome:
+        """Trains.
+
+        Args:
+            task: what to train.
+            on_epoch: called with each epoch's figures as they come.
+            on_step: called every second or so with how far it is: the fields of
+                `sigdca.training.StepFigures`.
+        """
         ...
 
     def test(self, task: TestTask) -> TestCounts:

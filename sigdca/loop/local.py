@@ -8,7 +8,15 @@ from dataclasses import asdict
 
 from sigdca.edge.legs import LegResult, run_test_leg
 from sigdca.loop.dataset import dataset_of
-from sigdca.loop.executor import EdgeTask, OnEpoch, TestTask, TrainOutcome, TrainTask
+from sigdca.loop.executor import (
+    EdgeTask,
+    OnEpoch,
+    OnStep,
+    TestTask,
+    TrainOutcome,
+    TrainTask,
+    ignored,
+)
 from sigdca.loop.network import state_of
 from sigdca.loop.work import evaluate_share, train_share
 from sigdca.targets import load_target
@@ -18,7 +26,7 @@ from sigdca.training import Place, TestCounts
 class LocalExecutor:
     """Trains, tests and runs emulated legs here, one after the other, without checkpoints."""
 
-    def train(self, task: TrainTask, on_epoch: OnEpoch) -> TrainOutcome:
+    def train(self, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep = ignored) -> TrainOutcome:
         """See `Executor.train`; this process does the work of all workers."""
         dataset = dataset_of(task.source, "train")
         model, figures = train_share(
@@ -29,6 +37,7 @@ class LocalExecutor:
             place=Place(),
             resume=None,
             on_epoch=lambda figure, _: on_epoch(asdict(figure)),
+            on_step=lambda figure: on_step(asdict(figure)),
         )
         return TrainOutcome(state_of(model), tuple(asdict(figure) for figure in figures))
 

@@ -28,6 +28,9 @@ class Progress(Protocol):
     def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
         """A stage starts."""
 
+    def step(self, figures: Mapping[str, Any]) -> None:
+        """So many steps of an epoch are done; not told of each."""
+
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """An epoch of the current stage is done."""
 
@@ -45,6 +48,11 @@ class Watchers:
         """See `Progress`."""
         for watcher in self.each:
             watcher.begin(stage, label, iteration, num_epochs)
+
+    def step(self, figures: Mapping[str, Any]) -> None:
+        """See `Progress`."""
+        for watcher in self.each:
+            watcher.step(figures)
 
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """See `Progress`."""
@@ -308,7 +316,7 @@ def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: 
         seed=_seed(key),
         checkpoints=checkpoints,
     )
-    outcome = run.executor.train(task, run.progress.epoch)
+    outcome = run.executor.train(task, run.progress.epoch, run.progress.step)
     last = outcome.epochs[-1]
     metrics = {
         "num_epochs": epochs,

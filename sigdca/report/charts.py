@@ -9,13 +9,14 @@ from itertools import pairwise
 
 from sigdca.report.flow import chosen_iteration
 from sigdca.report.schema import Epoch, Layer, Report, TestPoint
-from sigdca.report.wording import point_bytes, point_error, quantity, shorten
+from sigdca.report.wording import duration, point_bytes, point_error, quantity, shorten
 
 RAW_BITS = 32  # of a layer whose weights are written out
 ROW = 30  # height of a chart's row, CSS pixels
 HEAD = 26  # height of the axis above the rows
 CURVE = 190  # height of a training curve
 LOG_FROM = 12.0  # ratio of largest to smallest value from which an axis is logarithmic
+TIME_PARTS = ("input", "compute", "communication")
 MARKED_EPOCHS = 40  # up to so many, each epoch gets its dot
 
 
@@ -309,8 +310,35 @@ def training_curves(report: Report) -> list[Curve]:
         _curve(points, "loss", "Loss", lambda epoch: epoch.loss),
         _curve(points, "error", "Error after each epoch", lambda epoch: epoch.error),
         _curve(points, "sparsity", "Sparsity", lambda epoch: epoch.sparsity),
+        _curve(points, "images_per_s", "Images per second", lambda epoch: epoch.images_per_s),
     ]
     return [curve for curve in drawn if curve is not None]
+
+
+def time_chart(report: Report) -> BarChart | None:
+    """What each training stage's time went into; None where it was not measured."""
+    bars: list[Bar] = []
+    sums = dict.fromkeys(TIME_PARTS, 0.0)
+    for point in report.test_points:
+        parts = {
+            part: sum(getattr(epoch, f"{part}_s") for epoch in point.epochs) for part in TIME_PARTS
+        }
+        total = sum(parts.values())
+        if not total:
+            continue
+        segments, x = [], 0.0
+        for part, seconds in parts.items():
+            sums[part] += seconds
+            width = 100 * seconds / total
+            segments.append(Segment(x, width, part, f"{part}: {duration(seconds)}"))
+            x += width
+        label = shorten(f"{point.label or point.stage} #{point.iteration}", 15)
+        bars.append(Bar(label, ROW * len(bars), tuple(segments), duration(total)))
+    total = sum(sums.values())
+    legend = [
+        (part, f"{part} {100 * seconds / total:.1f} %") for part, seconds in sums.items() if total
+    ]
+    return BarChart("time-split", ROW * len(bars) + 4, bars, legend) if bars else None
 
 
 def _curve(

@@ -92,6 +92,7 @@ def _view(report: Report) -> dict[str, Any]:
         "bytes_chart": charts.bytes_chart(report),
         "curves": charts.training_curves(report),
         "curve_height": charts.CURVE,
+        "time_split": charts.time_chart(report),
         "layer_bytes": charts.layer_bytes_chart(report),
         "layer_sparsity": charts.sparsity_chart(report),
         "total": _totals(report.layers),

@@ -88,13 +88,20 @@ class BudgetLine(_Record):
 
 
 class Epoch(_Record):
-    """One epoch of TRAIN or RETRAIN. A loss of null was not finite."""
+    """One epoch of TRAIN or RETRAIN. A loss of null was not finite.
+
+    The seconds are those of the process of rank 0; the bytes are what all sent to each other.
+    """
 
     epoch: Count
     loss: Loss
     error: Percent | None = None
     images_per_s: Annotated[float, Field(ge=0.0)]
     sparsity: Fraction | None = None
+    input_s: Seconds = 0.0
+    compute_s: Seconds = 0.0
+    communication_s: Seconds = 0.0
+    sent_bytes: Count = 0
 
 
 class TestPoint(_Record):

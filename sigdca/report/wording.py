@@ -132,6 +132,9 @@ def point_metrics(report: Report, point: TestPoint) -> list[tuple[str, str]]:
         speeds = sorted(epoch.images_per_s for epoch in point.epochs)
         median = speeds[len(speeds) // 2]
         pairs.append(("epochs", f"{len(speeds)}, {median:,.0f} images / s (median)"))
+        sent = sum(epoch.sent_bytes for epoch in point.epochs)
+        if sent:
+            pairs.append(("sent between workers", quantity("sent_bytes", sent)))
     return pairs
 
 

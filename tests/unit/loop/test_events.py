@@ -65,6 +65,19 @@ def test_an_epoch_can_be_seen_before_its_stage_ends(tmp_path):
     events.close()
 
 
+def test_steps_are_numbered_over_the_stage(store, tmp_path):
+    if not store.is_local:
+        (tmp_path / "run/tensorboard/train-1").mkdir(parents=True)
+    events = EventFiles(store)
+    events.begin("train", "", 1, 3)
+    step = {"num_steps": 10, "loss": 0.5, "images_per_s": 20.0}
+    events.step(step | {"epoch": 1, "step": 7})
+    events.step(step | {"epoch": 3, "step": 2})
+    events.end(record("train", loss=0.3), reused=False)
+    folder = tmp_path / "run/tensorboard/train-1"
+    assert curve(folder, "step/images_per_s") == [(7, 20), (22, 20)]
+
+
 def test_what_the_ledger_knew_is_not_written_again(tmp_path):
     events = EventFiles(Store(pafs.LocalFileSystem(), str(tmp_path)))
     events.end(record("test", error=1.5), reused=True)

@@ -37,7 +37,7 @@ class ToldExecutor:
         self.tested = []
         self.edge_tasks = []
 
-    def train(self, task, on_epoch):
+    def train(self, task, on_epoch, on_step):
         self.trained.append(task)
         figures = {"epoch": 1, "loss": 0.5, "images_per_s": 1.0, "sparsity": 0.0}
         on_epoch(figures)
@@ -62,6 +62,9 @@ class Quiet:
         self.ended = []
 
     def begin(self, stage, label, iteration, num_epochs):
+        pass
+
+    def step(self, figures):
         pass
 
     def epoch(self, figures):

@@ -79,7 +79,7 @@ def test_sparsity_bars_are_percentages(lenet_5):
 
 def test_curves_run_over_all_stages(lenet_300_100):
     curves = charts.training_curves(validate_report(lenet_300_100))
-    assert [curve.name for curve in curves] == ["loss", "error", "sparsity"]
+    assert [curve.name for curve in curves] == [*("loss", "error", "sparsity", "images_per_s")]
     assert [band.label for band in curves[0].bands] == ["train", "prune", "share"]
     assert len(curves[0].lines) == 3
     assert len(curves[2].lines) == 1
@@ -87,6 +87,20 @@ def test_curves_run_over_all_stages(lenet_300_100):
     heights = [y for _, y in curves[0].marks]
     assert all(0 <= y <= charts.CURVE for y in heights)
     assert heights[0] < heights[11]  # a larger loss stands higher
+
+
+def test_the_time_of_each_stage_is_split(lenet_300_100):
+    assert charts.time_chart(validate_report(lenet_300_100)) is None  # of an older version
+    trained = [point for point in lenet_300_100["test_points"] if point["epochs"]]
+    for epoch in trained[1]["epochs"]:
+        epoch |= {"input_s": 1.0, "compute_s": 2.5, "communication_s": 0.5, "sent_bytes": 10}
+    chart = charts.time_chart(validate_report(lenet_300_100))
+    assert chart is not None
+    (bar,) = chart.bars
+    assert bar.label == "prune #1"
+    assert [piece.width for piece in bar.segments] == pytest.approx([25, 62.5, 12.5])
+    assert [tone for tone, _ in chart.legend] == ["input", "compute", "communication"]
+    assert chart.legend[1][1] == "compute 62.5 %"
 
 
 def test_a_diverged_epoch_leaves_a_gap(lenet_300_100):
