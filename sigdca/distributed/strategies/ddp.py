@@ -20,7 +20,8 @@ class DataParallel(Parallel):
         self, model: nn.Module, make_optimizer: MakeOptimizer
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
         alone = self.place.world_size == 1
-        module = model if alone else DistributedDataParallel(model)
+        # Gradients lie in the buffers that are sent, which saves a copy of all weights.
+        module = model if alone else DistributedDataParallel(model, gradient_as_bucket_view=True)
         return module, make_optimizer(module.parameters())
 
     @contextlib.contextmanager

@@ -18,7 +18,7 @@ from sigdca.job import Train
 
 WORKER = Path(__file__).with_name("worker.py")
 HOOKED = ("prune", "movement", "share", "quantize")
-ALL = sorted({*STRATEGIES, "deepspeed-3"})
+ALL = sorted({*STRATEGIES, "deepspeed-3", "fsdp-streamed"})
 OTHERS = sorted({*ALL} - {"ddp"})
 # Sums in another order: relative to the loss, and to the largest weight of a tensor.
 LOSS_BOUND, WEIGHT_BOUND = 1e-4, 2e-3

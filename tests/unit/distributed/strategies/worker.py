@@ -1,6 +1,6 @@
 """One of several processes that train under a strategy; run by `test_contract.py`.
 
-python worker.py STRATEGY[-STAGE]|alone RANK WORLD_SIZE MEETING_FILE OUTPUT [OUTPUT_OF_ALONE]
+python worker.py STRATEGY[-STAGE]|fsdp-streamed|alone RANK PROCESSES MEETING_FILE OUTPUT [OTHER]
 """
 
 import copy
@@ -14,11 +14,11 @@ import torch.distributed as dist
 from torch import nn
 
 from sigdca.compression import hook_for, prepare_
-from sigdca.distributed.strategies import STRATEGIES
+from sigdca.distributed.strategies import STRATEGIES, streamed
 from sigdca.errors import JobError
 from sigdca.job import Prune, Quantize, Share
 from sigdca.job.schema import Optimisation
-from sigdca.training import Parallel, Place, train_
+from sigdca.training import Parallel, Place, meter, train_
 
 BATCH = 12  # of 1, 2 or 3 processes
 CONFIG = Optimisation(epochs=3, learning_rate=0.05, weight_decay=1e-3)
@@ -62,7 +62,7 @@ class Headless(nn.Module):
         return self.conv1(x).flatten(1)
 
 
-def data(num=128):
+def data(num=96):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, num).astype(np.uint8)
     images = rng.integers(0, 100, (num, 1, 8, 8)).astype(np.uint8)
@@ -158,6 +158,7 @@ def scenes(way, alone=None):
 def main(name, rank, world_size, meeting, output, alone=None):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    meter.SAMPLED_STEPS = (-1,)  # its own test is another
     if name == "alone":
         found = scenes(Way())
     else:
@@ -165,6 +166,8 @@ def main(name, rank, world_size, meeting, output, alone=None):
             "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size
         )
         kind, _, stage = name.partition("-")
+        if stage == "streamed":  # all FC layers, in tiles of a few rows
+            streamed.STREAMED_FROM, streamed.TILE_WEIGHTS, stage = 0, 100, ""
         options = {"zero_optimization": {"stage": int(stage)}} if stage else {}
         with open(alone, "rb") as file:
             first = pickle.load(file)
