@@ -3,7 +3,7 @@
 from sigdca.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sigdca.training.evaluate import TestCounts, evaluate, share_ranges
 from sigdca.training.loop import EpochFigures, Hook, OnEpochEnd, OnStep, StepFigures, train_
-from sigdca.training.parallel import MakeOptimizer, Parallel, Place, Setting
+from sigdca.training.parallel import MakeOptimizer, Parallel, Place, Setting, num_zeros
 
 __all__ = [
     "Checkpoint",
@@ -19,6 +19,7 @@ __all__ = [
     "TestCounts",
     "evaluate",
     "load_checkpoint",
+    "num_zeros",
     "save_checkpoint",
     "share_ranges",
     "train_",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib.util
 import logging
 import os
@@ -20,6 +19,7 @@ from sigdca.training import MakeOptimizer
 # What the job file says in its own words, and what would hand the training to other code.
 OWN_KEYS = ("optimizer", "scheduler", "train_batch_size", "train_micro_batch_size_per_gpu",
             "gradient_accumulation_steps", "torch_autocast", "fp16", "bf16")  # fmt: skip
+BUCKET = 2**24  # weights whose gradients are sent together; a larger layer goes alone
 MISSING = "train.strategy: deepspeed is not installed: pip install 'sigdca[deepspeed]'"
 
 
@@ -36,9 +36,9 @@ class ZeroParallel(Spread):
         self, model: nn.Module, make_optimizer: MakeOptimizer
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
         library = _library(self.place.device)
-        spread = copy.deepcopy(model)
-        spread.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self._template = make_optimizer(model.parameters()).state_dict()
+        spread = self.copied(model)
+        spread.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self._engine, optimizer, _, _ = library.initialize(
             model=spread,
             optimizer=make_optimizer(spread.parameters()),
@@ -55,7 +55,7 @@ class ZeroParallel(Spread):
         parts = self.setting.accumulation_steps
         share = self.setting.batch_size // self.place.world_size // parts
         # The library's own buffers are for networks a hundred times as large: gigabytes.
-        size = -(-num_weights // 1024) * 1024
+        size = min(BUCKET, -(-num_weights // 1024) * 1024)
         buffers = dict.fromkeys(("reduce_bucket_size", "allgather_bucket_size"), size)
         mixed = self.setting.autocast is not None
         zero = {"stage": 2, **buffers, **options.get("zero_optimization", {})}

@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from sigdca.distributed.strategies.ddp import mean_over_processes
-from sigdca.training import MakeOptimizer, Parallel, Setting
+from sigdca.training import MakeOptimizer, Parallel, num_zeros
 
 
 class Spread(Parallel):
@@ -24,11 +24,14 @@ class Spread(Parallel):
     every step, it takes no memory in between.
     """
 
-    def __init__(self, model: nn.Module, make_optimizer: MakeOptimizer, setting: Setting) -> None:
-        """See `Parallel`; a default process group must be there."""
-        super().__init__(model, make_optimizer, setting)
-        if not setting.hooked:
-            model.to("meta")
+    def copied(self, model: nn.Module) -> nn.Module:
+        """A copy to spread. Unless a hook needs the model too, it gives its tensors away."""
+        if self.setting.hooked:
+            return copy.deepcopy(model)
+        tensors = [*model.parameters(), *model.buffers()]
+        spread = copy.deepcopy(model, memo={id(tensor): tensor for tensor in tensors})
+        model.to("meta")
+        return spread
 
     @property
     def parts(self) -> nn.Module:
@@ -38,6 +41,10 @@ class Spread(Parallel):
     def gathered(self, part: Tensor) -> Tensor:
         """The whole tensor of which this process has a part."""
         raise NotImplementedError
+
+    def gather_(self, part: Tensor, whole: Tensor) -> None:
+        """Fills the whole tensor of which this process has a part."""
+        whole.copy_(self.gathered(part))
 
     def keep_(self, part: Tensor, whole: Tensor) -> None:
         """Writes this process's part of a whole parameter or buffer, in place."""
@@ -83,12 +90,14 @@ class Spread(Parallel):
         for parameter in self.parts.parameters():
             whole = self.gathered(parameter)
             if whole.dim() > 1:
-                num_zero += int((whole == 0).sum())
+                num_zero += num_zeros(whole)
                 num_weights += whole.numel()
         return num_zero / max(1, num_weights)
 
     def finish(self) -> None:
-        """Gathers the weights into the single-device model."""
+        """Gathers the weights into the single-device model; gradients and moments make room."""
+        self.zero_grad()
+        self.optimizer.state.clear()
         if not self.setting.hooked:
             self.model.to_empty(device="cpu")
         self._gather()
@@ -104,7 +113,7 @@ class Spread(Parallel):
         self._share_buffers()
         with torch.no_grad():
             for part, whole in self._tensors():
-                whole.copy_(self.gathered(part))
+                self.gather_(part, whole)
 
     def _share_buffers(self) -> None:
         """Every process has the running statistics of rank 0, as under `ddp`."""
@@ -131,16 +140,38 @@ class Sharded(Spread):
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
         device = torch.device(self.place.device).type
         self.mesh = init_device_mesh(device, (self.place.world_size,))
-        module = self.shard(copy.deepcopy(model))
+        module = self.shard(self.copied(model))
         return module, make_optimizer(module.parameters())
 
     def shard(self, model: nn.Module) -> nn.Module:
         """Spreads the model's parameters over `mesh`, in place; gives what computes the logits."""
         raise NotImplementedError
 
+    def sparsity(self) -> float:
+        """Each process counts its parts."""
+        counts = torch.zeros(2, dtype=torch.float64)
+        for part in self.module.parameters():
+            is_cut = isinstance(part, DTensor)
+            if part.dim() > 1 and (is_cut or self.place.rank == 0):
+                here = part.to_local() if isinstance(part, DTensor) else part
+                counts += torch.tensor([num_zeros(here.detach()), here.numel()])
+        zeros, weights = (mean_over_processes(count) for count in counts)
+        return zeros / weights if weights else 0.0
+
     def gathered(self, part: Tensor) -> Tensor:
         """By an all-gather."""
         return _whole(part.detach())
+
+    def gather_(self, part: Tensor, whole: Tensor) -> None:
+        """Part by part into its place, where the parts lie there one after the other."""
+        by_rows = isinstance(part, DTensor) and part.placements == (Shard(0),)
+        if not (by_rows and whole.is_contiguous()):
+            super().gather_(part, whole)
+            return
+        for rank, rows in enumerate(torch.chunk(whole, self.place.world_size)):
+            if rank == self.place.rank:
+                rows.copy_(part.detach().to_local())  # type: ignore[attr-defined]
+            dist.broadcast(rows, rank)
 
     def keep_(self, part: Tensor, whole: Tensor) -> None:
         """Without communication."""

@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 STREAMED_FROM = 2**22  # weights of a layer that is worth it
-TILE_WEIGHTS = 2**22  # so many of them are there at a time
+TILE_WEIGHTS = 2**21  # so many of them are there at a time
 
 
 class StreamedLinear(nn.Module):
@@ -48,8 +48,11 @@ class _Product(torch.autograd.Function):
         ctx.num_outputs, ctx.mesh, ctx.dtype = num_outputs, mesh, dtype
         x = x.to(dtype)
         out = x.new_empty(len(x), num_outputs)
-        for start, rows in _tiles(own, num_outputs, mesh):
-            for place, part in _parts(start, _gathered(own, start, rows, mesh), num_outputs):
+        tiles = _tiles(own, num_outputs, mesh)
+        room = _room(own, tiles, mesh)
+        for start, rows in tiles:
+            weights = _gathered(own, start, rows, mesh, room)
+            for place, part in _parts(start, weights, num_outputs):
                 out[:, place] = x @ part.to(dtype).T
         return out
 
@@ -60,9 +63,11 @@ class _Product(torch.autograd.Function):
         slope, inputs = slopes[0].to(ctx.dtype), x.to(ctx.dtype)
         below = torch.zeros_like(inputs) if ctx.needs_input_grad[0] else None
         gradient = torch.empty_like(own)
-        for start, rows in _tiles(own, num_outputs, mesh):
-            weights = _gathered(own, start, rows, mesh)
-            gradients = torch.zeros_like(weights)
+        tiles = _tiles(own, num_outputs, mesh)
+        room, second = _room(own, tiles, mesh), _room(own, tiles, mesh)
+        for start, rows in tiles:
+            weights = _gathered(own, start, rows, mesh, room)
+            gradients = second[: weights.numel()].zero_().view_as(weights)
             pairs = zip(
                 _parts(start, weights, num_outputs),
                 _parts(start, gradients, num_outputs),
@@ -86,12 +91,17 @@ def _tiles(own: Tensor, num_outputs: int, mesh: DeviceMesh) -> list[tuple[int, i
     return [(start, min(height, rows - start)) for start in range(0, rows, height)]
 
 
-def _gathered(own: Tensor, start: int, rows: int, mesh: DeviceMesh) -> Tensor:
+def _room(own: Tensor, tiles: list[tuple[int, int]], mesh: DeviceMesh) -> Tensor:
+    """What holds any of the tiles: one for all, for an allocator keeps what is given back."""
+    return own.new_empty(tiles[0][1] * mesh.size() * own.shape[1])
+
+
+def _gathered(own: Tensor, start: int, rows: int, mesh: DeviceMesh, room: Tensor) -> Tensor:
     """[processes, rows, inputs]: those rows of each process; the last has fewer, then zeros."""
     mine = own[start : start + rows]
     if len(mine) < rows:
         mine = torch.cat([mine, mine.new_zeros(rows - len(mine), own.shape[1])])
-    found = own.new_empty(mesh.size() * rows, own.shape[1])
+    found = room[: mesh.size() * rows * own.shape[1]].view(-1, own.shape[1])
     dist.all_gather_single(found, mine.contiguous(), group=mesh.get_group())
     return found.view(mesh.size(), rows, own.shape[1])
 
