@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from sigdca.errors import StorageError
 from sigdca.storage import write_file
 
 FILE_NAME = "checkpoint.pt"
+DIGEST_NAME = "checkpoint.sha256"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint into `folder`, whole or not at all."""
     buffer = io.BytesIO()
     torch.save(vars(checkpoint), buffer)
-    write_file(Path(folder) / FILE_NAME, buffer.getvalue())
+    content = buffer.getvalue()
+    write_file(Path(folder) / FILE_NAME, content)
+    write_file(Path(folder) / DIGEST_NAME, _digest(content))
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
@@ -51,8 +55,18 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     """
     path = Path(folder) / FILE_NAME
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(**content)
+        content, digest = path.read_bytes(), (Path(folder) / DIGEST_NAME).read_bytes()
+    except OSError as error:
+        raise StorageError(f"{path}: not a checkpoint: {error.strerror}") from error
+    if _digest(content) != digest:
+        raise StorageError(f"{path}: damaged: it has not the sha256 that {DIGEST_NAME} says")
+    try:
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return Checkpoint(**found)
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(f"{path}: not a checkpoint: {reason}") from error
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()

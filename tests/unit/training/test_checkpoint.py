@@ -1,3 +1,4 @@
+import hashlib
 import pickle
 
 import pytest
@@ -22,7 +23,17 @@ def test_a_truncated_file_is_named(tmp_path):
     save_checkpoint(tmp_path, checkpoint())
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(StorageError, match=r"checkpoint\.pt: not a checkpoint"):
+    with pytest.raises(StorageError, match=r"checkpoint\.pt: damaged"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    save_checkpoint(tmp_path, checkpoint())
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x00\x00\x80?") + 2] ^= 1  # a weight of 1.0
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"checkpoint\.pt: damaged"):
         load_checkpoint(tmp_path)
 
 
@@ -37,6 +48,8 @@ class Evil:
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(pickle.dumps(Evil()))
+    content = pickle.dumps(Evil())
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    (tmp_path / "checkpoint.sha256").write_text(hashlib.sha256(content).hexdigest())
     with pytest.raises(StorageError, match="not a checkpoint"):
         load_checkpoint(tmp_path)
