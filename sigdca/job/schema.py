@@ -75,6 +75,11 @@ class Train(Optimisation):
         "stage 2 where it is silent",
     )
     workers: Positive = 1
+    workers_at_least: Positive | None = Field(
+        None,
+        description="go on with as few workers when a machine is lost, and with more when one "
+        "comes back; None: wait for all of them",
+    )
     batch_size: Positive = Field(64, description="images per step, over all workers")
     precision: Literal["float32", "bf16", "fp16"] = Field(
         "float32",
@@ -298,6 +303,22 @@ class Job(_Section):
         if train.batch_size % num_parts:
             raise ValueError(
                 f"train.batch_size must be a multiple of {what}, got {train.batch_size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_can_be_lost(self) -> Job:
+        least, most = self.train.workers_at_least, self.train.workers
+        if least is None or least == most:
+            return self
+        if least > most:
+            raise ValueError(
+                f"train.workers_at_least must be at most train.workers ({most}), got {least}"
+            )
+        if self.train.strategy == "hybrid":
+            raise ValueError(
+                "train.workers_at_least is not for strategy hybrid, whose workers need shares "
+                "alike: use ddp or fsdp"
             )
         return self
 

@@ -248,18 +248,23 @@ class _Stage:
         return EpochFigures(epoch + 1, mean, rate, sparsity, sent_bytes=sent, **split)
 
     def _step(self, pixels: Tensor, classes: Tensor) -> Tensor:
-        """One step of the optimizer; gives the mean loss over this process's images."""
+        """One step of the optimizer; gives this process's term of the mean loss.
+
+        Where the processes' shares are not alike, an image counts the same in each.
+        """
         parallel, hook = self._parallel, self._hook
         num_parts = parallel.setting.accumulation_steps
         dtype = parallel.setting.autocast
+        each = parallel.place.world_size / parallel.setting.batch_size
         total = torch.zeros((), dtype=torch.float64)
         parallel.zero_grad()
-        parts = zip(pixels.chunk(num_parts), classes.chunk(num_parts), strict=True)
+        parts = zip(pixels.tensor_split(num_parts), classes.tensor_split(num_parts), strict=True)
         for number, (images, labels) in enumerate(parts, 1):
             with parallel.part(number == num_parts):
                 with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
                     logits = parallel.module(images.to(memory_format=self._layout))
-                loss = F.cross_entropy(logits.float(), parallel.labels(labels)) / num_parts
+                loss = F.cross_entropy(logits.float(), parallel.labels(labels))
+                loss = loss * (len(images) * each)
                 parallel.backward(loss)
             total += loss.detach().cpu()
         if hook is not None:

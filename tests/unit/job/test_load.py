@@ -99,6 +99,14 @@ def test_set_makes_sections_that_the_file_has_not():
             "train.accumulation_steps (3), got 64",
         ),
         (
+            "train.workers_at_least=3",
+            "train.workers_at_least must be at most train.workers (2), got 3",
+        ),
+        (
+            "train={epochs: 2, workers: 2, strategy: hybrid, workers_at_least: 1}",
+            "train.workers_at_least is not for strategy hybrid",
+        ),
+        (
             "train={epochs: 2, strategy: hybrid, precision: fp16}",
             "train.precision: fp16 is not for strategy hybrid: use bf16",
         ),

@@ -119,6 +119,13 @@ def test_parts_of_a_step_add_up_to_it(runs, alone, strategy):
         assert_same(found["parts"], alone["plain"])
 
 
+@pytest.mark.parametrize("num_processes", [2, 3])
+@pytest.mark.parametrize("strategy", sorted(set(ALL) - {"hybrid"}))
+def test_an_image_counts_the_same_in_each_process(runs, alone, strategy, num_processes):
+    for found in runs(strategy, num_processes):
+        assert_same(found["uneven"], alone["uneven"])
+
+
 @pytest.mark.parametrize("strategy", [name for name in ALL if "deepspeed" not in name])
 def test_lars_knows_whole_layers(runs, alone, strategy):
     assert_same(runs(strategy, 2)[0]["lars"], alone["lars"])

@@ -123,6 +123,8 @@ def scenes(way, alone=None):
     adam = CONFIG.model_copy(update={"optimizer": "adam", "learning_rate": 0.01})
     found["adam"] = train(way, adam)
     found["dropout"] = train(way, net=fresh(dropout=0.5))
+    if way.strategy is not STRATEGIES["hybrid"]:
+        found["uneven"] = train(way, batch_size=11)
     if few:
         found["norm"] = train(way, net=fresh(norm=True))
         found["bf16"] = train(way, precision="bf16")
