@@ -13,7 +13,7 @@ NATIVE_SOURCES := $(shell find $(NATIVE)/src $(NATIVE)/include $(NATIVE)/tools $
 NATIVE_TARGETS := aarch64-a57 x86-64-v2-goldmont
 AARCH64_RUN    := $(NATIVE)/bin/dca-run-aarch64
 
-.PHONY: demo test lint unit setup emulators compilers browser native-targets native-programs bench \
+.PHONY: demo test lint unit setup horovod try-horovod emulators compilers browser native-targets native-programs bench \
         clean
 
 ## The loop on MNIST: LeNet-300-100 from pixels to a container tested on emulated targets.
@@ -22,7 +22,7 @@ demo: setup emulators native-programs
 	@$(BIN)/sigdca run jobs/lenet-300-100-mnist.yaml
 
 ## All checks: format, types, layers, and every test but the benchmarks.
-test: setup emulators compilers native-programs browser lint unit
+test: setup try-horovod emulators compilers native-programs browser lint unit
 
 lint:
 	@echo "== ruff, mypy --strict, import contracts"
@@ -59,6 +59,14 @@ $(NATIVE_STAMP): $(STAMP) $(NATIVE_SOURCES)
 	@echo "== set-up: the native library"
 	@$(BIN)/pip install --quiet --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
+
+## Horovod, for `train.strategy: horovod`: its wheel is built once and cached.
+horovod: setup
+	@./scripts/horovod.sh $(BIN)/python
+
+# The tests of its strategy skip where it cannot be built.
+try-horovod: setup
+	@./scripts/horovod.sh $(BIN)/python || echo "== no Horovod: its tests will be skipped"
 
 emulators:
 	@command -v qemu-x86_64 >/dev/null || command -v qemu-x86_64-static >/dev/null \

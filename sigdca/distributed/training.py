@@ -14,16 +14,22 @@ import ray
 import ray.exceptions
 import ray.train
 import ray.train.torch
+from ray.train.backend import BackendConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.queue import Queue
 
 from sigdca.data import find_source
 from sigdca.distributed.cluster import SERVERS, Cluster
+from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.errors import JobError, SigdcaError
 from sigdca.loop.dataset import dataset_of
 from sigdca.loop.executor import OnEpoch, OnStep, TrainOutcome, TrainTask
 from sigdca.training import Checkpoint, EpochFigures, Place, load_checkpoint, save_checkpoint
 
 MAX_FAILURES = 3  # a worker or node may be lost this often before the stage gives up
+
+# How the workers of a strategy reach each other, where it is not by torch's process group.
+BACKENDS: dict[str, type[BackendConfig]] = {"horovod": HorovodConfig}
 
 
 def train_on_cluster(
@@ -54,9 +60,10 @@ def train_on_cluster(
         "dataset": ray.put((dataset.images, dataset.labels)),
         "queue": queue,
     }
-    trainer = ray.train.torch.TorchTrainer(
+    trainer = DataParallelTrainer(
         _worker,
         train_loop_config=config,
+        backend_config=BACKENDS.get(task.train.strategy, ray.train.torch.TorchConfig)(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=num_workers,
             use_gpu=cluster.num_gpus() >= num_workers,

@@ -63,11 +63,11 @@ class Optimisation(_Section):
 class Train(Optimisation):
     """TRAIN: from the initial weights to a network that is accurate enough."""
 
-    strategy: Literal["ddp", "fsdp", "deepspeed", "hybrid"] = Field(
+    strategy: Literal["ddp", "horovod", "fsdp", "deepspeed", "hybrid"] = Field(
         "ddp",
-        description="how the workers share a step: each a part of the batch (ddp); of the weights "
-        "too (fsdp, deepspeed); of the batch for convolutions, of the outputs for fc layers "
-        "(hybrid)",
+        description="how the workers share a step: each a part of the batch (ddp, horovod); of "
+        "the weights too (fsdp, deepspeed); of the batch for convolutions, of the outputs for fc "
+        "layers (hybrid)",
     )
     deepspeed: dict[str, Any] | None = Field(
         None,

@@ -1,5 +1,6 @@
 """TRAIN and RETRAIN on real Ray workers."""
 
+import importlib.util
 import os
 from dataclasses import replace
 
@@ -23,7 +24,16 @@ def test_two_workers_learn_and_report_every_epoch(executor, task):
     assert not same(outcome.state, task.state)
 
 
-@pytest.mark.parametrize("strategy", ["fsdp", "hybrid"])
+HOROVOD = pytest.param(
+    "horovod",
+    marks=pytest.mark.skipif(
+        importlib.util.find_spec("horovod") is None,
+        reason="Horovod is not installed: run `make horovod`",
+    ),
+)
+
+
+@pytest.mark.parametrize("strategy", ["deepspeed", "fsdp", HOROVOD, "hybrid"])
 def test_every_strategy_comes_to_the_same(executor, job, task, strategy):
     config = task.config.model_copy(update={"epochs": 2})
     task = replace(task, config=config)
@@ -65,7 +75,9 @@ def test_two_workers_learn_in_bf16(executor, job, task):
     assert all(array.flags.c_contiguous for array in mixed.state.values())
 
 
-def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, tmp_path):
+@pytest.mark.parametrize("strategy", ["ddp", HOROVOD])
+def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, strategy):
+    task = replace(task, train=task.train.model_copy(update={"strategy": strategy}))
     undisturbed = executor.train(replace(task, key="a"), lambda _: None)
     killed = []
 

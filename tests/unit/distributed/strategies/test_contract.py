@@ -4,6 +4,8 @@ Each one trains a small network in processes of its own, with and without each c
 """
 
 import contextlib
+import importlib.util
+import os
 import pickle
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from sigdca.compression.quantize import grid_step
+from sigdca.distributed.rendezvous import meeting
 from sigdca.distributed.strategies import STRATEGIES
 from sigdca.job import Train
 
@@ -29,10 +32,20 @@ def run(strategy, num_processes, folder, *alone):
     outputs = [folder / f"{rank}.pkl" for rank in range(num_processes)]
     with contextlib.ExitStack() as stack:
         processes = []
+        environments = [{}] * num_processes
+        if strategy == "horovod":
+            # The last one is on a node of its own.
+            nodes = ["first"] * (num_processes - 1) + ["second"]
+            environments = stack.enter_context(meeting("127.0.0.1", nodes))
         for rank, output in enumerate(outputs):
             words = [strategy, str(rank), str(num_processes), folder / "meeting", output, *alone]
             said = stack.enter_context(output.with_suffix(".log").open("w"))
-            process = subprocess.Popen([sys.executable, WORKER, *words], stdout=said, stderr=said)
+            process = subprocess.Popen(
+                [sys.executable, WORKER, *words],
+                stdout=said,
+                stderr=said,
+                env=os.environ | environments[rank],
+            )
             stack.callback(process.wait)
             stack.callback(process.kill)
             processes.append(process)
@@ -49,6 +62,8 @@ def runs(tmp_path_factory):
     done = {("alone", 1): run("alone", 1, first)}
 
     def find(*key):
+        if key[0] == "horovod" and importlib.util.find_spec("horovod") is None:
+            pytest.skip("Horovod is not installed: run `make horovod`")
         if key not in done:
             done[key] = run(*key, tmp_path_factory.mktemp(key[0]), first / "0.pkl")
         return done[key]
@@ -94,7 +109,8 @@ def test_it_goes_on_from_a_checkpoint_of_another(runs, alone, strategy, kind):
 
 @pytest.mark.parametrize("strategy", ALL)
 def test_going_on_from_a_checkpoint_changes_no_bit(runs, strategy):
-    found, *_ = runs(strategy, 2)  # more of them may add in another order
+    num_processes = 3 if strategy == "horovod" else 2  # more of others add in another order
+    found, *_ = runs(strategy, num_processes)
     for kind, whole in (("sgd", "plain"), ("adam", "adam")):
         for name, value in found[whole]["state"].items():
             assert torch.equal(found[f"resumed {kind}"]["state"][name], value), name
@@ -111,6 +127,14 @@ def test_it_trains_as_ddp_does(runs, strategy, scene):
         bound = 10 * WEIGHT_BOUND if scene == "share" else WEIGHT_BOUND
         assert_same(found[scene], expected[scene], bound)
     assert found[scene]["sparsity"] == pytest.approx(expected[scene]["sparsity"], abs=0.02)
+
+
+@pytest.mark.parametrize("strategy", OTHERS)
+@pytest.mark.parametrize("scene", HOOKED)
+def test_passes_see_the_same_network_in_every_process(runs, strategy, scene):
+    first, second = (found[scene]["state"] for found in runs(strategy, 2))
+    for name, value in first.items():  # statistics of batch norms as well
+        assert torch.equal(second[name], value), name
 
 
 @pytest.mark.parametrize("strategy", ALL)
@@ -175,6 +199,13 @@ def test_all_processes_report_the_same_loss(runs, strategy):
     for scene in ("plain", "dropout"):
         first, *others = (found[scene]["losses"] for found in runs(strategy, 3))
         assert all(other == pytest.approx(first, rel=1e-9) for other in others)
+
+
+def test_horovod_is_not_trained_in_another_place(runs):
+    for rank, found in enumerate(runs("horovod", 2)):
+        assert found["misplaced"] == (
+            f"horovod: its environment says rank {rank} of 2; this is rank {rank} of 3"
+        )
 
 
 def test_hybrid_needs_fully_connected_layers(runs):

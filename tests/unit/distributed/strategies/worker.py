@@ -15,7 +15,7 @@ from torch import nn
 
 from sigdca.compression import hook_for, prepare_
 from sigdca.distributed.strategies import STRATEGIES, streamed
-from sigdca.errors import JobError
+from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Prune, Quantize, Share
 from sigdca.job.schema import Optimisation
 from sigdca.training import Parallel, Place, meter, train_
@@ -116,6 +116,31 @@ def train(way, config=CONFIG, net=None, hook=None, **options):
     }
 
 
+def from_rank_0(checkpoint, rank_0):
+    """The checkpoint of rank 0. Where no process group is, the strategy must take its values."""
+    box = [checkpoint if rank_0 else None]
+    if dist.is_initialized():
+        dist.broadcast_object_list(box, 0)
+    # A copy: torch trains on in the very tensors of an optimizer's state.
+    taken = copy.deepcopy(box[0] or checkpoint)
+    if box[0] is None:
+        states = taken.optimizer["state"].values()
+        tensors = [*taken.model.values(), *(v for state in states for v in state.values())]
+        for tensor in filter(torch.is_tensor, tensors):
+            tensor.zero_()
+    return taken
+
+
+def misplaced(way):
+    """What a strategy says whose environment is that of another place, or None."""
+    place = Place(way.place.rank, way.place.world_size + 1)
+    try:
+        train(Way(way.strategy, place))
+    except SigdcaError as error:
+        return str(error)
+    return None
+
+
 def scenes(way, alone=None):
     """Every scene of the contract; of more than two processes, those that differ there."""
     rank_0, few = way.place.rank == 0, way.place.world_size <= 2
@@ -137,11 +162,7 @@ def scenes(way, alone=None):
             found["lars"] = train(way, lars)
     for kind, config in (("sgd", CONFIG), ("adam", adam)):
         whole = found["plain" if kind == "sgd" else "adam"]["checkpoints"]
-        box = [whole[0] if rank_0 else None]
-        if dist.is_initialized():
-            dist.broadcast_object_list(box, 0)
-        # A copy: torch trains on in the very tensors of an optimizer's state.
-        found[f"resumed {kind}"] = train(way, config, resume=copy.deepcopy(box[0]))
+        found[f"resumed {kind}"] = train(way, config, resume=from_rank_0(whole[0], rank_0))
         if alone is not None:
             taken = alone["plain" if kind == "sgd" else "adam"]["checkpoints"][0]
             found[f"taken over {kind}"] = train(way, config, resume=taken)
@@ -164,17 +185,22 @@ def main(name, rank, world_size, meeting, output, alone=None):
     if name == "alone":
         found = scenes(Way())
     else:
-        dist.init_process_group(
-            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size
-        )
         kind, _, stage = name.partition("-")
+        if kind != "horovod":  # it has all it needs in the environment
+            dist.init_process_group(
+                "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size
+            )
         if stage == "streamed":  # all FC layers, in tiles of a few rows
             streamed.STREAMED_FROM, streamed.TILE_WEIGHTS, stage = 0, 100, ""
         options = {"zero_optimization": {"stage": int(stage)}} if stage else {}
         with open(alone, "rb") as file:
             first = pickle.load(file)
-        found = scenes(Way(STRATEGIES[kind], Place(rank, world_size), options), first)
-        dist.destroy_process_group()
+        way = Way(STRATEGIES[kind], Place(rank, world_size), options)
+        found = scenes(way, first)
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        else:
+            found["misplaced"] = misplaced(way)
     with open(output, "wb") as file:
         pickle.dump(found, file)
 

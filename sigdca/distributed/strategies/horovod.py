@@ -1,0 +1,105 @@
+"""`horovod`: every process has the whole model; Horovod averages the gradients."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sigdca.distributed.rendezvous import MISSING
+from sigdca.errors import JobError, SigdcaError
+from sigdca.training import MakeOptimizer, Parallel
+
+
+class HorovodParallel(Parallel):
+    """Horovod's optimizer (Sergeev and Del Balso, arXiv 1802.05799).
+
+    Whoever starts the processes sets Horovod's environment; see `sigdca.distributed.rendezvous`.
+    """
+
+    @classmethod
+    def check(cls, model: nn.Module, sample: Tensor) -> None:
+        """Whether Horovod is installed here, as it must be on the workers."""
+        if importlib.util.find_spec("horovod") is None:
+            raise JobError(MISSING)
+
+    def _set_up(
+        self, model: nn.Module, make_optimizer: MakeOptimizer
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        self._library = self._started()
+        # It takes contiguous gradients alone, and a gradient lies as its weight does.
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self._share(model.state_dict())
+        optimizer: torch.optim.Optimizer = self._library.DistributedOptimizer(
+            make_optimizer(model.parameters()), named_parameters=model.named_parameters()
+        )
+        return model, optimizer
+
+    def _started(self) -> Any:
+        """The library, connected to the other processes.
+
+        Raises:
+            JobError: it is not installed, or for another torch.
+            SigdcaError: its environment is not that of this process's place.
+        """
+        try:
+            import horovod.torch as library
+        except (ImportError, OSError) as error:
+            raise JobError(MISSING) from error
+        place = self.place
+        if place.device.startswith("cuda"):
+            torch.cuda.set_device(place.device)
+        library.init()
+        found = (library.rank(), library.size())
+        if found != (place.rank, place.world_size):
+            raise SigdcaError(
+                f"horovod: its environment says rank {found[0]} of {found[1]}; "
+                f"this is rank {place.rank} of {place.world_size}"
+            )
+        return library
+
+    def _share(self, tensors: Mapping[str, Tensor]) -> None:
+        """Every process gets rank 0's values, in place."""
+        self._library.broadcast_parameters(dict(tensors), root_rank=0)
+
+    def zero_grad(self) -> None:
+        """Horovod's takes no arguments."""
+        self.optimizer.zero_grad()
+
+    def backward(self, loss: Tensor) -> None:
+        """Horovod averages while the gradients are computed; waits for it."""
+        super().backward(loss)
+        self.optimizer.synchronize()  # type: ignore[attr-defined]  # of Horovod's subclass
+
+    def step(self) -> None:
+        """The gradients are averaged already, and a hook may have changed them."""
+        with self.optimizer.skip_synchronize():  # type: ignore[attr-defined]
+            self.optimizer.step()
+
+    @contextlib.contextmanager
+    def weights(self) -> Iterator[nn.Module]:
+        """With the running statistics of rank 0, as under `ddp`."""
+        self._share(dict(self.model.named_buffers()))
+        yield self.model
+
+    def mean(self, value: Tensor) -> float:
+        """By an all-reduce."""
+        total = self._library.allreduce(value.detach().double(), name="mean")
+        return float(total)
+
+    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
+        """Every process goes on from what rank 0 was given."""
+        super().load(model, optimizer)
+        self._share(self.model.state_dict())
+        self._share(
+            {
+                f"{number}.{name}": value
+                for number, values in self.optimizer.state_dict()["state"].items()
+                for name, value in values.items()
+                if isinstance(value, Tensor)
+            }
+        )
