@@ -18,17 +18,17 @@ fail() {
   exit 1
 }
 
-torch=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null) \
-  || fail "torch is not installed here: run make setup"
+installed() {
+  "$python" -c 'import importlib.metadata as m, sys; print(m.version(sys.argv[1]))' "$1" 2>/dev/null
+}
+
+torch=$(installed torch) || fail "torch is not installed here: run make setup"
 tag=$("$python" -c 'import sys, sysconfig
 print(sys.implementation.cache_tag + "-" + sysconfig.get_platform())')
 key=horovod-$version-torch-$torch-$tag${HOROVOD_GPU_OPERATIONS:+-$HOROVOD_GPU_OPERATIONS}
 stamp=$("$python" -c 'import sys; print(sys.prefix)')/.horovod
 
-if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && "$python" -m pip show --quiet horovod 2>/dev/null
-then
-  exit
-fi
+[ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && installed horovod >/dev/null && exit
 
 cache=${SIGDCA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sigdca}/wheels
 mkdir -p "$cache/$key" 2>/dev/null || fail "$cache: cannot be written; set SIGDCA_CACHE"
@@ -65,7 +65,7 @@ build() {
       --wheel-dir "$work" .
   ) >>"$log" 2>&1 || fail "its build failed; $log says why"
   wheel=$(cd "$work" && echo *.whl)
-  "$python" -m zipfile --list "$work/$wheel" | grep -q '^horovod/torch/mpi_lib' \
+  "$python" -m zipfile --list "$work/$wheel" | grep '^horovod/torch/mpi_lib' >/dev/null \
     || fail "its build left out the library for torch; $log says why"
   cp "$work/$wheel" "$cache/$key/part.$$"
   mv "$cache/$key/part.$$" "$cache/$key/$wheel"

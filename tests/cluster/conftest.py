@@ -40,16 +40,26 @@ def initial(job):
     return graph_of(job, model), state_of(model)
 
 
+@pytest.fixture(scope="session")
+def make_task(job, initial):
+    """Gives a task that keeps its checkpoints in a folder."""
+
+    def make(folder):
+        return TrainTask(
+            key="task",
+            model=job.model,
+            state=initial[1],
+            source=job.data,
+            config=job.train,
+            train=job.train,
+            retrained=None,
+            seed=5,
+            checkpoints=open_store(str(folder / "checkpoints")),
+        )
+
+    return make
+
+
 @pytest.fixture
-def task(job, initial, tmp_path):
-    return TrainTask(
-        key="task",
-        model=job.model,
-        state=initial[1],
-        source=job.data,
-        config=job.train,
-        train=job.train,
-        retrained=None,
-        seed=5,
-        checkpoints=open_store(str(tmp_path / "checkpoints")),
-    )
+def task(make_task, tmp_path):
+    return make_task(tmp_path)

@@ -33,11 +33,17 @@ HOROVOD = pytest.param(
 )
 
 
+@pytest.fixture(scope="module")
+def by_ddp(executor, make_task, tmp_path_factory):
+    """A task and its outcome."""
+    task = make_task(tmp_path_factory.mktemp("ddp"))
+    task = replace(task, config=task.config.model_copy(update={"epochs": 2}))
+    return task, executor.train(task, lambda _: None)
+
+
 @pytest.mark.parametrize("strategy", ["deepspeed", "fsdp", HOROVOD, "hybrid"])
-def test_every_strategy_comes_to_the_same(executor, job, task, strategy):
-    config = task.config.model_copy(update={"epochs": 2})
-    task = replace(task, config=config)
-    expected = executor.train(task, lambda _: None)
+def test_every_strategy_comes_to_the_same(executor, job, by_ddp, strategy):
+    task, expected = by_ddp
     train = task.train.model_copy(update={"strategy": strategy})
     found = executor.train(replace(task, key=strategy, train=train), lambda _: None)
     losses = [[epoch["loss"] for epoch in outcome.epochs] for outcome in (found, expected)]
