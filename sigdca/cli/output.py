@@ -61,6 +61,10 @@ class StageProgress:
             place = f"epoch {figures['epoch']}, step {figures['step']} of {figures['num_steps']}"
             errors.print(f"  {place}: {note}", soft_wrap=True)
 
+    def note(self, line: str) -> None:
+        """See `sigdca.loop.Progress`; it stays above the bar."""
+        errors.print(f"  {line}", soft_wrap=True)
+
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """See `sigdca.loop.Progress`."""
         self._told = time.monotonic()

@@ -12,6 +12,7 @@ from sigdca.edge.legs import LegResult
 from sigdca.loop.executor import (
     EdgeTask,
     OnEpoch,
+    OnNote,
     OnStep,
     TestTask,
     TrainOutcome,
@@ -28,9 +29,15 @@ class ClusterExecutor:
         """Works on `cluster`, which must stay connected."""
         self.cluster = cluster
 
-    def train(self, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep = ignored) -> TrainOutcome:
+    def train(
+        self,
+        task: TrainTask,
+        on_epoch: OnEpoch,
+        on_step: OnStep = ignored,
+        on_note: OnNote = ignored,
+    ) -> TrainOutcome:
         """By Ray Train."""
-        return train_on_cluster(self.cluster, task, on_epoch, on_step)
+        return train_on_cluster(self.cluster, task, on_epoch, on_step, on_note)
 
     def test(self, task: TestTask) -> TestCounts:
         """By Ray tasks on the servers."""

@@ -16,14 +16,15 @@ import ray.train
 import ray.train.torch
 from ray.train.backend import BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-from ray.util.queue import Queue
 
 from sigdca.data import find_source
 from sigdca.distributed.cluster import SERVERS, Cluster
+from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
-from sigdca.errors import JobError, SigdcaError
+from sigdca.distributed.news import Losses, News, listening
+from sigdca.errors import JobError, SigdcaError, StorageError
 from sigdca.loop.dataset import dataset_of
-from sigdca.loop.executor import OnEpoch, OnStep, TrainOutcome, TrainTask
+from sigdca.loop.executor import OnEpoch, OnNote, OnStep, TrainOutcome, TrainTask
 from sigdca.training import Checkpoint, EpochFigures, Place, load_checkpoint, save_checkpoint
 
 MAX_FAILURES = 3  # a worker or node may be lost this often before the stage gives up
@@ -33,7 +34,7 @@ BACKENDS: dict[str, type[BackendConfig]] = {"horovod": HorovodConfig}
 
 
 def train_on_cluster(
-    cluster: Cluster, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep
+    cluster: Cluster, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep, on_note: OnNote
 ) -> TrainOutcome:
     """Trains with `task.train.workers` workers; goes on from a checkpoint if there is one.
 
@@ -42,31 +43,43 @@ def train_on_cluster(
         task: what to train.
         on_epoch: called in this process with each epoch's figures.
         on_step: called in this process every second or so with how far rank 0 is.
+        on_note: called in this process with a line when workers were lost, and when training
+            goes on.
 
     Raises:
         JobError: the cluster has fewer CPUs than the job has workers, or the strategy is not for
             such a network.
         SigdcaError: training failed for good; its checkpoints are kept.
     """
-    num_workers, num_cpus = task.train.workers, cluster.num_cpus()
-    if num_workers > num_cpus:
-        raise JobError(f"train.workers: {num_workers} asked, but the cluster has {num_cpus} CPUs")
+    _check_workers(task, cluster)
     _check_strategy(task)
     dataset = dataset_of(task.source, "train")
-    queue = Queue()
     config = {
         "task": replace(task, state={}),
         "state": ray.put(dict(task.state)),
         "dataset": ray.put((dataset.images, dataset.labels)),
-        "queue": queue,
     }
-    trainer = DataParallelTrainer(
+    with listening(on_epoch, on_step, on_note) as news:
+        trainer = _trainer(cluster, task, config | {"news": news})
+        try:
+            with _interruptible():
+                result = trainer.fit()
+        except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+            raise SigdcaError(f"training: {root_cause(error)}") from error
+    state, epochs = result.return_value
+    return TrainOutcome(state, epochs)
+
+
+def _trainer(cluster: Cluster, task: TrainTask, config: dict[str, Any]) -> DataParallelTrainer:
+    most = task.train.workers
+    least = task.train.workers_at_least or most
+    return DataParallelTrainer(
         _worker,
         train_loop_config=config,
         backend_config=BACKENDS.get(task.train.strategy, ray.train.torch.TorchConfig)(),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=num_workers,
-            use_gpu=cluster.num_gpus() >= num_workers,
+            num_workers=most if least == most else (least, most),
+            use_gpu=cluster.num_gpus() >= least,
             resources_per_worker={"CPU": 1},
             label_selector=SERVERS,
         ),
@@ -74,23 +87,23 @@ def train_on_cluster(
             name=task.key,
             storage_path=task.checkpoints.root,
             storage_filesystem=task.checkpoints.filesystem,
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            # The last but one is for the case that the last is damaged.
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+            callbacks=[Losses(config["news"])],
         ),
     )
-    watcher = threading.Thread(target=_pass_on, args=(queue, on_epoch, on_step), daemon=True)
-    watcher.start()
-    try:
-        with _interruptible():
-            result = trainer.fit()
-    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-        raise SigdcaError(f"training: {_root_cause(error)}") from error
-    finally:
-        queue.put(None)
-        watcher.join()
-        queue.shutdown()
-    state, epochs = result.return_value
-    return TrainOutcome(state, epochs)
+
+
+def _check_workers(task: TrainTask, cluster: Cluster) -> None:
+    num_cpus = cluster.num_cpus()
+    for name in ("workers_at_least", "workers"):
+        needed = getattr(task.train, name)
+        if needed is not None:
+            if needed > num_cpus:
+                has = f"the cluster has {num_cpus} CPUs"
+                raise JobError(f"train.{name}: {needed} asked, but {has}")
+            return
 
 
 def _check_strategy(task: TrainTask) -> None:
@@ -118,6 +131,10 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # one CPU each, and sums in one order on every machine
     images, labels = ray.get(config["dataset"])
+    news: News = config["news"]
+    resume = _last_checkpoint()
+    if rank == 0:
+        news.began(context.get_world_size(), 0 if resume is None else resume.epoch)
     model, figures = train_share(
         config["task"],
         ray.get(config["state"]),
@@ -125,9 +142,9 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
         labels,
         place=Place(rank, context.get_world_size(), str(ray.train.torch.get_device())),
         strategy=STRATEGIES[config["task"].train.strategy],
-        resume=_last_checkpoint(),
-        on_epoch=lambda figure, checkpoint: _report(config["queue"], rank, figure, checkpoint()),
-        on_step=(lambda figure: config["queue"].put(asdict(figure))) if rank == 0 else None,
+        resume=resume,
+        on_epoch=lambda figure, checkpoint: _report(news, rank, figure, checkpoint()),
+        on_step=news.step if rank == 0 else None,
     )
     if rank != 0:
         return None
@@ -135,14 +152,32 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
 
 
 def _last_checkpoint() -> Checkpoint | None:
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
+    """The last checkpoint that is whole.
+
+    Raises:
+        StorageError: there are some, but none is.
+    """
+    last = ray.train.get_checkpoint()
+    if last is None:
         return None
+    try:
+        return _read(last)
+    except StorageError as error:
+        mode = ray.train.CheckpointConsistencyMode.COMMITTED
+        reported = ray.train.get_all_reported_checkpoints(consistency_mode=mode)
+        others = [known.checkpoint for known in reported if known.checkpoint.path != last.path]
+        for other in reversed(others):
+            with contextlib.suppress(StorageError):
+                return _read(other)
+        raise error
+
+
+def _read(checkpoint: ray.train.Checkpoint) -> Checkpoint:
     with checkpoint.as_directory() as folder:
         return load_checkpoint(folder)
 
 
-def _report(queue: Queue, rank: int, figures: EpochFigures, checkpoint: Checkpoint) -> None:
+def _report(news: News, rank: int, figures: EpochFigures, checkpoint: Checkpoint) -> None:
     """Tells Ray Train, with a checkpoint from rank 0; all workers must call this."""
     metrics = asdict(figures)
     if rank != 0:
@@ -151,13 +186,7 @@ def _report(queue: Queue, rank: int, figures: EpochFigures, checkpoint: Checkpoi
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(folder, checkpoint)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
-    queue.put(metrics)
-
-
-def _pass_on(queue: Queue, on_epoch: OnEpoch, on_step: OnStep) -> None:
-    """Hands figures from the workers to the driver's progress display, until None comes."""
-    while (figures := queue.get()) is not None:
-        (on_step if "step" in figures else on_epoch)(figures)
+    news.epoch(figures)
 
 
 @contextlib.contextmanager
@@ -172,15 +201,3 @@ def _interruptible() -> Iterator[None]:
     finally:
         if in_main:
             signal.signal(signal.SIGINT, handler)
-
-
-def _root_cause(error: BaseException) -> str:
-    """The line that says what happened, out of the many that Ray gives."""
-    causes = getattr(error, "worker_failures", None) or {}
-    for cause in causes.values():
-        inner = getattr(cause, "cause", None) or cause
-        lines = [line for line in str(inner).splitlines() if line.strip()]
-        if lines:
-            return lines[-1].strip()
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

@@ -44,6 +44,11 @@ class EventFiles:
         for name in ("loss", "images_per_s"):
             self._writer.add_scalar(f"step/{name}", figures[name], number)
 
+    def note(self, line: str) -> None:
+        """Adds the line to the stage's texts."""
+        if self._writer is not None:
+            self._writer.add_text("note", line)
+
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """Adds an epoch's figures to the stage's curves."""
         if self._writer is None:

@@ -21,9 +21,10 @@ from sigdca.training import TestCounts
 State = Mapping[str, np.ndarray]
 OnEpoch = Callable[[dict[str, Any]], None]
 OnStep = Callable[[dict[str, Any]], None]
+OnNote = Callable[[str], None]
 
 
-def ignored(_figures: dict[str, Any]) -> None:
+def ignored(_told: Any) -> None:
     """What is called where nobody asks."""
 
 
@@ -107,7 +108,13 @@ class EdgeTask:
 class Executor(Protocol):
     """Who does the work of the stages."""
 
-    def train(self, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep = ignored) -> TrainOutcome:
+    def train(
+        self,
+        task: TrainTask,
+        on_epoch: OnEpoch,
+        on_step: OnStep = ignored,
+        on_note: OnNote = ignored,
+    ) -> TrainOutcome:
         """Trains.
 
         Args:
@@ -115,6 +122,8 @@ class Executor(Protocol):
             on_epoch: called with each epoch's figures as they come.
             on_step: called every second or so with how far it is: the fields of
                 `sigdca.training.StepFigures`.
+            on_note: called with a line of what a person should know: that workers were lost,
+                and where training goes on.
         """
         ...
 

@@ -11,6 +11,7 @@ from sigdca.loop.dataset import dataset_of
 from sigdca.loop.executor import (
     EdgeTask,
     OnEpoch,
+    OnNote,
     OnStep,
     TestTask,
     TrainOutcome,
@@ -26,7 +27,13 @@ from sigdca.training import Place, TestCounts
 class LocalExecutor:
     """Trains, tests and runs emulated legs here, one after the other, without checkpoints."""
 
-    def train(self, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep = ignored) -> TrainOutcome:
+    def train(
+        self,
+        task: TrainTask,
+        on_epoch: OnEpoch,
+        on_step: OnStep = ignored,
+        on_note: OnNote = ignored,
+    ) -> TrainOutcome:
         """See `Executor.train`; this process does the work of all workers."""
         dataset = dataset_of(task.source, "train")
         model, figures = train_share(

@@ -34,6 +34,9 @@ class Progress(Protocol):
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """An epoch of the current stage is done."""
 
+    def note(self, line: str) -> None:
+        """Something happened that a person should know."""
+
     def end(self, record: Record, reused: bool) -> None:
         """A stage is done, or was found in the ledger."""
 
@@ -48,6 +51,11 @@ class Watchers:
         """See `Progress`."""
         for watcher in self.each:
             watcher.begin(stage, label, iteration, num_epochs)
+
+    def note(self, line: str) -> None:
+        """See `Progress`."""
+        for watcher in self.each:
+            watcher.note(line)
 
     def step(self, figures: Mapping[str, Any]) -> None:
         """See `Progress`."""
@@ -316,7 +324,13 @@ def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: 
         seed=_seed(key),
         checkpoints=checkpoints,
     )
-    outcome = run.executor.train(task, run.progress.epoch, run.progress.step)
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        run.progress.note(line)
+
+    outcome = run.executor.train(task, run.progress.epoch, run.progress.step, note)
     last = outcome.epochs[-1]
     metrics = {
         "num_epochs": epochs,
@@ -325,6 +339,8 @@ def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: 
         "sparsity": last["sparsity"],
         "num_workers": job.train.workers,
     }
+    if notes:
+        metrics["faults"] = "; ".join(notes)
     return Work(metrics, pack(outcome.state), outcome.epochs)
 
 

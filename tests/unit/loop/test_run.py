@@ -37,7 +37,7 @@ class ToldExecutor:
         self.tested = []
         self.edge_tasks = []
 
-    def train(self, task, on_epoch, on_step):
+    def train(self, task, on_epoch, on_step, on_note):
         self.trained.append(task)
         figures = {"epoch": 1, "loss": 0.5, "images_per_s": 1.0, "sparsity": 0.0}
         on_epoch(figures)
@@ -65,6 +65,9 @@ class Quiet:
         pass
 
     def step(self, figures):
+        pass
+
+    def note(self, line):
         pass
 
     def epoch(self, figures):

@@ -1,0 +1,99 @@
+"""What the driver hears of training while it goes on: epochs, steps, and what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import ray
+from ray.train import UserCallback
+from ray.util.queue import Queue
+
+from sigdca.distributed.faults import root_cause
+from sigdca.loop.executor import OnEpoch, OnNote, OnStep
+from sigdca.training import EpochFigures, StepFigures
+
+
+class News:
+    """The workers' and the controller's end; it can be sent to them."""
+
+    def __init__(self, queue: Queue) -> None:
+        """Puts all it is told into `queue`."""
+        self._queue = queue
+
+    def epoch(self, figures: EpochFigures) -> None:
+        """An epoch is done."""
+        self._queue.put(("epoch", asdict(figures)))
+
+    def step(self, figures: StepFigures) -> None:
+        """Some steps of an epoch are done."""
+        self._queue.put(("step", asdict(figures)))
+
+    def began(self, num_workers: int, num_epochs: int) -> None:
+        """Training begins, or goes on after so many epochs."""
+        self._queue.put(("began", (num_workers, num_epochs)))
+
+    def lost(self, why: str) -> None:
+        """Some workers ended; the others will too."""
+        self._queue.put(("lost", why))
+
+
+class Losses(UserCallback):  # type: ignore[misc]  # Ray's classes are not typed here
+    """Ray Train's controller says which workers ended, and why."""
+
+    def __init__(self, news: News) -> None:
+        """Passes it on."""
+        self._news = news
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Of several reasons, the first worker's: the others lost their peer."""
+        ranks = sorted(worker_exceptions)
+        who = f"worker {ranks[0]}" if len(ranks) == 1 else f"workers {_listed(ranks)}"
+        self._news.lost(f"{who} lost: {root_cause(worker_exceptions[ranks[0]])}")
+
+
+def _listed(ranks: list[int]) -> str:
+    return ", ".join(map(str, ranks))
+
+
+@contextlib.contextmanager
+def listening(on_epoch: OnEpoch, on_step: OnStep, on_note: OnNote) -> Iterator[News]:
+    """Calls these in this process as news come, until the block ends."""
+    # With the driver: a node that is lost must not take the news along.
+    here = {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
+    queue = Queue(actor_options={"num_cpus": 0, "label_selector": here})
+    arguments = (queue, on_epoch, on_step, on_note)
+    listener = threading.Thread(target=_listen, args=arguments, daemon=True)
+    listener.start()
+    try:
+        yield News(queue)
+    finally:
+        queue.put(None)
+        listener.join()
+        queue.shutdown()
+
+
+def _listen(queue: Queue, on_epoch: OnEpoch, on_step: OnStep, on_note: OnNote) -> None:
+    started = False
+    while (item := queue.get()) is not None:
+        kind, content = item
+        if kind == "epoch":
+            on_epoch(content)
+        elif kind == "step":
+            on_step(content)
+        elif kind == "lost":
+            on_note(content)
+        else:
+            if started:
+                on_note(going_on(*content))
+            started = True
+
+
+def going_on(num_workers: int, num_epochs: int) -> str:
+    """What is said when training starts anew from a checkpoint."""
+    workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
+    where = f"after epoch {num_epochs}" if num_epochs else "from the beginning"
+    return f"training goes on {where}, with {workers}"
