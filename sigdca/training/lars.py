@@ -21,7 +21,7 @@ class Lars(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[nn.Parameter],
-        lr: float,
+        lr: float = 1e-3,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust: float = 0.001,

@@ -9,10 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from sigdca.distributed.rendezvous import MISSING
 from sigdca.errors import JobError, SigdcaError
 from sigdca.training import MakeOptimizer, Parallel
+
+# In a profile, as torch names its own waiting for others; see `sigdca.training.meter`.
+WAITING = "gloo:horovod"
 
 
 class HorovodParallel(Parallel):
@@ -35,7 +39,9 @@ class HorovodParallel(Parallel):
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self._share(model.state_dict())
         optimizer: torch.optim.Optimizer = self._library.DistributedOptimizer(
-            make_optimizer(model.parameters()), named_parameters=model.named_parameters()
+            make_optimizer(model.parameters()),
+            named_parameters=model.named_parameters(),
+            backward_passes_per_step=self.setting.accumulation_steps,
         )
         return model, optimizer
 
@@ -43,17 +49,20 @@ class HorovodParallel(Parallel):
         """The library, connected to the other processes.
 
         Raises:
-            JobError: it is not installed, or for another torch.
+            JobError: it is not installed, or not for this torch.
             SigdcaError: its environment is not that of this process's place.
         """
         try:
             import horovod.torch as library
-        except (ImportError, OSError) as error:
+
+            running = library.is_initialized()
+        except (AttributeError, ImportError, OSError) as error:  # its parts for torch may lack
             raise JobError(MISSING) from error
         place = self.place
         if place.device.startswith("cuda"):
             torch.cuda.set_device(place.device)
-        library.init()
+        if not running:
+            library.init()
         found = (library.rank(), library.size())
         if found != (place.rank, place.world_size):
             raise SigdcaError(
@@ -64,21 +73,25 @@ class HorovodParallel(Parallel):
 
     def _share(self, tensors: Mapping[str, Tensor]) -> None:
         """Every process gets rank 0's values, in place."""
-        self._library.broadcast_parameters(dict(tensors), root_rank=0)
+        with record_function(WAITING):
+            self._library.broadcast_parameters(dict(tensors), root_rank=0)
 
     def zero_grad(self) -> None:
         """Horovod's takes no arguments."""
         self.optimizer.zero_grad()
 
-    def backward(self, loss: Tensor) -> None:
-        """Horovod averages while the gradients are computed; waits for it."""
-        super().backward(loss)
-        self.optimizer.synchronize()  # type: ignore[attr-defined]  # of Horovod's subclass
+    @contextlib.contextmanager
+    def part(self, last: bool) -> Iterator[None]:
+        """Horovod counts the parts, and averages while the last one's gradients are computed."""
+        yield
+        if last:
+            with record_function(WAITING):
+                self.optimizer.synchronize()  # type: ignore[attr-defined]  # Horovod's own
 
     def step(self) -> None:
         """The gradients are averaged already, and a hook may have changed them."""
         with self.optimizer.skip_synchronize():  # type: ignore[attr-defined]
-            self.optimizer.step()
+            super().step()
 
     @contextlib.contextmanager
     def weights(self) -> Iterator[nn.Module]:

@@ -155,7 +155,7 @@ def test_lars_knows_whole_layers(runs, alone, strategy):
     assert_same(runs(strategy, 2)[0]["lars"], alone["lars"])
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp", "horovod"])
 def test_fp16_learns_as_well(runs, alone, strategy):
     found = runs(strategy, 2)[0]["fp16"]
     assert found["losses"] == pytest.approx(alone["fp16"]["losses"], rel=0.02)
