@@ -1,0 +1,138 @@
+"""Several hosts on one machine: network namespaces on a bridge, with a Ray node in each."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HOSTS = ("head", "one", "two", "three")
+PORT = 6379
+# A silent node counts as lost after three of these, not after a minute.
+CHECKS = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+def why_not():
+    """Why there can be no lab here, or an empty text."""
+    if os.geteuid() != 0:
+        return "only root can make network namespaces"
+    missing = [name for name in ("ip", "unshare") if shutil.which(name) is None]
+    if missing:
+        return f"{missing[0]} is not installed"
+    probe = f"sgprobe{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True)
+    subprocess.run(["ip", "netns", "del", probe], capture_output=True)
+    return "" if made.returncode == 0 else "this kernel or container has no network namespaces"
+
+
+class Lab:
+    """Four hosts; `head` has no CPU for workers, the others one each."""
+
+    def __init__(self):
+        self._mark = f"sg{os.getpid() % 100000}"
+        self._net = f"10.213.{os.getpid() % 250}"
+        self._folder = Path(tempfile.mkdtemp(prefix="sg-", dir="/tmp"))  # sockets need short paths
+        self._nodes = {}
+        token = self._folder / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        self._environment = os.environ | access
+        self.address = f"{self._net}.1:{PORT}"
+
+    def start(self):
+        """Makes the network, then the Ray nodes."""
+        _ip("link", "add", self._mark, "type", "bridge")
+        _ip("addr", "add", f"{self._net}.254/24", "dev", self._mark)
+        _ip("link", "set", self._mark, "up")
+        addresses = [f"{self._net}.{number} {host}" for number, host in enumerate(HOSTS, 1)]
+        for number, host in enumerate(HOSTS, 1):
+            space = self._space(host)
+            folder = Path("/etc/netns") / space
+            folder.mkdir(parents=True)
+            (folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *addresses, ""]))
+            _ip("netns", "add", space)
+            peer = ("type", "veth", "peer", "name", "eth0", "netns", space)
+            _ip("link", "add", self._link(host), *peer)
+            _ip("link", "set", self._link(host), "master", self._mark, "up")
+            _ip("-n", space, "addr", "add", f"{self._net}.{number}/24", "dev", "eth0")
+            for name in ("eth0", "lo"):
+                _ip("-n", space, "link", "set", name, "up")
+        self._start_node("head", "--head", "--port", str(PORT), "--num-cpus", "0")
+        for host in HOSTS[1:]:
+            self._start_node(host, "--address", self.address, "--num-cpus", "1")
+
+    def stop(self):
+        """Ends all that runs in the hosts, and takes them away."""
+        for host in HOSTS:
+            self.kill(host)
+            subprocess.run(["ip", "netns", "del", self._space(host)], capture_output=True)
+            shutil.rmtree(Path("/etc/netns") / self._space(host), ignore_errors=True)
+        subprocess.run(["ip", "link", "del", self._mark], capture_output=True)
+        for process in self._nodes.values():
+            process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def popen(self, host, *command, **options):
+        """Starts a command on a host, which has its own name and network."""
+        options = {"env": self._environment} | options
+        named = ["unshare", "--uts", "sh", "-c", f'hostname {host}; exec "$@"', "sh", *command]
+        return subprocess.Popen(["ip", "netns", "exec", self._space(host), *named], **options)
+
+    def kill(self, host):
+        """Ends every process of a host at once, as a power cut does."""
+        pids = subprocess.run(
+            ["ip", "netns", "pids", self._space(host)], capture_output=True, text=True
+        ).stdout.split()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+    def cut(self, host):
+        """Takes the host's link down."""
+        _ip("link", "set", self._link(host), "down")
+
+    def wait_for_nodes(self, seconds=90):
+        """Until every node has printed that it runs."""
+        deadline = time.monotonic() + seconds
+        for host, process in self._nodes.items():
+            log = self._folder / f"{host}.log"
+            while "Ray runtime started" not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+
+    def _start_node(self, host, *options):
+        number = HOSTS.index(host) + 1
+        checks = CHECKS if "--head" in options else {}
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
+        command += ["--node-ip-address", f"{self._net}.{number}", "--disable-usage-stats"]
+        command += ["--temp-dir", str(self._folder / host), "--object-store-memory", "200000000"]
+        command += ["--include-dashboard", "false"] if "--head" in options else []
+        log = self._folder / f"{host}.log"
+        with log.open("w") as file:
+            self._nodes[host] = self.popen(
+                host, *command, stdout=file, stderr=file, env=self._environment | checks
+            )
+        if "--head" in options:
+            self.wait_for_nodes()
+
+    def _space(self, host):
+        return f"{self._mark}-{host}"
+
+    def _link(self, host):
+        return f"{self._mark}{HOSTS.index(host) + 1}"
+
+
+def _ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True)
