@@ -39,6 +39,8 @@ def events(lab, folder, what, on_epoch=lambda number: None):
         found = []
         with driver:
             for line in driver.stdout:
+                if not line.startswith("["):  # Ray says here what it thinks of its nodes
+                    continue
                 kind, content = json.loads(line)
                 found.append((kind, content))
                 if kind == "epoch":
