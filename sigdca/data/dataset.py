@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,22 +22,22 @@ class Dataset:
 
     Attributes:
         images: uint8 [n, C, H, W], pixels from 0 to 255.
-        labels: uint8 [n], the class of each image.
+        labels: the class of each image; uint8 [n], or int64 [n] where there are more than 256.
 
     Raises:
         FormatError: the arrays do not have these shapes and types.
     """
 
     images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8] | npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
         shapes = f"images {self.images.shape}, labels {self.labels.shape}"
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
             raise FormatError(f"dataset: must be [n, C, H, W] images and [n] labels, got {shapes}")
-        if self.images.dtype != np.uint8 or self.labels.dtype != np.uint8:
+        if self.images.dtype != np.uint8 or self.labels.dtype not in (np.uint8, np.int64):
             types = f"{self.images.dtype} and {self.labels.dtype}"
-            raise FormatError(f"dataset: images and labels must be uint8, got {types}")
+            raise FormatError(f"dataset: images must be uint8, labels uint8 or int64, got {types}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,11 +59,14 @@ class Split:
 
     Attributes:
         num_images: how many images it has.
-        sha256: what `Dataset.sha256` of it must be.
+        sha256: what `Dataset.sha256` of it must be; of an imported one, a digest of its shards.
     """
 
     num_images: int
     sha256: str
+
+
+Obtain = Callable[[Sequence[str], Progress | None], dict[str, tuple[Dataset, str]]]
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,13 @@ class Source:
     """A known data set.
 
     Attributes:
-        name: its key in `SOURCES`.
+        name: its key in `SOURCES`, or what an imported data set calls itself.
         input_shape: (C, H, W) of every image.
         num_classes: labels run from 0 to this, exclusive.
         input_scale: what networks multiply a pixel by; the first step of every engine.
         splits: its parts by name.
-        obtain: downloads some of the splits; gives each with the address that it came from.
+        obtain: downloads some of the splits; gives each with the address that it came from. None
+            for an imported data set, which is read where it lies.
     """
 
     name: str
@@ -83,4 +88,9 @@ class Source:
     num_classes: int
     input_scale: float
     splits: Mapping[str, Split]
-    obtain: Callable[[Sequence[str], Progress | None], dict[str, tuple[Dataset, str]]]
+    obtain: Obtain | None
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image's pixels."""
+        return math.prod(self.input_shape)

@@ -42,6 +42,13 @@ class Store:
         """Whether the folder is on this machine's own file system."""
         return isinstance(self.filesystem, pafs.LocalFileSystem)
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the folder is there."""
+        with _explained("look up", self.root):
+            info = self.filesystem.get_file_info(self.root)
+        return bool(info.type == pafs.FileType.Directory)
+
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder `name`."""
         with _explained("look up", self.path(name)):
@@ -54,16 +61,54 @@ class Store:
         with _explained("list", self.root):
             return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, at_most: int | None = None) -> bytes:
         """The bytes of file `name`.
 
+        Args:
+            name: the file.
+            at_most: bytes that it may have; None: any number.
+
         Raises:
-            StorageError: it is not there or cannot be read.
+            StorageError: it is not there, cannot be read, or is larger.
         """
         path = self.path(name)
-        with _explained("read", path), self.filesystem.open_input_file(path) as file:
+        with self.open(name) as file, _explained("read", path):
+            size = file.size()
+            if at_most is not None and size > at_most:
+                raise StorageError(f"{path}: cannot read: {size} bytes, at most {at_most}")
             content: bytes = file.read()
         return content
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[pa.NativeFile]:
+        """File `name`, to read parts of.
+
+        Raises:
+            StorageError: it is not there, or cannot be read.
+        """
+        path = self.path(name)
+        with contextlib.ExitStack() as stack:
+            with _explained("read", path):
+                file = stack.enter_context(self.filesystem.open_input_file(path))
+            yield file
+
+    def files(self) -> list[tuple[str, int]]:
+        """All files in this folder, at any depth: name inside it and bytes, sorted by name.
+
+        Raises:
+            StorageError: there is no such folder, or it cannot be listed.
+        """
+        with _explained("list", self.root):
+            found = self.filesystem.get_file_info(pafs.FileSelector(self.root, recursive=True))
+        start = len(self.root.rstrip("/")) + 1
+        return sorted((info.path[start:], info.size) for info in found if info.is_file)
+
+    def folders(self) -> list[str]:
+        """The names of the folders in this folder, sorted; none if it is not there."""
+        selector = pafs.FileSelector(self.root, allow_not_found=True)
+        with _explained("list", self.root):
+            found = self.filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
 
     def write(self, name: str, content: bytes) -> None:
         """Writes file `name` whole or not at all.

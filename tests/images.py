@@ -1,0 +1,70 @@
+"""Image folders and imported data sets for tests."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sigdca.data import Dataset
+from sigdca.data.manifest import FILE_NAME, Manifest, dump_manifest
+from sigdca.data.shards import dump_shard
+
+
+def write_image(path: Path, value: int = 100, size: tuple[int, int] = (10, 12), mode: str = "L"):
+    """A plain image of `size` (height, width)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size[::-1], value).save(path)
+    return path
+
+
+def write_data_set(folder: Path, num_images: dict[str, list[int]], num_classes: int = 10):
+    """A data set whose images of 1 x 2 x 4 pixels hold their own numbers.
+
+    Args:
+        folder: where.
+        num_images: of each shard of each split.
+        num_classes: labels are the images' numbers, modulo this.
+
+    Returns:
+        The manifest, which is on disk too.
+    """
+    splits = {}
+    for split, counts in num_images.items():
+        shards, start = [], 0
+        for number, count in enumerate(counts):
+            numbers = np.arange(start, start + count)
+            content = dump_shard(numbered(numbers, num_classes))
+            name = f"{split}/part-{number:05d}.parquet"
+            (folder / split).mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+            digest = hashlib.sha256(content).hexdigest()
+            shards.append({"name": name, "num_images": count, "sha256": digest})
+            start += count
+        splits[split] = {"num_images": start, "shards": shards}
+    manifest = Manifest.model_validate(
+        {
+            "version": 1,
+            "name": "numbered",
+            "classes": [f"class-{number}" for number in range(num_classes)],
+            "input_shape": [1, 2, 4],
+            "input_scale": 1 / 256,
+            "splits": splits,
+        }
+    )
+    (folder / FILE_NAME).write_bytes(dump_manifest(manifest))
+    return manifest
+
+
+def numbered(numbers, num_classes=10):
+    """Images whose pixels are the bytes of their numbers."""
+    images = np.asarray(numbers, "<u8").view(np.uint8).reshape(-1, 1, 2, 4)
+    labels = np.asarray(numbers) % num_classes
+    return Dataset(images, labels.astype(np.uint8 if num_classes <= 256 else np.int64))
+
+
+def numbers_of(images):
+    """The numbers of such images."""
+    return np.ascontiguousarray(images).ravel().view("<u8").tolist()
