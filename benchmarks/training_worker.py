@@ -21,7 +21,7 @@ import torch.distributed as dist
 from sigdca.distributed.strategies import STRATEGIES
 from sigdca.job.schema import Optimisation
 from sigdca.models import build
-from sigdca.training import Parallel, Place, train_
+from sigdca.training import InMemory, Parallel, Place, train_
 from sigdca.training.meter import sent_bytes
 
 
@@ -94,8 +94,7 @@ def main() -> None:
         strategy = STRATEGIES.get(chosen.strategy, Parallel)
         figures = train_(
             build(chosen.model),
-            images,
-            labels,
+            InMemory(images, labels),
             Optimisation(epochs=1, learning_rate=1e-3, optimizer=chosen.optimizer),
             input_scale=1 / 255,
             batch_size=chosen.batch,

@@ -1,4 +1,4 @@
-"""The verbs on files: `test`, `encode`, `decode`, `inspect`, `export`."""
+"""The verbs on files: `encode`, `decode`, `inspect`, `export`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ ModelName = Annotated[
     str | None,
     typer.Option(help="the network that a .safetensors, .caffemodel or .net file belongs to"),
 ]
-Data = Annotated[str, typer.Option(help="the data source that gives shapes and test images")]
+Data = Annotated[
+    str, typer.Option(help="a data source, or the address of a data set: shapes and images")
+]
 Output = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="file to write")]
 
 
@@ -51,67 +53,10 @@ class ExportFormat(str, Enum):
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verbs."""
-    app.command("test")(run_test)
     app.command()(encode)
     app.command()(decode)
     app.command()(inspect)
     app.command()(export)
-
-
-def run_test(
-    file: Weights,
-    data: Data = "mnist",
-    engine: Annotated[
-        str | None,
-        typer.Option(help="native (default for a container), onnxruntime or torch"),
-    ] = None,
-    model: ModelName = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="only the first N images")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="share the images among N workers")] = 1,
-    address: Annotated[
-        str | None, typer.Option(help="a running Ray cluster; default: this process, or one here")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Test a container on test images.
-
-    Or, with --model, a network with a weights file.
-
-    Example: sigdca test runs/lenet-5-mnist/model.dca --data mnist --engine native
-    """
-    from sigdca.data import find_source
-    from sigdca.engines import container_engine, open_engine
-    from sigdca.engines.latency import measure_latency_us
-    from sigdca.job import DataSource
-
-    find_source(data)
-    graph, tensors = _open(file, model, data)
-    container = read_file(file) if model is None else None
-    if engine is None:
-        engine = "onnxruntime" if container is None else container_engine()
-    opened = open_engine(engine, graph, tensors, threads=1, container=container)
-    from sigdca.loop import LocalExecutor, TestTask, evaluation_metrics
-
-    source = DataSource(source=data, limit=limit)
-    task = TestTask(graph, tensors, source, engine, workers, container)
-    if address is None and workers == 1:
-        counts = LocalExecutor().test(task)
-    else:
-        from sigdca.distributed import connect
-
-        with connect(address, workers) as executor:
-            counts = executor.test(task)
-    metrics = evaluation_metrics(counts, engine)
-    metrics["latency_us"] = measure_latency_us(opened, graph.input_shape)
-    if as_json:
-        print_json({"file": file, "data": data} | metrics)
-        return 0
-    results.print(
-        f"error {metrics['error']:.2f} % ({metrics['num_samples'] - metrics['num_correct']} of "
-        f"{metrics['num_samples']} images), {metrics['latency_us']:.0f} us an image at batch 1 "
-        f"on this machine ({engine})\nlogits sha256 {metrics['logits_sha256']}"
-    )
-    return 0
 
 
 def encode(
@@ -130,8 +75,10 @@ def encode(
 
     Example: sigdca encode lenet-5.safetensors --model lenet-5 -o lenet-5.dca
     """
-    graph, tensors = _open(file, model, data)
-    metadata = {"model": model, "data": data}
+    from sigdca.data import find_source
+
+    graph, tensors = open_weights(file, model, data)
+    metadata = {"model": model, "data": find_source(data).name}
     content = encode_container(graph, tensors, coder=coder, metadata=metadata)
     write_file(output, content)
     return _describe(content, output, as_json)
@@ -150,7 +97,7 @@ def decode(
 
     Example: sigdca decode model.dca --to safetensors -o model.safetensors
     """
-    graph, tensors = _open(file, model, data)
+    graph, tensors = open_weights(file, model, data)
     if to is DenseFormat.onnx:
         return _write_onnx(graph, tensors, output)
     write_file(output, _dense_bytes(tensors, to))
@@ -173,7 +120,7 @@ def inspect(
     if model is None:
         _refuse_weights(file)
         return _describe(read_file(file), file, as_json)
-    graph, tensors = _open(file, model, data)
+    graph, tensors = open_weights(file, model, data)
     return _describe_weights(graph, tensors, file, as_json)
 
 
@@ -190,7 +137,7 @@ def export(
 
     Example: sigdca export model.dca --to onnx -o model.onnx
     """
-    graph, tensors = _open(file, model, data)
+    graph, tensors = open_weights(file, model, data)
     return _write_onnx(graph, tensors, output)
 
 
@@ -220,8 +167,13 @@ def open_container(path: str) -> Container:
         raise FormatError(f"{path}: {error}") from error
 
 
-def _open(file: str, model: str | None, data: str) -> tuple[Graph, dict[str, np.ndarray]]:
-    """The graph and weights of a container, or of a network with a weights file."""
+def open_weights(file: str, model: str | None, data: str) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The graph and weights of a container, or of a network with a weights file.
+
+    Raises:
+        JobError: the file is not there, or needs `model`; model or data are unknown.
+        FormatError: it is damaged, or of another network.
+    """
     if model is None:
         _refuse_weights(file)
         container = open_container(file)

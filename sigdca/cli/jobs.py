@@ -125,7 +125,7 @@ def _run(
     from sigdca.loop import check_job, run_job
 
     check_job(job, path)
-    runs = open_store(_lasting(job.storage))
+    runs = open_store(lasting(job.storage))
     store = runs.child(job.name)
     progress = StageProgress()
     with runs.lock(job.name):
@@ -156,15 +156,15 @@ def _exit_code(job: Job, meets_budget: bool) -> int:
     return 0 if meets_budget else 1
 
 
-def _lasting(storage: str) -> str:
-    """Where runs lie when the job names a folder by a relative path.
+def lasting(place: str) -> str:
+    """Where runs or data sets lie when they are named by a relative path.
 
-    `ray job submit --working-dir` runs in a copy that Ray deletes when the job ends; its runs go
-    to the user's home on the head node.
+    `ray job submit --working-dir` runs in a copy that Ray deletes when the job ends; what it makes
+    goes to the user's home on the head node.
     """
-    if "://" not in storage and "working_dir_files" in Path.cwd().parts:
-        return str(Path.home() / "sigdca" / storage)
-    return storage
+    if "://" not in place and "working_dir_files" in Path.cwd().parts:
+        return str(Path.home() / "sigdca" / place)
+    return place
 
 
 def _set_aside(runs: Store, name: str) -> None:

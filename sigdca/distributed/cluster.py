@@ -94,6 +94,14 @@ def connected(address: str | None, num_workers: int) -> Iterator[Cluster]:
         ray.shutdown()
 
 
+def quieten_ray_data() -> None:
+    """Ray Data shows its own progress and plans unless it is told not to."""
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
 def is_emulated(labels: Mapping[str, str]) -> bool:
     """Whether a node with these labels emulates its target."""
     return labels.get(EMULATED_LABEL) == "true"

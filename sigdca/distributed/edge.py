@@ -79,7 +79,7 @@ def _start(cluster: Cluster, task: EdgeTask, target: Target) -> _Leg | LegResult
     labels = cluster.node_for(target)
     if labels is None:
         return device_required(target, f"target '{target.name}': its node has left the cluster")
-    dataset = dataset_of(task.source, "test").head(task.num_samples)
+    dataset = dataset_of(task.source, "test", task.num_samples)
     actor = ray.remote(num_cpus=1, label_selector=selector(labels))(TestLeg).remote()
     ready = actor.ready.remote()  # an actor answers in the order in which it is asked
     result = actor.test.remote(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from sigdca.data.importing import Plan, ShardResult
 from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.edge import edge_tests_on_cluster
+from sigdca.distributed.importing import import_on_cluster
 from sigdca.distributed.testing import evaluate_on_cluster
 from sigdca.distributed.training import train_on_cluster
 from sigdca.edge.legs import LegResult
@@ -41,7 +43,17 @@ class ClusterExecutor:
 
     def test(self, task: TestTask) -> TestCounts:
         """By Ray tasks on the servers."""
-        return evaluate_on_cluster(task)
+        return self.tests([task])[0]
+
+    def tests(self, tasks: Sequence[TestTask]) -> list[TestCounts]:
+        """By Ray tasks on the servers, which share one copy of the images."""
+        return evaluate_on_cluster(tasks)
+
+    def import_images(
+        self, plan: Plan, on_shard: Callable[[ShardResult], None]
+    ) -> list[ShardResult]:
+        """By Ray Data on the servers; see `sigdca.distributed.importing`."""
+        return import_on_cluster(plan, on_shard)
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """By an actor on each target's node."""

@@ -2,42 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import ray
+import ray.exceptions
 
+from sigdca.data import Dataset, is_address
 from sigdca.distributed.cluster import SERVERS
-from sigdca.loop.dataset import dataset_of
+from sigdca.distributed.faults import root_cause
+from sigdca.errors import SigdcaError
+from sigdca.job import DataSource
+from sigdca.loop.dataset import dataset_of, num_images, placed
 from sigdca.loop.executor import TestTask
-from sigdca.training import TestCounts, share_ranges
+from sigdca.training import TestCounts, add_up, share_ranges
 
 
-def evaluate_on_cluster(task: TestTask) -> TestCounts:
-    """Tests on `task.num_shares` workers.
+def evaluate_on_cluster(tasks: Sequence[TestTask]) -> list[TestCounts]:
+    """Tests each network on its `num_shares` workers, all at the same time.
 
     Shares are whole batches of a fixed size and counts are integers, so the result, logits
-    included, is the same for any number of workers.
+    included, is the same for any number of workers. Each worker reads its own images where an
+    imported data set lies; those of a built-in source are put on the cluster once for all.
+
+    Raises:
+        SigdcaError: a worker failed; one line.
     """
-    dataset = dataset_of(task.source, "test")
-    state = ray.put(dict(task.state))
-    bare = replace(task, state={})
     worker = ray.remote(num_cpus=1, label_selector=SERVERS)(_evaluate_share)
-    shares = [
-        worker.remote(bare, state, dataset.images[start:end], dataset.labels[start:end])
-        for start, end in share_ranges(len(dataset), task.num_shares)
-    ]
-    counts: list[TestCounts] = ray.get(shares)
-    return TestCounts(
-        sum(share.num_correct for share in counts),
-        np.concatenate([share.logits for share in counts]),
-    )
+    kept: dict[DataSource, Any] = {}
+    shares = []
+    for task in tasks:
+        if task.source not in kept:
+            kept[task.source] = _kept(task.source)
+        state = ray.put(dict(task.state))
+        bare = replace(task, state={}, source=placed(task.source))
+        ranges = share_ranges(num_images(task.source, "test"), task.num_shares)
+        shares.append([worker.remote(bare, state, kept[task.source], *share) for share in ranges])
+    try:
+        return [add_up(ray.get(counts)) for counts in shares]
+    except ray.exceptions.RayError as error:
+        for share in [share for counts in shares for share in counts]:
+            ray.cancel(share)
+        if isinstance(cause := getattr(error, "cause", None), SigdcaError):
+            raise cause from None
+        raise SigdcaError(f"test: {root_cause(error)}") from error
 
 
-def _evaluate_share(
-    task: TestTask, state: Any, images: np.ndarray, labels: np.ndarray
-) -> TestCounts:
+def _kept(source: DataSource) -> Any:
+    """The test images on the cluster; None where each worker reads its own."""
+    if is_address(source.source):
+        return None
+    dataset = dataset_of(source, "test")
+    return ray.put((dataset.images, dataset.labels))
+
+
+def _evaluate_share(task: TestTask, state: Any, arrays: Any, start: int, end: int) -> TestCounts:
+    from sigdca.loop.dataset import parts_of
     from sigdca.loop.work import evaluate_share
 
-    return evaluate_share(replace(task, state=state), images, labels)
+    task = replace(task, state=state)
+    if arrays is None:
+        return evaluate_share(task, parts_of(task.source, "test", start, end))
+    images, labels = arrays
+    return evaluate_share(task, [Dataset(images[start:end], labels[start:end])])

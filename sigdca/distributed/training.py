@@ -7,25 +7,35 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import ray
+import ray.data
 import ray.exceptions
 import ray.train
 import ray.train.torch
 from ray.train.backend import BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from sigdca.data import find_source
+from sigdca.data import absolute, find_source, open_imported
 from sigdca.distributed.cluster import SERVERS, Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.news import Losses, News, listening
+from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import JobError, SigdcaError, StorageError
-from sigdca.loop.dataset import dataset_of
+from sigdca.loop.dataset import dataset_of, is_streamed, placed
 from sigdca.loop.executor import OnEpoch, OnNote, OnStep, TrainOutcome, TrainTask
-from sigdca.training import Checkpoint, EpochFigures, Place, load_checkpoint, save_checkpoint
+from sigdca.training import (
+    Checkpoint,
+    EpochFigures,
+    InMemory,
+    Input,
+    Place,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 MAX_FAILURES = 3  # a worker or node may be lost this often before the stage gives up
 
@@ -53,14 +63,13 @@ def train_on_cluster(
     """
     _check_workers(task, cluster)
     _check_strategy(task)
-    dataset = dataset_of(task.source, "train")
     config = {
-        "task": replace(task, state={}),
+        "task": replace(task, state={}, source=placed(task.source)),
         "state": ray.put(dict(task.state)),
-        "dataset": ray.put((dataset.images, dataset.labels)),
     }
+    given = _input(task)
     with listening(on_epoch, on_step, on_note) as news:
-        trainer = _trainer(cluster, task, config | {"news": news})
+        trainer = _trainer(cluster, task, config | given.config | {"news": news}, given.datasets)
         try:
             with _interruptible():
                 result = trainer.fit()
@@ -70,12 +79,19 @@ def train_on_cluster(
     return TrainOutcome(state, epochs)
 
 
-def _trainer(cluster: Cluster, task: TrainTask, config: dict[str, Any]) -> DataParallelTrainer:
+def _trainer(
+    cluster: Cluster,
+    task: TrainTask,
+    config: dict[str, Any],
+    datasets: dict[str, ray.data.Dataset],
+) -> DataParallelTrainer:
     most = task.train.workers
     least = task.train.workers_at_least or most
     return DataParallelTrainer(
         _worker,
         train_loop_config=config,
+        datasets=datasets,
+        dataset_config=in_order(),
         backend_config=BACKENDS.get(task.train.strategy, ray.train.torch.TorchConfig)(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=most if least == most else (least, most),
@@ -106,6 +122,30 @@ def _check_workers(task: TrainTask, cluster: Cluster) -> None:
             return
 
 
+@dataclass(frozen=True)
+class _Given:
+    """How the images come to the workers: whole in `config`, or as a stream in `datasets`."""
+
+    config: dict[str, Any]
+    datasets: dict[str, ray.data.Dataset]
+
+
+def _input(task: TrainTask) -> _Given:
+    if is_streamed(task.source):
+        imported = open_imported(absolute(task.source.source))
+        stream = open_stream(imported, task.seed, task.train.workers)
+        return _Given({"imported": imported}, {NAME: stream})
+    dataset = dataset_of(task.source, "train")
+    return _Given({"dataset": ray.put((dataset.images, dataset.labels))}, {})
+
+
+def _input_here(config: dict[str, Any]) -> Input:
+    """The images for this worker."""
+    if "imported" in config:
+        return Stream(config["imported"], ray.train.get_dataset_shard(NAME))
+    return InMemory(*ray.get(config["dataset"]))
+
+
 def _check_strategy(task: TrainTask) -> None:
     import torch
 
@@ -130,7 +170,6 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
     rank = context.get_world_rank()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # one CPU each, and sums in one order on every machine
-    images, labels = ray.get(config["dataset"])
     news: News = config["news"]
     resume = _last_checkpoint()
     if rank == 0:
@@ -138,8 +177,7 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
     model, figures = train_share(
         config["task"],
         ray.get(config["state"]),
-        images,
-        labels,
+        _input_here(config),
         place=Place(rank, context.get_world_size(), str(ray.train.torch.get_device())),
         strategy=STRATEGIES[config["task"].train.strategy],
         resume=resume,

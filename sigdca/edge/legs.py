@@ -88,7 +88,7 @@ def run_test_leg(
     target: Target,
     model: bytes,
     images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
+    labels: NDArray[np.integer],
     *,
     reference_logits: Logits,
     emulated: bool,
@@ -105,7 +105,7 @@ def run_test_leg(
         model: a container if the target's engine is `native`, else an ONNX file as
             `sigdca.engines.to_onnx` makes it.
         images: uint8 [n, C, H, W], n >= 1.
-        labels: uint8 [n].
+        labels: whole numbers [n], uint8, int32 or int64.
         reference_logits: float32 [n, K], computed on the server by the same engine.
         emulated: run in the target's emulator; else this machine must be such a device itself.
         num_processes: over how many processes the images are split; the logits do not depend on
@@ -170,7 +170,7 @@ def _judged(
     begun: LegResult,
     outcome: Outcome,
     reference: Logits,
-    labels: NDArray[np.uint8],
+    labels: NDArray[np.integer],
     duration_s: float,
 ) -> LegResult:
     result = replace(

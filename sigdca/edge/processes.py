@@ -85,7 +85,7 @@ def run_processes(
     runner: Runner,
     model: bytes,
     images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
+    labels: NDArray[np.integer],
     emulator: Emulator | None,
     num_processes: int,
     timeout_s: float,
@@ -96,7 +96,7 @@ def run_processes(
         runner: what runs it.
         model: the model file's content.
         images: uint8 [n, C, H, W].
-        labels: uint8 [n].
+        labels: whole numbers [n], uint8, int32 or int64.
         emulator: what the processes run in; None: this machine itself.
         num_processes: consecutive shares of the images, one process each.
         timeout_s: for all of them together.

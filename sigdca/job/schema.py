@@ -20,10 +20,28 @@ class _Section(BaseModel):
 class DataSource(_Section):
     """Where images and labels come from."""
 
-    source: str = Field(description="a name that `sigdca data get` knows, such as mnist")
+    source: str = Field(
+        description="a name that `sigdca data get` knows, such as mnist; or where "
+        "`sigdca data import` has put a data set: ./folder, /nfs/folder, s3://bucket/folder"
+    )
     limit: Positive | None = Field(
         None, description="use only the first N images of each split (smoke tests)"
     )
+    streaming: bool | None = Field(
+        None,
+        description="of an address: whether TRAIN reads images as a stream, epoch by epoch, or "
+        "keeps them all in memory. None: a stream for more than 2 GiB of pixels",
+    )
+
+    @model_validator(mode="after")
+    def _streamed_whole(self) -> DataSource:
+        if self.streaming and self.limit is not None:
+            raise ValueError("limit is for images in memory: leave out limit, or streaming: true")
+        if self.streaming and "/" not in self.source:
+            raise ValueError(
+                f"streaming: true is for the address of an imported data set, not '{self.source}'"
+            )
+        return self
 
 
 class Augment(_Section):
@@ -349,6 +367,7 @@ class Job(_Section):
         document = self.model_dump(exclude_none=True)
         document["name"] = f"{self.name[:90]}-smoke"
         document["data"]["limit"] = 1000
+        document["data"].pop("streaming", None)
         document["edge_test"] = {"num_samples": 100}
         document["budget"] = {}
         document["train"].pop("accuracy_at_least", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sigdca.compression import layers_of, per_layer
-from sigdca.data import find_source
+from sigdca.data import check_split, find_source
 from sigdca.job import Job, Prune, Quantize, Rdoq, Share
 from sigdca.loop.network import graph_of, initial_model
 from sigdca.targets import load_target
@@ -20,7 +20,9 @@ def check_job(job: Job, where: str) -> None:
         JobError, FormatError, TargetError: an unknown model, data source, layer or target, weights
             of another network, a model that cannot be traced.
     """
-    find_source(job.data.source)
+    source = find_source(job.data.source)
+    for split in ("train", "test") if job.train.epochs else ("test",):
+        check_split(source, split)
     for target in job.targets:
         load_target(target)
     model = initial_model(job)

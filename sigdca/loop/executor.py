@@ -131,6 +131,10 @@ class Executor(Protocol):
         """Tests; the result does not depend on how many workers share the images."""
         ...
 
+    def tests(self, tasks: Sequence[TestTask]) -> list[TestCounts]:
+        """Tests several networks on the same images, at the same time where there is room."""
+        ...
+
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """Runs targets' test legs, on boards or emulated; says so where neither is there."""
         ...

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sigdca.edge.legs import LegResult, run_test_leg
-from sigdca.loop.dataset import dataset_of
+from sigdca.loop.dataset import dataset_of, num_images, parts_of
 from sigdca.loop.executor import (
     EdgeTask,
     OnEpoch,
@@ -21,7 +21,7 @@ from sigdca.loop.executor import (
 from sigdca.loop.network import state_of
 from sigdca.loop.work import evaluate_share, train_share
 from sigdca.targets import load_target
-from sigdca.training import Place, TestCounts
+from sigdca.training import InMemory, Place, TestCounts
 
 
 class LocalExecutor:
@@ -39,8 +39,7 @@ class LocalExecutor:
         model, figures = train_share(
             task,
             task.state,
-            dataset.images,
-            dataset.labels,
+            InMemory(dataset.images, dataset.labels),
             place=Place(),
             resume=None,
             on_epoch=lambda figure, _: on_epoch(asdict(figure)),
@@ -50,8 +49,14 @@ class LocalExecutor:
 
     def test(self, task: TestTask) -> TestCounts:
         """See `Executor.test`."""
-        dataset = dataset_of(task.source, "test")
-        return evaluate_share(task, dataset.images, dataset.labels)
+        return self.tests([task])[0]
+
+    def tests(self, tasks: Sequence[TestTask]) -> list[TestCounts]:
+        """See `Executor.tests`."""
+        return [
+            evaluate_share(task, parts_of(task.source, "test", 0, num_images(task.source, "test")))
+            for task in tasks
+        ]
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """See `Executor.edge_tests`; no board is attached here, so the targets are emulated."""
@@ -59,7 +64,7 @@ class LocalExecutor:
 
 
 def _edge_test(task: EdgeTask) -> LegResult:
-    dataset = dataset_of(task.source, "test").head(task.num_samples)
+    dataset = dataset_of(task.source, "test", task.num_samples)
     return run_test_leg(
         load_target(task.target),
         task.model,

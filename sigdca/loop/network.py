@@ -10,7 +10,7 @@ from safetensors.numpy import load, save
 from torch import nn
 
 from sigdca.codec import Graph, expected_tensors
-from sigdca.data import SOURCES
+from sigdca.data import find_source
 from sigdca.errors import StorageError
 from sigdca.job import Job
 from sigdca.models import build, load_weights, trace
@@ -18,7 +18,7 @@ from sigdca.models import build, load_weights, trace
 
 def build_for(model: str, source: str) -> nn.Module:
     """The network `model` with as many outputs as the data has classes."""
-    return build(model, SOURCES[source].num_classes)
+    return build(model, find_source(source).num_classes)
 
 
 def initial_model(job: Job) -> nn.Module:
@@ -52,7 +52,7 @@ def weights_of(graph: Graph, state: Mapping[str, np.ndarray]) -> dict[str, np.nd
 
 def graph_of(job: Job, model: nn.Module) -> Graph:
     """The network's operators and shapes for the job's data."""
-    source = SOURCES[job.data.source]
+    source = find_source(job.data.source)
     return trace(model, source.input_shape, source.input_scale)
 
 

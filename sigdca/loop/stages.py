@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 from sigdca.codec import Graph, decode_container, encode_container, inspect_container
 from sigdca.compression import prepare_
+from sigdca.data import find_source
 from sigdca.engines import container_engine, logits_sha256
 from sigdca.job import Job, Pass, Retrained
+from sigdca.loop.dataset import identity_of
 from sigdca.loop.executor import Executor, State, TestTask, TrainTask
 from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
 from sigdca.storage import Ledger, Record, Store
@@ -97,10 +99,12 @@ class Run:
     executor: Executor
     progress: Progress
     ledger: Ledger = field(init=False)
+    data: Mapping[str, Any] = field(init=False)
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.store)
+        self.data = identity_of(self.job.data)
 
     def stage(
         self,
@@ -160,7 +164,7 @@ class Run:
         determines = {
             "model": self.job.model,
             "graph": repr(self.graph),
-            "data": self.job.data.model_dump(),
+            "data": self.data,
             "seed": self.job.seed,
             "stage": [stage, label, iteration],
             "inputs": inputs,
@@ -238,7 +242,7 @@ def encode(run: Run, iteration: int, step: Pass, state: str) -> Record:
     """COMPRESS, last pass: the weights into a container."""
     assert step.encode is not None
     coder = step.encode.coder
-    metadata = {"model": run.job.model, "data": run.job.data.source}
+    metadata = {"model": run.job.model, "data": find_source(run.job.data.source).name}
     inputs = {"state": state, "coder": coder, "metadata": metadata}
 
     def work(_key: str) -> Work:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
 from sigdca.compression import hook_for
-from sigdca.data import SOURCES
+from sigdca.data import Dataset, find_source
 from sigdca.engines import open_engine
 from sigdca.loop.executor import State, TestTask, TrainTask
 from sigdca.loop.network import build_for
 from sigdca.training import (
     Checkpoint,
     EpochFigures,
+    Input,
     OnEpochEnd,
     OnStep,
     Parallel,
     Place,
     TestCounts,
+    add_up,
     evaluate,
     train_,
 )
@@ -27,8 +30,7 @@ from sigdca.training import (
 def train_share(
     task: TrainTask,
     state: State,
-    images: np.ndarray,
-    labels: np.ndarray,
+    data: Input,
     *,
     place: Place,
     strategy: type[Parallel] = Parallel,
@@ -47,10 +49,9 @@ def train_share(
     hook = None if task.retrained is None else hook_for(task.retrained, model)
     figures = train_(
         model,
-        images,
-        labels,
+        data,
         task.config,
-        input_scale=SOURCES[task.source.source].input_scale,
+        input_scale=find_source(task.source.source).input_scale,
         batch_size=task.train.batch_size,
         seed=task.seed,
         precision=task.train.precision,
@@ -67,9 +68,15 @@ def train_share(
     return model, figures
 
 
-def evaluate_share(task: TestTask, images: np.ndarray, labels: np.ndarray) -> TestCounts:
-    """One worker's share of TEST: its images through the task's engine, on one thread."""
+def evaluate_share(task: TestTask, parts: Iterable[Dataset]) -> TestCounts:
+    """One worker's share of TEST: its images through the task's engine, on one thread.
+
+    Args:
+        task: the network and its engine.
+        parts: the images, in whole units of TEST but for the last, so that no logit depends on how
+            they are parted.
+    """
     engine = open_engine(
         task.engine, task.graph, dict(task.state), threads=1, container=task.container
     )
-    return evaluate(engine, images, labels)
+    return add_up([evaluate(engine, part.images, part.labels) for part in parts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,18 @@ class TestCounts:
     def num_samples(self) -> int:
         """Images tested."""
         return len(self.logits)
+
+
+def add_up(counts: Sequence[TestCounts]) -> TestCounts:
+    """The counts of all shares together: integers, so the sum is exact.
+
+    Args:
+        counts: of at least one share, in the images' order.
+    """
+    return TestCounts(
+        sum(share.num_correct for share in counts),
+        np.concatenate([share.logits for share in counts]),
+    )
 
 
 def share_ranges(num_images: int, num_shares: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The training loop: epochs of SGD or Adam over images in memory, in one process.
+"""The training loop: epochs of SGD or Adam, in one process.
 
 Parallelism is applied from outside: a strategy (`parallel.py`) wraps the model.
 Compression is applied from outside: a hook holds masks or ties weights.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from sigdca.errors import SigdcaError
 from sigdca.job.schema import Optimisation
 from sigdca.training.augment import augment_batch
 from sigdca.training.checkpoint import Checkpoint
+from sigdca.training.input import Input
 from sigdca.training.meter import Meter, sent_bytes
 from sigdca.training.optimizer import make_optimizer, set_learning_rate
 from sigdca.training.parallel import Parallel, Place, Setting
@@ -94,8 +95,7 @@ OnStep = Callable[[StepFigures], None]
 
 def train_(
     model: nn.Module,
-    images: np.ndarray,
-    labels: np.ndarray,
+    data: Input,
     config: Optimisation,
     *,
     input_scale: float,
@@ -116,8 +116,7 @@ def train_(
 
     Args:
         model: takes float32 [n, C, H, W], gives logits [n, K].
-        images: uint8 [N, C, H, W], the same in every process.
-        labels: uint8 or int64 [N].
+        data: the images and their labels.
         config: epochs, optimizer, learning rate, augmentation.
         input_scale: what a pixel is multiplied by.
         batch_size: images per step over all processes; a multiple of their number times
@@ -132,8 +131,8 @@ def train_(
         place: this process's rank, world size and device.
         strategy: how the processes share the work.
         options: the settings of a library that the strategy uses.
-        resume: continue after this checkpoint, as if never interrupted: bit for bit, but that
-            three or more processes may add gradients in another order.
+        resume: continue after this checkpoint, as if never interrupted: with images in memory bit
+            for bit, but that three or more processes may add gradients in another order.
         on_epoch: called after every epoch with its figures and a function that makes a checkpoint,
             which all processes must call, or none.
         on_step: called every second or so, between two steps.
@@ -148,7 +147,7 @@ def train_(
     model.to(place.device)
     layout = torch.preserve_format if precision == "float32" else torch.channels_last
     _lay_out_(model, layout)
-    sample = torch.zeros(1, *images.shape[1:], device=place.device)
+    sample = torch.zeros(1, *data.input_shape, device=place.device)
     setting = Setting(
         place, sample, batch_size, hook is not None, precision, accumulation_steps, options or {}
     )
@@ -161,13 +160,18 @@ def train_(
         if resume.scaler:
             parallel.scaler.load_state_dict(resume.scaler)
         figures = [EpochFigures(**figure) for figure in resume.figures]
-    steps = len(images) // batch_size
+    steps = data.num_images // batch_size
     if steps == 0:
-        raise SigdcaError(f"train.batch_size: {batch_size}, but there are {len(images)} images")
+        raise SigdcaError(
+            f"train.batch_size: {batch_size}, but there are {data.num_images} images"
+        )
     stage = _Stage(parallel, config, layout, hook, steps, on_step)
     for epoch in range(len(figures), config.epochs):
-        batches = _batches(images, labels, batch_size, (seed, epoch), place)
         generator = torch.Generator().manual_seed(_mix(seed, epoch, place.rank))
+        batches = (
+            [torch.from_numpy(array).to(place.device) for array in batch]
+            for batch in data.batches(epoch, batch_size, seed, place)
+        )
         inputs = (
             (augment_batch(pixels.float() * input_scale, config.augment, generator), classes)
             for pixels, classes in batches
@@ -280,18 +284,6 @@ class _Stage:
 def _lay_out_(model: nn.Module, layout: torch.memory_format) -> None:
     """Brings the weights into another order in memory."""
     model.to(memory_format=layout)  # type: ignore[call-overload]  # documented, but not typed
-
-
-def _batches(
-    images: np.ndarray, labels: np.ndarray, batch_size: int, key: tuple[int, int], place: Place
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """This process's share of every global batch, in an order that all processes agree on."""
-    order = np.random.default_rng(key).permutation(len(images))
-    for start in range(0, len(order) - batch_size + 1, batch_size):
-        mine = order[start + place.rank : start + batch_size : place.world_size]
-        pixels = torch.from_numpy(images[mine]).to(place.device)
-        classes = torch.from_numpy(labels[mine].astype(np.int64)).to(place.device)
-        yield pixels, classes
 
 
 def _mix(*numbers: int) -> int:

@@ -5,7 +5,7 @@ from torch import nn
 
 from sigdca.errors import SigdcaError
 from sigdca.job.schema import Augment, Optimisation
-from sigdca.training import Place, load_checkpoint, save_checkpoint, train_
+from sigdca.training import InMemory, Place, load_checkpoint, save_checkpoint, train_
 
 CONFIG = Optimisation(
     epochs=4, learning_rate=0.1, augment=Augment(shift=0.1, rotate=10, scale=0.1)
@@ -30,7 +30,7 @@ def network():
 def run(model, config=CONFIG, **options):
     images, labels = data()
     settings = {"input_scale": 1 / 256, "batch_size": 32, "seed": 3} | options
-    return train_(model, images, labels, config, **settings)
+    return train_(model, InMemory(images, labels), config, **settings)
 
 
 def bits(model):

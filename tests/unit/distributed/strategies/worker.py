@@ -18,7 +18,7 @@ from sigdca.distributed.strategies import STRATEGIES, streamed
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Prune, Quantize, Share
 from sigdca.job.schema import Optimisation
-from sigdca.training import Parallel, Place, meter, train_
+from sigdca.training import InMemory, Parallel, Place, meter, train_
 
 BATCH = 12  # of 1, 2 or 3 processes
 CONFIG = Optimisation(epochs=3, learning_rate=0.05, weight_decay=1e-3)
@@ -97,8 +97,7 @@ def train(way, config=CONFIG, net=None, hook=None, **options):
     options = {"input_scale": 1 / 255, "batch_size": BATCH, "seed": 7} | options
     figures = train_(
         net,
-        images,
-        labels,
+        InMemory(images, labels),
         config,
         hook=None if hook is None else hook_for(hook, net),
         place=way.place,
