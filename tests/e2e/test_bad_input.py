@@ -17,6 +17,9 @@ JOB = "jobs/lenet-5-mnist.yaml"
         (["model=lenet-6"], "did you mean 'lenet-5'?"),
         (["model=nowhere:Net"], "nowhere"),
         (["data.source=mnits"], "did you mean 'mnist'?"),
+        (["data.source=./nowhere"], "holds no dataset.json"),
+        (["data.streaming=true"], "streaming: true is for the address of an imported data set"),
+        (["data.source=./x", "data.streaming=true", "data.limit=9"], "limit is for images in"),
         (["targets=[atom-x5-e394]"], "did you mean 'atom-x5-e3940'?"),
         (["weights=none.safetensors"], "none.safetensors"),
         (["train.workers=3"], "train.batch_size must be a multiple of train.workers (3)"),
@@ -43,7 +46,15 @@ def test_a_wrong_job_is_refused_before_anything_starts(sigdca, tmp_path, setting
         ["inspect", "none.dca"],
         ["test", "weights.bin"],
         ["test", "weights.bin", "--model", "lenet-5"],
+        ["test", "x.dca", "weights.bin"],
+        ["test", "x.dca", "--data", "./nowhere"],
         ["data", "get", "mnits"],
+        ["data", "get", "./nowhere"],
+        ["data", "import", "nowhere", "to", "--size", "28,28"],
+        ["data", "import", "tests", "to", "--size", "28,28"],
+        ["data", "import", "tests", "to", "--size", "28"],
+        ["data", "import", "tests", "to", "--size", "0,99999"],
+        ["data", "import", "tests", "to", "--size", "28,28", "--resize", "27"],
         ["decode", "x.dca", "--to", "zip", "-o", "y"],
         ["encode", "x.safetensors", "--model", "lenet-6", "-o", "y.dca"],
     ],
@@ -76,9 +87,11 @@ def test_no_arguments_and_help_show_the_verbs(sigdca):
         "export",
         "report",
         "targets",
+        "data get",
+        "data import",
     ],
 )
 def test_every_verb_has_help_with_an_example(sigdca, verb):
-    done = sigdca(verb, "--help")
+    done = sigdca(*verb.split(), "--help")
     assert done.returncode == 0
     assert f"Example: sigdca {verb}" in done.stdout

@@ -113,6 +113,29 @@ def test_a_container_runs_as_it_is_unless_another_engine_is_asked_for(sigdca, co
     assert shared["logits_sha256"] == told["logits_sha256"]
 
 
+def test_many_files_are_tested_at_once(sigdca, container, tmp_path):
+    copies = [tmp_path / f"{name}.dca" for name in "abc"]
+    for copy in copies:
+        copy.write_bytes(container.read_bytes())
+    one = json.loads(sigdca("test", container, "--limit", 500, "--json").stdout)
+    for flags in ([], ["--workers", 2]):
+        done = sigdca("test", *copies, "--limit", 500, "--json", *flags)
+        assert done.returncode == 0, done.stderr
+        (key, found), *more = json.loads(done.stdout).items()
+        assert (key, more) == ("results", [])
+        assert [entry["file"] for entry in found] == [str(copy) for copy in copies]
+        for entry in found:
+            assert entry["logits_sha256"] == one["logits_sha256"]
+            assert entry["num_correct"] == one["num_correct"]
+            assert entry["container_bytes"] == container.stat().st_size
+            assert entry["compression_ratio"] == entry["dense_bytes"] / entry["container_bytes"]
+    shown = sigdca("test", *copies, "--limit", 500, COLUMNS="200").stdout
+    assert all(f"{copy.name} " in shown for copy in copies)
+    assert shown.count(f"{one['error']:.2f} %") == 3
+    bad = sigdca("test", copies[0], "none.dca", "--limit", 500)
+    assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
+
+
 def test_test_takes_a_weights_file_with_its_network(sigdca, weights, container):
     flags = ("--engine", "torch", "--limit", 500, "--json")
     dense = json.loads(sigdca("test", weights, "--model", "lenet-5", *flags).stdout)

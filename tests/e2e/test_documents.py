@@ -1,5 +1,6 @@
 """What README, jobs/ and benchmarks/ tell someone to type is right."""
 
+import json
 import re
 import shlex
 
@@ -8,12 +9,14 @@ import typer
 import yaml
 
 from sigdca.cli import app
+from sigdca.data.manifest import dump_manifest, parse_manifest
 from sigdca.job import load_job, parse_job
 from sigdca.loop import check_job
 from sigdca.loop.events import FOLDER
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+DATA = (ROOT / "docs/data.md").read_text()
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
 
 
@@ -31,7 +34,7 @@ def test_readmes_job_is_a_job():
 
 
 def commands():
-    for block in re.findall(r"```sh\n(.*?)```", README, re.S):
+    for block in re.findall(r"```sh\n(.*?)```", README + DATA, re.S):
         for line in block.splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0] != "dca-run":  # run in tests/native/test_dca_run.py
@@ -52,10 +55,19 @@ def test_readmes_commands_exist_with_those_options(words):
     assert words[0] == "sigdca"
     command = typer.main.get_command(app)
     verb = command.get_command(None, words[1])
-    context = verb.make_context(words[1], words[2:])
+    rest = words[2:]
+    if hasattr(verb, "commands"):  # `sigdca data import`
+        verb, rest = verb.get_command(None, words[2]), words[3:]
+    context = verb.make_context(words[1], rest)
     job = context.params.get("job")
     if job is not None:
         load_job(ROOT / job, context.params["settings"] or ())
+
+
+def test_the_manifest_that_is_shown_is_one():
+    (text,) = re.findall(r"```json\n(.*?)```", DATA, re.S)
+    manifest = parse_manifest(text.encode(), "docs/data.md")
+    assert json.loads(dump_manifest(manifest)) == json.loads(text)
 
 
 def test_the_two_commands_are_readmes():
