@@ -10,6 +10,7 @@ import yaml
 
 from sigdca.cli import app
 from sigdca.data.manifest import dump_manifest, parse_manifest
+from sigdca.distributed.strategies import STRATEGIES
 from sigdca.job import load_job, parse_job
 from sigdca.loop import check_job
 from sigdca.loop.events import FOLDER
@@ -62,6 +63,17 @@ def test_readmes_commands_exist_with_those_options(words):
     job = context.params.get("job")
     if job is not None:
         load_job(ROOT / job, context.params["settings"] or ())
+
+
+def test_the_training_section_that_is_shown_is_one():
+    text = (ROOT / "docs/training.md").read_text()
+    (section,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    job = parse_job(
+        f"name: shown\nmodel: lenet-5\ndata: {{source: mnist}}\n{section}", "training.md"
+    )
+    check_job(job, "training.md")
+    table = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert sorted(set(table) - {"strategy"}) == sorted(STRATEGIES)
 
 
 def test_the_manifest_that_is_shown_is_one():
