@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import re
@@ -128,7 +129,19 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     @functools.cache
     def libraries(compiler: str, sanitizers: str) -> tuple[Path, Path]:
-        folder = tmp_path_factory.mktemp("library")
+        root = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            root = root.parent  # which all test processes share
+        name = f"library-{compiler}-{sanitizers}"
+        folder = root / name.replace("+", "p").replace(",", "-")
+        made = folder / "libsigdca.a", folder / "libsigdca-codec.a"
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not all(path.exists() for path in made):
+                make(folder, compiler, sanitizers)
+        return made
+
+    def make(folder: Path, compiler: str, sanitizers: str) -> None:
         compilers = {
             "CMAKE_C_COMPILER": compiler.replace("++", ""),
             "CMAKE_CXX_COMPILER": compiler,
@@ -146,7 +159,6 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         settings = [f"-D{name}={value}" for name, value in (compilers | options).items()]
         run("cmake", "-G", "Ninja", "-S", NATIVE, "-B", folder, *settings)
         run("cmake", "--build", folder, "--target", "sigdca_static", "sigdca_codec_static")
-        return folder / "libsigdca.a", folder / "libsigdca-codec.a"
 
     def program(compiler: str, sanitizers: str, sources: list[Path], made: Path) -> None:
         of_library = sanitizers.replace("fuzzer", "fuzzer-no-link")
