@@ -40,7 +40,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(executor, steady):
     undisturbed = executor.train(replace(steady, key="whole"), lambda _: None)
     two = replace(steady, config=steady.config.model_copy(update={"epochs": 2}))
     executor.train(two, lambda _: None)
-    *_, last = sorted(Path(steady.checkpoints.root, steady.key).glob("checkpoint_*"))
+    run = Path(steady.checkpoints.root, steady.key)
+    *_, last = sorted(path for path in run.glob("checkpoint_*") if path.is_dir())
     path = last / "checkpoint.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
