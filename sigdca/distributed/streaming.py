@@ -16,31 +16,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import ray.data
 import ray.train
 
 from sigdca.data import Imported
-from sigdca.data.shards import check_footers, read_table, rows_of, to_dataset
+from sigdca.data.shards import check_footers, rows_of, to_dataset
 from sigdca.distributed.cluster import SERVERS, quieten_ray_data
+from sigdca.distributed.reading import Reader, pieces
 from sigdca.errors import StorageError
 from sigdca.training import Batch, Place
 
 NAME = "train"  # of the split, and of what Ray Train hands to its workers
-PIECE_BYTES = 16 << 20  # of pixels that one task reads
 BUFFER_BYTES = 128 << 20  # of pixels in each worker, from which batches are drawn
 PREFETCHED_BATCHES = 4
-READERS_PER_WORKER = 2
 NUM_CHECKERS = 16  # of footers, at one time
 
 
-def open_stream(imported: Imported, seed: int, num_workers: int) -> ray.data.Dataset:
+def open_stream(imported: Imported, seed: int, num_readers: int) -> ray.data.Dataset:
     """The train split as a Ray Data set, of which nothing but its footers has been read.
 
     Args:
         imported: the data set, at an address that every server can read.
         seed: determines the order of the pieces, with the epoch.
-        num_workers: among whom it will be shared.
+        num_readers: how many pieces are read at one time.
 
     Raises:
         FormatError: a shard is not what the manifest says.
@@ -50,18 +48,18 @@ def open_stream(imported: Imported, seed: int, num_workers: int) -> ray.data.Dat
     with ThreadPoolExecutor(NUM_CHECKERS) as pool:
         list(pool.map(lambda shard: check_footers(imported.store, [shard]), shards))
     quieten_ray_data()
-    pieces = list(_pieces(imported))
+    found = list(pieces(imported, NAME))
     order = ray.data.RandomSeedConfig(seed % 2**32, reseed_after_execution=True)
     return (
-        ray.data.from_items(pieces, override_num_blocks=len(pieces))
+        ray.data.from_items(found, override_num_blocks=len(found))
         .randomize_block_order(seed=order)
         .map_batches(
-            _Reader(imported),
+            Reader(imported, NAME),
             batch_size=None,
             batch_format="pyarrow",
             # Readers claim no CPU, for the workers may have them all.
             num_cpus=0,
-            compute=ray.data.TaskPoolStrategy(size=READERS_PER_WORKER * num_workers),
+            compute=ray.data.TaskPoolStrategy(size=num_readers),
             label_selector=SERVERS,
         )
     )
@@ -71,30 +69,6 @@ def in_order() -> ray.train.DataConfig:
     """How Ray Train shares the stream: the same images to the same worker each time."""
     options = ray.data.ExecutionOptions(preserve_order=True)
     return ray.train.DataConfig(execution_options=options, enable_shard_locality=False)
-
-
-def _pieces(imported: Imported) -> Iterator[dict[str, int]]:
-    """What one task reads each: a shard, or some rows of one."""
-    step = rows_of(PIECE_BYTES, imported.manifest.image_bytes)
-    for number, shard in enumerate(imported.manifest.split(NAME).shards):
-        for first in range(0, shard.num_images, step):
-            last = min(shard.num_images, first + step)
-            yield {"shard": number, "first": first, "last": last}
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads pieces, wherever Ray runs it."""
-
-    imported: Imported
-
-    def __call__(self, pieces: pa.Table) -> pa.Table:
-        manifest = self.imported.manifest
-        store, shards = self.imported.store, manifest.split(NAME).shards
-        return pa.concat_tables(
-            read_table(store, manifest, shards[piece["shard"]], piece["first"], piece["last"])
-            for piece in pieces.to_pylist()
-        )
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from sigdca.training import (
     save_checkpoint,
 )
 
+READERS_PER_WORKER = 4  # of a stream, at the most; no more in all than there are CPUs
 MAX_FAILURES = 3  # a worker or node may be lost this often before the stage gives up
 
 # How the workers of a strategy reach each other, where it is not by torch's process group.
@@ -67,7 +68,7 @@ def train_on_cluster(
         "task": replace(task, state={}, source=placed(task.source)),
         "state": ray.put(dict(task.state)),
     }
-    given = _input(task)
+    given = _input(task, cluster.num_cpus())
     with listening(on_epoch, on_step, on_note) as news:
         trainer = _trainer(cluster, task, config | given.config | {"news": news}, given.datasets)
         try:
@@ -130,10 +131,12 @@ class _Given:
     datasets: dict[str, ray.data.Dataset]
 
 
-def _input(task: TrainTask) -> _Given:
+def _input(task: TrainTask, num_cpus: int) -> _Given:
     if is_streamed(task.source):
         imported = open_imported(absolute(task.source.source))
-        stream = open_stream(imported, task.seed, task.train.workers)
+        workers = task.train.workers
+        num_readers = min(READERS_PER_WORKER * workers, max(workers, num_cpus))
+        stream = open_stream(imported, task.seed, num_readers)
         return _Given({"imported": imported}, {NAME: stream})
     dataset = dataset_of(task.source, "train")
     return _Given({"dataset": ray.put((dataset.images, dataset.labels))}, {})
