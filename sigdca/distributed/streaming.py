@@ -5,7 +5,8 @@ same number of steps, and less than one batch of images is left out. Pieces of s
 order that is drawn from the seed and the epoch, and each worker draws its batches from a buffer of
 `BUFFER_BYTES`. Ray Data is told to keep that order, so that the same seed and number of workers
 give the same batches. Training that goes on from a checkpoint begins the series of orders anew:
-images still come once an epoch, but in other batches than without the interruption.
+images still come once an epoch, but in other batches than without the interruption. Where workers
+were lost and a batch does not divide by those that are left, it has a few images fewer.
 """
 
 from __future__ import annotations

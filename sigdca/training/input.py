@@ -36,12 +36,12 @@ class Input(Protocol):
 
         Args:
             epoch: from 0. All processes ask for the same epochs in the same order.
-            batch_size: images per batch over all processes; a multiple of their number.
+            batch_size: images per batch over all processes.
             seed: determines the order, together with the epoch.
             place: which process asks.
 
         Yields:
-            uint8 [batch_size / world_size, C, H, W] and int64 [batch_size / world_size].
+            uint8 [n, C, H, W] and int64 [n]: n is batch_size / world_size, rounded up or down.
         """
         ...
 
