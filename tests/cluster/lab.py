@@ -29,10 +29,14 @@ def why_not():
     missing = [name for name in ("ip", "unshare") if shutil.which(name) is None]
     if missing:
         return f"{missing[0]} is not installed"
-    probe = f"sgprobe{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True)
-    subprocess.run(["ip", "netns", "del", probe], capture_output=True)
-    return "" if made.returncode == 0 else "this kernel or container has no network namespaces"
+    probe = f"sgp{os.getpid() % 100000}"
+    made = [
+        subprocess.run(["ip", *words], capture_output=True).returncode == 0
+        for words in (("netns", "add", probe), ("link", "add", probe, "type", "bridge"))
+    ]
+    for words in (("netns", "del", probe), ("link", "del", probe)):
+        subprocess.run(["ip", *words], capture_output=True)
+    return "" if all(made) else "this kernel or container has no network namespaces or bridges"
 
 
 class Lab:
