@@ -25,6 +25,7 @@ from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.news import Losses, News, listening
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import JobError, SigdcaError, StorageError
+from sigdca.job import Train
 from sigdca.loop.dataset import dataset_of, is_streamed, placed
 from sigdca.loop.executor import OnEpoch, OnNote, OnStep, TrainOutcome, TrainTask
 from sigdca.training import (
@@ -86,20 +87,13 @@ def _trainer(
     config: dict[str, Any],
     datasets: dict[str, ray.data.Dataset],
 ) -> DataParallelTrainer:
-    most = task.train.workers
-    least = task.train.workers_at_least or most
     return DataParallelTrainer(
         _worker,
         train_loop_config=config,
         datasets=datasets,
         dataset_config=in_order(),
         backend_config=BACKENDS.get(task.train.strategy, ray.train.torch.TorchConfig)(),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=most if least == most else (least, most),
-            use_gpu=cluster.num_gpus() >= least,
-            resources_per_worker={"CPU": 1},
-            label_selector=SERVERS,
-        ),
+        scaling_config=scaling(task.train, cluster.num_gpus()),
         run_config=ray.train.RunConfig(
             name=task.key,
             storage_path=task.checkpoints.root,
@@ -109,6 +103,18 @@ def _trainer(
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
             callbacks=[Losses(config["news"])],
         ),
+    )
+
+
+def scaling(train: Train, num_gpus: int) -> ray.train.ScalingConfig:
+    """The workers of a job, a GPU each where there are enough for the fewest of them."""
+    most = train.workers
+    least = train.workers_at_least or most
+    return ray.train.ScalingConfig(
+        num_workers=most if least == most else (least, most),
+        use_gpu=num_gpus >= least,
+        resources_per_worker={"CPU": 1},
+        label_selector=SERVERS,
     )
 
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import torch
+
 from sigdca.edge.legs import LegResult, run_test_leg
 from sigdca.loop.dataset import dataset_of, num_images, parts_of
 from sigdca.loop.executor import (
@@ -25,7 +27,10 @@ from sigdca.training import InMemory, Place, TestCounts
 
 
 class LocalExecutor:
-    """Trains, tests and runs emulated legs here, one after the other, without checkpoints."""
+    """Trains, tests and runs emulated legs here, one after the other, without checkpoints.
+
+    It trains on a GPU where this machine has one.
+    """
 
     def train(
         self,
@@ -40,7 +45,7 @@ class LocalExecutor:
             task,
             task.state,
             InMemory(dataset.images, dataset.labels),
-            place=Place(),
+            place=Place(device="cuda" if torch.cuda.is_available() else "cpu"),
             resume=None,
             on_epoch=lambda figure, _: on_epoch(asdict(figure)),
             on_step=lambda figure: on_step(asdict(figure)),

@@ -216,7 +216,7 @@ class _Stage:
                 hook.before_epoch(whole, epoch, config.epochs)
         parallel.module.train()
         parallel.seed_epoch(seed)
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.zeros((), dtype=torch.float64, device=parallel.place.device)
         told = start
         for step, (pixels, classes) in enumerate(self._meter.inputs(inputs)):
             set_learning_rate(
@@ -260,7 +260,8 @@ class _Stage:
         num_parts = parallel.setting.accumulation_steps
         dtype = parallel.setting.autocast
         each = parallel.place.world_size / parallel.setting.batch_size
-        total = torch.zeros((), dtype=torch.float64)
+        # Where the model is: to ask a GPU for each step's loss would make it wait for us.
+        total = torch.zeros((), dtype=torch.float64, device=parallel.place.device)
         parallel.zero_grad()
         parts = zip(pixels.tensor_split(num_parts), classes.tensor_split(num_parts), strict=True)
         for number, (images, labels) in enumerate(parts, 1):
@@ -270,7 +271,7 @@ class _Stage:
                 loss = F.cross_entropy(logits.float(), parallel.labels(labels))
                 loss = loss * (len(images) * each)
                 parallel.backward(loss)
-            total += loss.detach().cpu()
+            total += loss.detach()
         if hook is not None:
             with parallel.gradients() as whole:
                 hook.after_backward(whole)

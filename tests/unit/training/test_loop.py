@@ -1,11 +1,14 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from sigdca.compression.prune import PruneHook
 from sigdca.errors import SigdcaError
 from sigdca.job.schema import Augment, Optimisation
-from sigdca.training import InMemory, Place, load_checkpoint, save_checkpoint, train_
+from sigdca.training import InMemory, Parallel, Place, load_checkpoint, save_checkpoint, train_
 
 CONFIG = Optimisation(
     epochs=4, learning_rate=0.1, augment=Augment(shift=0.1, rotate=10, scale=0.1)
@@ -276,3 +279,31 @@ def test_the_rate_grows_first_and_then_follows_its_schedule(monkeypatch, schedul
     else:
         assert noted.rates[10:] == sorted(noted.rates[10:], reverse=True)
         assert noted.rates[-1] < 0.01
+
+
+class Elsewhere(Parallel):
+    """On a device whose values nobody can read, as if it were far away."""
+
+    def mean(self, value):
+        return 0.0
+
+    def sparsity(self):
+        return 0.0
+
+    def finish(self):
+        assert all(value.device.type == "meta" for value in self.model.state_dict().values())
+
+
+def test_model_and_batches_are_on_the_workers_device_and_nothing_is_fetched(monkeypatch):
+    """torch refuses to mix devices, and to tell a value on `meta`, for which a GPU would wait."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # not for `meta`
+    seen = []
+    model = conv_network()
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].device.type))
+    options = {"place": Place(device="meta"), "strategy": Elsewhere, "accumulation_steps": 2}
+    hook = PruneHook({"4": 0.5}, importance="movement")
+    hook.after_epoch = lambda *_: None  # it counts the zeros
+    augment = Augment(shift=0.1, rotate=10, scale=0.1, flip=True)
+    config = Optimisation(epochs=1, augment=augment)
+    run(model, config, hook=hook, **options)
+    assert seen == ["meta"] * 16

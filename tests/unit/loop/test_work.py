@@ -1,0 +1,78 @@
+"""What one process does of TRAIN, as far as it can be seen where there is no GPU."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from sigdca.job import parse_job
+from sigdca.loop import LocalExecutor, TrainTask, local, work
+from sigdca.loop.network import initial_model, state_of
+from sigdca.storage import open_store
+from sigdca.training import InMemory, Place
+
+JOB = """
+name: work
+model: lenet-300-100
+data: {source: mnist, limit: 100}
+train: {epochs: 1, batch_size: 50}
+"""
+
+
+@pytest.fixture
+def task(tmp_path):
+    job = parse_job(JOB, "work.yaml")
+    return TrainTask(
+        key="task",
+        model=job.model,
+        state=state_of(initial_model(job)),
+        source=job.data,
+        config=job.train,
+        train=job.train,
+        retrained=None,
+        seed=0,
+        checkpoints=open_store(str(tmp_path)),
+    )
+
+
+@pytest.fixture
+def places(monkeypatch):
+    """Where networks were to be trained; none is."""
+    seen = []
+
+    def noted(model, *_, place, **__):
+        seen.append((place.device, torch.is_deterministic_algorithms_warn_only_enabled()))
+        return []
+
+    monkeypatch.setattr(work, "train_", noted)
+    yield seen
+    torch.use_deterministic_algorithms(True)
+
+
+def train(task, device):
+    images = InMemory(np.zeros((100, 1, 28, 28), np.uint8), np.zeros(100, np.uint8))
+    work.train_share(
+        task,
+        task.state,
+        images,
+        place=Place(device=device),
+        resume=None,
+        on_epoch=lambda *_: None,
+    )
+
+
+def test_a_gpu_is_repeatable_as_far_as_its_operators_are(task, places, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    train(task, "cpu")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    train(task, "cuda:0")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert places == [("cpu", False), ("cuda:0", True)]
+
+
+@pytest.mark.parametrize(("there", "device"), [(False, "cpu"), (True, "cuda")])
+def test_this_process_trains_on_its_gpu(task, places, monkeypatch, there, device):
+    monkeypatch.setattr(local.torch.cuda, "is_available", lambda: there)
+    LocalExecutor().train(task, lambda _: None)
+    assert [place for place, _ in places] == [device]
