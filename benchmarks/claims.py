@@ -61,13 +61,33 @@ def at_least(
     return Claim(name, median, bound, unit, len(values), spread, median >= bound - 1e-9, against)
 
 
-def main(description: str | None, measure: Callable[[bool], list[Claim]]) -> None:
-    """Parses `--quick` and `--json`, measures, prints; exits with 1 if a bound was missed."""
+def seen(name: str, values: Sequence[float], unit: str) -> Claim:
+    """A figure that has no bound; it is reported as 0."""
+    spread = (min(values), max(values))
+    return Claim(name, statistics.median(values), 0.0, unit, len(values), spread, True, "")
+
+
+Measure = Callable[[bool], list[Claim]]
+
+
+def main(description: str | None, measure: Measure, **others: Measure) -> None:
+    """Parses `--quick` and `--json`, measures, prints; exits with 1 if a bound was missed.
+
+    Args:
+        description: what the script measures.
+        measure: gives its claims; its argument says whether to be quick.
+        others: what is measured instead with `--NAME`.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, 5 minutes")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    for name, other in others.items():
+        parser.add_argument(
+            f"--{name}", action="store_true", help=f"instead: {(other.__doc__ or name).strip()}"
+        )
     arguments = parser.parse_args()
-    claims = measure(arguments.quick)
+    chosen = [other for name, other in others.items() if getattr(arguments, name)]
+    claims = [claim for found in chosen or [measure] for claim in found(arguments.quick)]
     if arguments.json:
         print(json.dumps({"claims": [asdict(claim) for claim in claims]}, indent=1))
     else:

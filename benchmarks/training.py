@@ -1,4 +1,4 @@
-"""The claims of training: overhead by plain torch, what strategies send, what they hold.
+"""The claims of training: overhead by plain torch, time to an accuracy, bytes, memory; on a GPU.
 
 Both sides of each ratio run in turns, in processes of one thread each.
 """
@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claims import Claim, at_most, main
+from claims import Claim, at_most, main, seen
 from link import two_hosts
+from training_accuracy import RECIPES, time_to_accuracy
+from training_gpu import WAYS, measure_gpu, ways
 
 from sigdca.models import build
 
@@ -123,17 +125,8 @@ def overhead(network: Network, processes: int, rounds: int) -> list[Claim]:
         say(f"{network.name}, {processes}: {steps['plain']:.4f} s plain, {steps['ddp']:.4f} s")
     where = f"{network.name}, {processes} process{'es' if processes > 1 else ''}"
     against = "torchrun" if processes > 1 else "a plain loop"
-    slowest = Claim(
-        f"{where}: images a second",
-        statistics.median(rates),
-        0.0,
-        "images/s",
-        rounds,
-        (min(rates), max(rates)),
-        True,
-        "",
-    )
-    return [at_most(f"{where}: step, longer by", ratios, 3.0, "%", against), slowest]
+    speed = seen(f"{where}: images a second", rates, "images/s")
+    return [at_most(f"{where}: step, longer by", ratios, 3.0, "%", against), speed]
 
 
 def formula(network: Network, batch: int) -> dict[str, float]:
@@ -229,8 +222,21 @@ def measure(quick: bool) -> list[Claim]:
     claims += bytes_sent(ALEXNET, 1, 1 if quick else 3)
     if not quick:
         claims += bytes_sent(VGG, 8, 1)
-    return claims + memory(1 if quick else 3)
+    claims += memory(1 if quick else 3)
+    return claims if quick else claims + measure_accuracy(quick) + measure_ways(quick)
+
+
+def measure_accuracy(quick: bool) -> list[Claim]:
+    """Seconds to an accuracy on MNIST by a plain torch script's, with each seed."""
+    return time_to_accuracy(RECIPES, 1 if quick else 3)
+
+
+def measure_ways(quick: bool) -> list[Claim]:
+    """What bf16, channels last and torch.compile do to a step, on this processor."""
+    names = [ALEXNET] if quick else [ALEXNET, VGG]
+    found = [ways(net.name, net.batch, 1 if quick else 7, "cpu", WAYS) for net in names]
+    return [claim for claims in found for claim in claims]
 
 
 if __name__ == "__main__":
-    main(__doc__, measure)
+    main(__doc__, measure, gpu=measure_gpu, accuracy=measure_accuracy, ways=measure_ways)
