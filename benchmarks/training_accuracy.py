@@ -35,6 +35,7 @@ class Recipe:
         epochs: as few as reach it.
         batch: images a step.
         learning_rate: of the first step.
+        weight_decay: of all parameters.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Recipe:
     epochs: int
     batch: int
     learning_rate: float
+    weight_decay: float
 
     def job(self, seed: int, folder: str) -> str:
         """As a job file."""
@@ -56,6 +58,7 @@ train:
   epochs: {self.epochs}
   batch_size: {self.batch}
   learning_rate: {self.learning_rate}
+  weight_decay: {self.weight_decay}
   accuracy_at_least: {self.accuracy}
 """
 
@@ -67,12 +70,16 @@ train:
             "--epochs": self.epochs,
             "--batch": self.batch,
             "--learning-rate": self.learning_rate,
+            "--weight-decay": self.weight_decay,
             "--seed": seed,
         }
         return [str(word) for pair in pairs.items() for word in pair]
 
 
-RECIPES = [Recipe("lenet-5", 99.1, 4, 64, 0.03), Recipe("lenet-300-100", 98.3, 10, 64, 0.1)]
+RECIPES = [
+    Recipe("lenet-5", 99.1, 4, 64, 0.03, 1e-4),
+    Recipe("lenet-300-100", 98.3, 10, 64, 0.05, 5e-4),
+]
 
 
 def seconds(recipe: Recipe, side: str, seed: int) -> tuple[float, float]:

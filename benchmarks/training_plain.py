@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--accuracy", type=float, help="train on MNIST until so many percent")
     parser.add_argument("--epochs", type=int, help="of MNIST, before it is tested")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -74,7 +75,12 @@ def accurate(chosen: argparse.Namespace) -> dict[str, Any]:
     images, labels = mnist("train")
     model = build(chosen.model)
     for _ in range(3):
-        optimizer = torch.optim.SGD(model.parameters(), lr=chosen.learning_rate, momentum=0.9)
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=chosen.learning_rate,
+            momentum=0.9,
+            weight_decay=chosen.weight_decay,
+        )
         num_steps = chosen.epochs * (len(images) // chosen.batch)
         annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
         model.train()

@@ -13,13 +13,10 @@ from sigdca.distributed.training import train_on_cluster
 from sigdca.edge.legs import LegResult
 from sigdca.loop.executor import (
     EdgeTask,
-    OnEpoch,
-    OnNote,
-    OnStep,
+    Observer,
     TestTask,
     TrainOutcome,
     TrainTask,
-    ignored,
 )
 from sigdca.training import TestCounts
 
@@ -31,15 +28,9 @@ class ClusterExecutor:
         """Works on `cluster`, which must stay connected."""
         self.cluster = cluster
 
-    def train(
-        self,
-        task: TrainTask,
-        on_epoch: OnEpoch,
-        on_step: OnStep = ignored,
-        on_note: OnNote = ignored,
-    ) -> TrainOutcome:
+    def train(self, task: TrainTask, observer: Observer) -> TrainOutcome:
         """By Ray Train."""
-        return train_on_cluster(self.cluster, task, on_epoch, on_step, on_note)
+        return train_on_cluster(self.cluster, task, observer)
 
     def test(self, task: TestTask) -> TestCounts:
         """By Ray tasks on the servers."""

@@ -13,7 +13,7 @@ from ray.train import UserCallback
 from ray.util.queue import Queue
 
 from sigdca.distributed.faults import root_cause
-from sigdca.loop.executor import OnEpoch, OnNote, OnStep
+from sigdca.loop.executor import Observer
 from sigdca.training import EpochFigures, StepFigures
 
 
@@ -60,13 +60,12 @@ def _listed(ranks: list[int]) -> str:
 
 
 @contextlib.contextmanager
-def listening(on_epoch: OnEpoch, on_step: OnStep, on_note: OnNote) -> Iterator[News]:
-    """Calls these in this process as news come, until the block ends."""
+def listening(observer: Observer) -> Iterator[News]:
+    """Tells the observer in this process as news come, until the block ends."""
     # With the driver: a node that is lost must not take the news along.
     here = {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
     queue = Queue(actor_options={"num_cpus": 0, "label_selector": here})
-    arguments = (queue, on_epoch, on_step, on_note)
-    listener = threading.Thread(target=_listen, args=arguments, daemon=True)
+    listener = threading.Thread(target=_listen, args=(queue, observer), daemon=True)
     listener.start()
     try:
         yield News(queue)
@@ -76,19 +75,19 @@ def listening(on_epoch: OnEpoch, on_step: OnStep, on_note: OnNote) -> Iterator[N
         queue.shutdown()
 
 
-def _listen(queue: Queue, on_epoch: OnEpoch, on_step: OnStep, on_note: OnNote) -> None:
+def _listen(queue: Queue, observer: Observer) -> None:
     started = False
     while (item := queue.get()) is not None:
         kind, content = item
         if kind == "epoch":
-            on_epoch(content)
+            observer.epoch(content)
         elif kind == "step":
-            on_step(content)
+            observer.step(content)
         elif kind == "lost":
-            on_note(content)
+            observer.note(content)
         else:
             if started:
-                on_note(going_on(*content))
+                observer.note(going_on(*content))
             started = True
 
 

@@ -27,7 +27,7 @@ from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import JobError, SigdcaError, StorageError
 from sigdca.job import Train
 from sigdca.loop.dataset import dataset_of, is_streamed, placed
-from sigdca.loop.executor import OnEpoch, OnNote, OnStep, TrainOutcome, TrainTask
+from sigdca.loop.executor import Observer, TrainOutcome, TrainTask
 from sigdca.training import (
     Checkpoint,
     EpochFigures,
@@ -45,18 +45,14 @@ MAX_FAILURES = 3  # a worker or node may be lost this often before the stage giv
 BACKENDS: dict[str, type[BackendConfig]] = {"horovod": HorovodConfig}
 
 
-def train_on_cluster(
-    cluster: Cluster, task: TrainTask, on_epoch: OnEpoch, on_step: OnStep, on_note: OnNote
-) -> TrainOutcome:
+def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> TrainOutcome:
     """Trains with `task.train.workers` workers; goes on from a checkpoint if there is one.
 
     Args:
         cluster: where the workers run: on servers, never on boards.
         task: what to train.
-        on_epoch: called in this process with each epoch's figures.
-        on_step: called in this process every second or so with how far rank 0 is.
-        on_note: called in this process with a line when workers were lost, and when training
-            goes on.
+        observer: hears, in this process, of each epoch, of rank 0's steps, of workers that were
+            lost, and of training that goes on.
 
     Raises:
         JobError: the cluster has fewer CPUs than the job has workers, or the strategy is not for
@@ -70,7 +66,7 @@ def train_on_cluster(
         "state": ray.put(dict(task.state)),
     }
     given = _input(task, cluster.num_cpus())
-    with listening(on_epoch, on_step, on_note) as news:
+    with listening(observer) as news:
         trainer = _trainer(cluster, task, config | given.config | {"news": news}, given.datasets)
         try:
             with _interruptible():

@@ -1,7 +1,15 @@
 """The process flow loop: its stages, their order, and what is remembered of them."""
 
 from sigdca.loop.check import check_job
-from sigdca.loop.executor import EdgeTask, Executor, TestTask, TrainOutcome, TrainTask
+from sigdca.loop.executor import (
+    EdgeTask,
+    Executor,
+    Observer,
+    TestTask,
+    TrainOutcome,
+    TrainTask,
+    Unobserved,
+)
 from sigdca.loop.local import LocalExecutor
 from sigdca.loop.run import Candidate, Outcome, run_job
 from sigdca.loop.stages import Progress, evaluation_metrics
@@ -11,11 +19,13 @@ __all__ = [
     "EdgeTask",
     "Executor",
     "LocalExecutor",
+    "Observer",
     "Outcome",
     "Progress",
     "TestTask",
     "TrainOutcome",
     "TrainTask",
+    "Unobserved",
     "check_job",
     "evaluation_metrics",
     "run_job",

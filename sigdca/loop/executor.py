@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,13 +19,32 @@ from sigdca.storage import Store
 from sigdca.training import TestCounts
 
 State = Mapping[str, np.ndarray]
-OnEpoch = Callable[[dict[str, Any]], None]
-OnStep = Callable[[dict[str, Any]], None]
-OnNote = Callable[[str], None]
 
 
-def ignored(_told: Any) -> None:
-    """What is called where nobody asks."""
+class Observer(Protocol):
+    """Who hears of TRAIN or RETRAIN while it goes on, in the process that asked for it."""
+
+    def epoch(self, figures: Mapping[str, Any]) -> None:
+        """An epoch is done: the fields of `sigdca.training.EpochFigures`."""
+
+    def step(self, figures: Mapping[str, Any]) -> None:
+        """How far it is, every second or so: the fields of `sigdca.training.StepFigures`."""
+
+    def note(self, line: str) -> None:
+        """What a person should know: that workers were lost, and where training goes on."""
+
+
+class Unobserved:
+    """Hears of it and does nothing."""
+
+    def epoch(self, figures: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+
+    def step(self, figures: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+
+    def note(self, line: str) -> None:
+        """See `Observer`."""
 
 
 @dataclass(frozen=True)
@@ -108,23 +127,8 @@ class EdgeTask:
 class Executor(Protocol):
     """Who does the work of the stages."""
 
-    def train(
-        self,
-        task: TrainTask,
-        on_epoch: OnEpoch,
-        on_step: OnStep = ignored,
-        on_note: OnNote = ignored,
-    ) -> TrainOutcome:
-        """Trains.
-
-        Args:
-            task: what to train.
-            on_epoch: called with each epoch's figures as they come.
-            on_step: called every second or so with how far it is: the fields of
-                `sigdca.training.StepFigures`.
-            on_note: called with a line of what a person should know: that workers were lost,
-                and where training goes on.
-        """
+    def train(self, task: TrainTask, observer: Observer) -> TrainOutcome:
+        """Trains; tells the observer of it."""
         ...
 
     def test(self, task: TestTask) -> TestCounts:

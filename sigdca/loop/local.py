@@ -12,13 +12,10 @@ from sigdca.edge.legs import LegResult, run_test_leg
 from sigdca.loop.dataset import dataset_of, num_images, parts_of
 from sigdca.loop.executor import (
     EdgeTask,
-    OnEpoch,
-    OnNote,
-    OnStep,
+    Observer,
     TestTask,
     TrainOutcome,
     TrainTask,
-    ignored,
 )
 from sigdca.loop.network import state_of
 from sigdca.loop.work import evaluate_share, train_share
@@ -32,13 +29,7 @@ class LocalExecutor:
     It trains on a GPU where this machine has one.
     """
 
-    def train(
-        self,
-        task: TrainTask,
-        on_epoch: OnEpoch,
-        on_step: OnStep = ignored,
-        on_note: OnNote = ignored,
-    ) -> TrainOutcome:
+    def train(self, task: TrainTask, observer: Observer) -> TrainOutcome:
         """See `Executor.train`; this process does the work of all workers."""
         dataset = dataset_of(task.source, "train")
         model, figures = train_share(
@@ -47,8 +38,8 @@ class LocalExecutor:
             InMemory(dataset.images, dataset.labels),
             place=Place(device="cuda" if torch.cuda.is_available() else "cpu"),
             resume=None,
-            on_epoch=lambda figure, _: on_epoch(asdict(figure)),
-            on_step=lambda figure: on_step(asdict(figure)),
+            on_epoch=lambda figure, _: observer.epoch(asdict(figure)),
+            on_step=lambda figure: observer.step(asdict(figure)),
         )
         return TrainOutcome(state_of(model), tuple(asdict(figure) for figure in figures))
 

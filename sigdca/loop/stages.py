@@ -314,6 +314,31 @@ def _seed(key: str) -> int:
     return int(key[:7], 16)
 
 
+class _Watched:
+    """Passes on what is heard of a training, and keeps what belongs into its record."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._notes: list[str] = []
+
+    def epoch(self, figures: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+        self._progress.epoch(figures)
+
+    def step(self, figures: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+        self._progress.step(figures)
+
+    def note(self, line: str) -> None:
+        """See `Observer`."""
+        self._notes.append(line)
+        self._progress.note(line)
+
+    def metrics(self) -> dict[str, Any]:
+        """For the record: what went wrong, if anything did."""
+        return {"faults": "; ".join(self._notes)} if self._notes else {}
+
+
 def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: int) -> Work:
     job = run.job
     checkpoints = run.store.child("checkpoints")
@@ -328,13 +353,8 @@ def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: 
         seed=_seed(key),
         checkpoints=checkpoints,
     )
-    notes: list[str] = []
-
-    def note(line: str) -> None:
-        notes.append(line)
-        run.progress.note(line)
-
-    outcome = run.executor.train(task, run.progress.epoch, run.progress.step, note)
+    observer = _Watched(run.progress)
+    outcome = run.executor.train(task, observer)
     last = outcome.epochs[-1]
     metrics = {
         "num_epochs": epochs,
@@ -343,9 +363,7 @@ def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: 
         "sparsity": last["sparsity"],
         "num_workers": job.train.workers,
     }
-    if notes:
-        metrics["faults"] = "; ".join(notes)
-    return Work(metrics, pack(outcome.state), outcome.epochs)
+    return Work(metrics | observer.metrics(), pack(outcome.state), outcome.epochs)
 
 
 def _test(run: Run, stage: str, label: str, iteration: int, artifact: str) -> Record:

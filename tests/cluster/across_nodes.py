@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sigdca.distributed import connect
 from sigdca.job import parse_job
-from sigdca.loop import TrainTask
+from sigdca.loop import TrainTask, Unobserved
 from sigdca.loop.network import initial_model, state_of
 from sigdca.storage import open_store
 
@@ -23,6 +23,14 @@ train: {workers: 3, epochs: 1, batch_size: 60, learning_rate: 0.02}
 
 def tell(kind, content):
     print(json.dumps([kind, content]), flush=True)
+
+
+class Telling(Unobserved):
+    def epoch(self, figures):
+        tell("epoch", figures)
+
+    def note(self, line):
+        tell("note", line)
 
 
 def main(address, folder, what):
@@ -52,11 +60,7 @@ def train(executor, folder, key, settings):
         seed=5,
         checkpoints=open_store(str(Path(folder) / "checkpoints")),
     )
-    outcome = executor.train(
-        task,
-        lambda figures: tell("epoch", figures),
-        on_note=lambda line: tell("note", line),
-    )
+    outcome = executor.train(task, Telling())
     tell("done", {"key": key, "epochs": outcome.epochs})
 
 

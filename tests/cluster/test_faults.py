@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from sigdca.errors import SigdcaError
+from sigdca.loop import Unobserved
 from sigdca.storage import open_store
+from tests.observers import Noting
 
 
 def same(first, second):
@@ -37,31 +39,31 @@ def small_disk(tmp_path):
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(executor, steady):
-    undisturbed = executor.train(replace(steady, key="whole"), lambda _: None)
+    undisturbed = executor.train(replace(steady, key="whole"), Unobserved())
     two = replace(steady, config=steady.config.model_copy(update={"epochs": 2}))
-    executor.train(two, lambda _: None)
+    executor.train(two, Unobserved())
     run = Path(steady.checkpoints.root, steady.key)
     *_, last = sorted(path for path in run.glob("checkpoint_*") if path.is_dir())
     path = last / "checkpoint.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
-    seen = []
-    outcome = executor.train(steady, seen.append)
-    assert [figures["epoch"] for figures in seen] == [2, 3]
+    seen = Noting()
+    outcome = executor.train(steady, seen)
+    assert [figures["epoch"] for figures in seen.epochs] == [2, 3]
     assert same(outcome.state, undisturbed.state)
 
 
 def test_a_full_disk_ends_training_with_a_word_and_loses_nothing(executor, steady, small_disk):
-    undisturbed = executor.train(replace(steady, key="whole"), lambda _: None)
+    undisturbed = executor.train(replace(steady, key="whole"), Unobserved())
     task = replace(steady, checkpoints=open_store(str(small_disk / "checkpoints")))
-    notes = []
+    seen = Noting()
     with pytest.raises(SigdcaError, match="No space left on device") as caught:
-        executor.train(task, lambda _: None, on_note=notes.append)
+        executor.train(task, seen)
     assert "\n" not in str(caught.value)
-    assert any("No space left on device" in note for note in notes)
+    assert any("No space left on device" in note for note in seen.notes)
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
-    seen = []
-    outcome = executor.train(task, seen.append)
-    assert [figures["epoch"] for figures in seen] == [3]
+    seen = Noting()
+    outcome = executor.train(task, seen)
+    assert [figures["epoch"] for figures in seen.epochs] == [3]
     assert same(outcome.state, undisturbed.state)

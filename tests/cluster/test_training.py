@@ -9,6 +9,8 @@ import pytest
 
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import DataSource
+from sigdca.loop import Unobserved
+from tests.observers import Noting
 
 
 def same(first, second):
@@ -16,10 +18,10 @@ def same(first, second):
 
 
 def test_two_workers_learn_and_report_every_epoch(executor, task):
-    seen = []
-    outcome = executor.train(task, seen.append)
-    assert [figures["epoch"] for figures in seen] == [1, 2, 3]
-    assert seen == list(outcome.epochs)
+    seen = Noting()
+    outcome = executor.train(task, seen)
+    assert [figures["epoch"] for figures in seen.epochs] == [1, 2, 3]
+    assert seen.epochs == list(outcome.epochs)
     assert outcome.epochs[-1]["loss"] < outcome.epochs[0]["loss"]
     assert not same(outcome.state, task.state)
 
@@ -39,7 +41,7 @@ def test_masks_hold_under_every_strategy(executor, job, task, strategy):
     train = task.train.model_copy(update={"strategy": strategy})
     prune = job.compress.recipe[0].prune
     pruned = executor.train(
-        replace(task, train=train, config=prune, retrained=prune), lambda _: None
+        replace(task, train=train, config=prune, retrained=prune), Unobserved()
     )
     weight = pruned.state["ip1.weight"]
     assert (weight == 0).sum() == round(0.9 * weight.size)
@@ -50,7 +52,7 @@ def test_a_strategy_that_is_not_for_the_network_is_refused_at_once(executor, tas
     source = DataSource(source="cifar10")
     task = replace(task, model="squeezenet-1.0", source=source, train=train)
     with pytest.raises(JobError, match="hybrid is for networks with fully connected layers"):
-        executor.train(task, lambda _: None)
+        executor.train(task, Unobserved())
 
 
 def test_two_workers_learn_in_bf16(executor, job, task):
@@ -60,8 +62,8 @@ def test_two_workers_learn_in_bf16(executor, job, task):
     config = task.config.model_copy(update={"epochs": 2, "learning_rate": 0.05})
     task = replace(task, model=lenet.model, state=state_of(initial_model(lenet)), config=config)
     train = task.train.model_copy(update={"precision": "bf16"})
-    plain = executor.train(task, lambda _: None)
-    mixed = executor.train(replace(task, key="mixed", train=train), lambda _: None)
+    plain = executor.train(task, Unobserved())
+    mixed = executor.train(replace(task, key="mixed", train=train), Unobserved())
     assert mixed.epochs[-1]["loss"] == pytest.approx(plain.epochs[-1]["loss"], rel=0.1)
     assert not same(plain.state, mixed.state)
     assert all(array.dtype == np.float32 for array in mixed.state.values())
@@ -71,14 +73,14 @@ def test_two_workers_learn_in_bf16(executor, job, task):
 @pytest.mark.parametrize("strategy", ["ddp", HOROVOD])
 def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, strategy):
     task = replace(task, train=task.train.model_copy(update={"strategy": strategy}))
-    undisturbed = executor.train(replace(task, key="a"), lambda _: None)
+    undisturbed = executor.train(replace(task, key="a"), Unobserved())
     killed = []
 
     def kill_once(figures):
         if figures["epoch"] == 1 and not killed:
             killed.append(_kill_a_train_worker())
 
-    disturbed = executor.train(replace(task, key="b"), kill_once)
+    disturbed = executor.train(replace(task, key="b"), Noting(kill_once))
     assert killed
     assert same(undisturbed.state, disturbed.state)
     assert len(disturbed.epochs) == 3
@@ -109,17 +111,17 @@ def _is_ours(pid):
 
 
 def test_a_finished_task_is_not_trained_again(executor, task):
-    first = executor.train(task, lambda _: None)
-    seen = []
-    again = executor.train(task, seen.append)
-    assert seen == []
+    first = executor.train(task, Unobserved())
+    seen = Noting()
+    again = executor.train(task, seen)
+    assert seen.epochs == []
     assert same(first.state, again.state)
     assert first.epochs == again.epochs
 
 
 def test_masks_hold_on_every_worker(executor, job, task):
     prune = job.compress.recipe[0].prune
-    outcome = executor.train(replace(task, config=prune, retrained=prune), lambda _: None)
+    outcome = executor.train(replace(task, config=prune, retrained=prune), Unobserved())
     weight = outcome.state["ip1.weight"]
     assert (weight == 0).sum() == round(0.9 * weight.size)
 
@@ -133,7 +135,7 @@ def test_shared_weights_stay_tied_on_every_worker(executor, job, task):
     prepare_(model, share, seed=1)
     start = state_of(model)
     shared = replace(task, state=start, config=share, retrained=share)
-    outcome = executor.train(shared, lambda _: None)
+    outcome = executor.train(shared, Unobserved())
     for layer in ("ip1", "ip2", "ip3"):
         name = f"{layer}.weight"
         values, index = np.unique(start[name], return_inverse=True)
@@ -146,11 +148,11 @@ def test_shared_weights_stay_tied_on_every_worker(executor, job, task):
 def test_more_workers_than_cpus_is_refused(executor, task):
     train = task.train.model_copy(update={"workers": 64, "batch_size": 64})
     with pytest.raises(JobError, match=r"train\.workers: 64 asked, but the cluster has"):
-        executor.train(replace(task, train=train), lambda _: None)
+        executor.train(replace(task, train=train), Unobserved())
 
 
 def test_a_diverging_run_says_so(executor, task):
     config = task.config.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(SigdcaError, match="the loss is") as caught:
-        executor.train(replace(task, config=config), lambda _: None)
+        executor.train(replace(task, config=config), Unobserved())
     assert "\n" not in str(caught.value)

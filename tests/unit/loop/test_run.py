@@ -37,10 +37,10 @@ class ToldExecutor:
         self.tested = []
         self.edge_tasks = []
 
-    def train(self, task, on_epoch, on_step, on_note):
+    def train(self, task, observer):
         self.trained.append(task)
         figures = {"epoch": 1, "loss": 0.5, "images_per_s": 1.0, "sparsity": 0.0}
-        on_epoch(figures)
+        observer.epoch(figures)
         state = dict(task.state)
         if task.retrained is not None:  # prune by magnitude, so that the bytes follow the job
             weight = state["ip1.weight"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sigdca.job import parse_job
-from sigdca.loop import LocalExecutor, TrainTask, local, work
+from sigdca.loop import LocalExecutor, TrainTask, Unobserved, local, work
 from sigdca.loop.network import initial_model, state_of
 from sigdca.storage import open_store
 from sigdca.training import InMemory, Place
@@ -74,5 +74,5 @@ def test_a_gpu_is_repeatable_as_far_as_its_operators_are(task, places, monkeypat
 @pytest.mark.parametrize(("there", "device"), [(False, "cpu"), (True, "cuda")])
 def test_this_process_trains_on_its_gpu(task, places, monkeypatch, there, device):
     monkeypatch.setattr(local.torch.cuda, "is_available", lambda: there)
-    LocalExecutor().train(task, lambda _: None)
+    LocalExecutor().train(task, Unobserved())
     assert [place for place, _ in places] == [device]
