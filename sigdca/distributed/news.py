@@ -14,7 +14,7 @@ from ray.util.queue import Queue
 
 from sigdca.distributed.faults import root_cause
 from sigdca.loop.executor import Observer
-from sigdca.training import EpochFigures, StepFigures
+from sigdca.training import EpochFigures, SpeedChoice, StepFigures
 
 
 class News:
@@ -31,6 +31,10 @@ class News:
     def step(self, figures: StepFigures) -> None:
         """Some steps of an epoch are done."""
         self._queue.put(("step", asdict(figures)))
+
+    def speed(self, choice: SpeedChoice) -> None:
+        """Two ways of computing were compared."""
+        self._queue.put(("speed", choice))
 
     def began(self, num_workers: int, num_epochs: int) -> None:
         """Training begins, or goes on after so many epochs."""
@@ -83,6 +87,8 @@ def _listen(queue: Queue, observer: Observer) -> None:
             observer.epoch(content)
         elif kind == "step":
             observer.step(content)
+        elif kind == "speed":
+            observer.speed(content)
         elif kind == "lost":
             observer.note(content)
         else:

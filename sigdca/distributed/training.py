@@ -188,6 +188,7 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
         resume=resume,
         on_epoch=lambda figure, checkpoint: _report(news, rank, figure, checkpoint()),
         on_step=news.step if rank == 0 else None,
+        on_speed=news.speed if rank == 0 else None,
     )
     if rank != 0:
         return None

@@ -16,7 +16,7 @@ from sigdca.edge.legs import LegResult
 from sigdca.job import DataSource, Retrained, Train
 from sigdca.job.schema import Optimisation
 from sigdca.storage import Store
-from sigdca.training import TestCounts
+from sigdca.training import SpeedChoice, TestCounts
 
 State = Mapping[str, np.ndarray]
 
@@ -30,6 +30,9 @@ class Observer(Protocol):
     def step(self, figures: Mapping[str, Any]) -> None:
         """How far it is, every second or so: the fields of `sigdca.training.StepFigures`."""
 
+    def speed(self, choice: SpeedChoice) -> None:
+        """What the job's way of computing gains, before the first epoch; not told of each."""
+
     def note(self, line: str) -> None:
         """What a person should know: that workers were lost, and where training goes on."""
 
@@ -41,6 +44,9 @@ class Unobserved:
         """See `Observer`."""
 
     def step(self, figures: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+
+    def speed(self, choice: SpeedChoice) -> None:
         """See `Observer`."""
 
     def note(self, line: str) -> None:

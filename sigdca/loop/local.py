@@ -40,6 +40,7 @@ class LocalExecutor:
             resume=None,
             on_epoch=lambda figure, _: observer.epoch(asdict(figure)),
             on_step=lambda figure: observer.step(asdict(figure)),
+            on_speed=observer.speed,
         )
         return TrainOutcome(state_of(model), tuple(asdict(figure) for figure in figures))
 

@@ -21,7 +21,7 @@ from sigdca.loop.dataset import identity_of
 from sigdca.loop.executor import Executor, State, TestTask, TrainTask
 from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
 from sigdca.storage import Ledger, Record, Store
-from sigdca.training import TestCounts
+from sigdca.training import SpeedChoice, TestCounts
 
 
 class Progress(Protocol):
@@ -320,6 +320,7 @@ class _Watched:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._notes: list[str] = []
+        self._speed: SpeedChoice | None = None
 
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """See `Observer`."""
@@ -329,14 +330,21 @@ class _Watched:
         """See `Observer`."""
         self._progress.step(figures)
 
+    def speed(self, choice: SpeedChoice) -> None:
+        """See `Observer`."""
+        self._speed = choice
+
     def note(self, line: str) -> None:
         """See `Observer`."""
         self._notes.append(line)
         self._progress.note(line)
 
     def metrics(self) -> dict[str, Any]:
-        """For the record: what went wrong, if anything did."""
-        return {"faults": "; ".join(self._notes)} if self._notes else {}
+        """For the record: what the way of computing gains, and what went wrong."""
+        found: dict[str, Any] = {}
+        if self._speed is not None:
+            found = {"speed_choice": str(self._speed), "speed_ratio": self._speed.ratio}
+        return found | ({"faults": "; ".join(self._notes)} if self._notes else {})
 
 
 def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: int) -> Work:

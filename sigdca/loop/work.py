@@ -18,6 +18,7 @@ from sigdca.training import (
     EpochFigures,
     Input,
     OnEpochEnd,
+    OnSpeed,
     OnStep,
     Parallel,
     Place,
@@ -38,6 +39,7 @@ def train_share(
     resume: Checkpoint | None,
     on_epoch: OnEpochEnd,
     on_step: OnStep | None = None,
+    on_speed: OnSpeed | None = None,
 ) -> tuple[nn.Module, list[EpochFigures]]:
     """One worker's share of TRAIN or RETRAIN; see `sigdca.training.train_` for the arguments.
 
@@ -65,6 +67,7 @@ def train_share(
         resume=resume,
         on_epoch=on_epoch,
         on_step=on_step,
+        on_speed=on_speed,
     )
     return model, figures
 

@@ -3,8 +3,17 @@
 from sigdca.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sigdca.training.evaluate import SHARE_UNIT, TestCounts, add_up, evaluate, share_ranges
 from sigdca.training.input import Batch, InMemory, Input
-from sigdca.training.loop import EpochFigures, Hook, OnEpochEnd, OnStep, StepFigures, train_
+from sigdca.training.loop import (
+    EpochFigures,
+    Hook,
+    OnEpochEnd,
+    OnSpeed,
+    OnStep,
+    StepFigures,
+    train_,
+)
 from sigdca.training.parallel import MakeOptimizer, Parallel, Place, Setting, num_zeros
+from sigdca.training.speed import SpeedChoice
 
 __all__ = [
     "SHARE_UNIT",
@@ -16,10 +25,12 @@ __all__ = [
     "Input",
     "MakeOptimizer",
     "OnEpochEnd",
+    "OnSpeed",
     "OnStep",
     "Parallel",
     "Place",
     "Setting",
+    "SpeedChoice",
     "StepFigures",
     "TestCounts",
     "add_up",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,8 +26,10 @@ from sigdca.training.input import Input
 from sigdca.training.meter import Meter, sent_bytes
 from sigdca.training.optimizer import make_optimizer, set_learning_rate
 from sigdca.training.parallel import Parallel, Place, Setting
+from sigdca.training.speed import PLAIN, SpeedChoice, Way, compare
 
 TELL_EVERY_S = 1.0
+COMPARED_FROM = 200  # steps of a stage: comparing ways takes a few, and a second copy of the model
 
 
 class Hook(Protocol):
@@ -91,6 +94,7 @@ class StepFigures:
 
 OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint]], None]
 OnStep = Callable[[StepFigures], None]
+OnSpeed = Callable[[SpeedChoice], None]
 
 
 def train_(
@@ -111,6 +115,7 @@ def train_(
     resume: Checkpoint | None = None,
     on_epoch: OnEpochEnd = lambda *_: None,
     on_step: OnStep | None = None,
+    on_speed: OnSpeed | None = None,
 ) -> list[EpochFigures]:
     """Trains the model in place.
 
@@ -136,6 +141,9 @@ def train_(
         on_epoch: called after every epoch with its figures and a function that makes a checkpoint,
             which all processes must call, or none.
         on_step: called every second or so, between two steps.
+        on_speed: called with what `precision`, the layout that goes with it and `compiled` gain
+            over plain float32, where they differ from it and the stage is long enough: measured on
+            a copy of the model and this process's first images, before it begins.
 
     Returns:
         The figures of every epoch, those before `resume` included.
@@ -166,16 +174,21 @@ def train_(
             f"train.batch_size: {batch_size}, but there are {data.num_images} images"
         )
     stage = _Stage(parallel, config, layout, hook, steps, on_step)
+    way = Way(precision, layout is torch.channels_last, compiled)
+    if steps * (config.epochs - len(figures)) < COMPARED_FROM or not parallel.holds_whole:
+        on_speed = None
     for epoch in range(len(figures), config.epochs):
         generator = torch.Generator().manual_seed(_mix(seed, epoch, place.rank))
         batches = (
             [torch.from_numpy(array).to(place.device) for array in batch]
             for batch in data.batches(epoch, batch_size, seed, place)
         )
-        inputs = (
+        inputs: Iterator[tuple[Tensor, Tensor]] = (
             (augment_batch(pixels.float() * input_scale, config.augment, generator), classes)
             for pixels, classes in batches
         )
+        if on_speed is not None and way != PLAIN:
+            inputs, on_speed = _compared(inputs, model, way, accumulation_steps, on_speed), None
         figures.append(stage.epoch(epoch, inputs, _mix(seed, epoch)))
 
         def checkpoint(done: int = epoch + 1) -> Checkpoint:
@@ -187,6 +200,20 @@ def train_(
     if layout is torch.channels_last:
         _lay_out_(model, torch.contiguous_format)
     return figures
+
+
+def _compared(
+    inputs: Iterator[tuple[Tensor, Tensor]],
+    model: nn.Module,
+    way: Way,
+    num_parts: int,
+    on_speed: OnSpeed,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same inputs, after two ways of computing were compared on the first of them."""
+    first = next(inputs)
+    images, labels = (tensor.tensor_split(num_parts)[0] for tensor in first)
+    on_speed(compare(model, images, labels, way))
+    return chain([first], inputs)
 
 
 class _Stage:

@@ -72,9 +72,12 @@ class Parallel:
         module: what computes the logits.
         optimizer: of the module's parameters.
         place: this process's share.
+        holds_whole: whether `model` and its gradients fit into a process as a whole.
         scaler: what keeps small gradients from vanishing in fp16 (Micikevicius et al., ICLR
             2018, section 3.2); otherwise it changes nothing.
     """
+
+    holds_whole = True
 
     def __init__(self, model: nn.Module, make_optimizer: MakeOptimizer, setting: Setting) -> None:
         """Takes a model on the place's device.

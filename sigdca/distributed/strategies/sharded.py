@@ -24,6 +24,8 @@ class Spread(Parallel):
     every step, it takes no memory in between.
     """
 
+    holds_whole = False
+
     def copied(self, model: nn.Module) -> nn.Module:
         """A copy to spread. Unless a hook needs the model too, it gives its tensors away."""
         if self.setting.hooked:

@@ -13,7 +13,7 @@ from sigdca.job import parse_job
 from sigdca.loop import LocalExecutor, TrainOutcome, run_job
 from sigdca.storage import Ledger, open_store
 from sigdca.targets import load_target, spec
-from sigdca.training import TestCounts
+from sigdca.training import SpeedChoice, TestCounts
 
 JOB = """
 name: told
@@ -36,11 +36,14 @@ class ToldExecutor:
         self.trained = []
         self.tested = []
         self.edge_tasks = []
+        self.gains = None
 
     def train(self, task, observer):
         self.trained.append(task)
         figures = {"epoch": 1, "loss": 0.5, "images_per_s": 1.0, "sparsity": 0.0}
         observer.epoch(figures)
+        if self.gains is not None:
+            observer.speed(self.gains)
         state = dict(task.state)
         if task.retrained is not None:  # prune by magnitude, so that the bytes follow the job
             weight = state["ip1.weight"]
@@ -259,6 +262,23 @@ def test_a_fault_leaves_what_was_done(tmp_path):
     _, executor, progress = run(tmp_path, [190, 180, 185, 185])
     assert progress.ended[0] == ("train", "", 1, True)
     assert len(executor.trained) == 1  # the retraining alone
+
+
+def test_what_a_way_of_computing_gains_stands_in_the_record_and_not_in_its_key(tmp_path):
+    def records(folder, gains):
+        executor = ToldExecutor([190])
+        executor.gains = gains
+        store = open_store(str(folder)).child("told")
+        run_job(parse_job(JOB, "told.yaml"), executor, store, Quiet(), "test")
+        return [record for record in Ledger(store).records if record.stage == "train"]
+
+    (told,) = records(tmp_path / "a", SpeedChoice("bf16, channels last", 1.8, 5))
+    (silent,) = records(tmp_path / "b", None)
+    line = "bf16, channels last: 1.80x plain float32's images/s, median of 5 steps each"
+    assert told.metrics.pop("speed_choice") == line
+    assert told.metrics.pop("speed_ratio") == 1.8
+    assert told.metrics == silent.metrics
+    assert told.key == silent.key
 
 
 def test_the_local_executor_runs_the_whole_loop(tmp_path):

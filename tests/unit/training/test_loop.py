@@ -307,3 +307,31 @@ def test_model_and_batches_are_on_the_workers_device_and_nothing_is_fetched(monk
     config = Optimisation(epochs=1, augment=augment)
     run(model, config, hook=hook, **options)
     assert seen == ["meta"] * 16
+
+
+def drawing_network():
+    """Draws random numbers in each step, and keeps statistics of what it has seen."""
+    return nn.Sequential(conv_network(), nn.Dropout(0.2))
+
+
+@pytest.mark.parametrize("settings", [{"precision": "bf16"}, {"compiled": True}])
+def test_comparing_ways_changes_nothing_of_the_training(monkeypatch, settings):
+    monkeypatch.setattr("sigdca.training.loop.COMPARED_FROM", 32)
+    monkeypatch.setattr(nn.Module, "compile", lambda *_, **__: None)  # takes a minute
+    told, silent, watched = [], drawing_network(), drawing_network()
+    expected = run(silent, **settings)
+    figures = run(watched, on_speed=told.append, **settings)
+    assert bits(watched) == bits(silent)
+    assert [figure.loss for figure in figures] == [figure.loss for figure in expected]
+    (choice,) = told
+    assert choice.way == ("compiled" if "compiled" in settings else "bf16, channels last")
+    assert choice.num_steps == 5
+    assert choice.ratio > 0
+
+
+@pytest.mark.parametrize(("precision", "least"), [("float32", 32), ("bf16", 33)])
+def test_nothing_is_compared_in_float32_or_in_a_short_stage(monkeypatch, precision, least):
+    monkeypatch.setattr("sigdca.training.loop.COMPARED_FROM", least)
+    told = []
+    run(conv_network(), precision=precision, on_speed=told.append)
+    assert told == []
