@@ -78,6 +78,19 @@ class Optimisation(_Section):
     augment: Augment = Augment()
 
 
+# Of DeepSpeed's configuration: what a job says in its own words, and in which.
+_DEEPSPEED_OWN = {
+    "optimizer": "optimizer",
+    "scheduler": "schedule_lr",
+    "train_batch_size": "batch_size",
+    "train_micro_batch_size_per_gpu": "batch_size",
+    "gradient_accumulation_steps": "accumulation_steps",
+    "torch_autocast": "precision",
+    "fp16": "precision",
+    "bf16": "precision",
+}
+
+
 class Train(Optimisation):
     """TRAIN: from the initial weights to a network that is accurate enough."""
 
@@ -119,6 +132,15 @@ class Train(Optimisation):
         None, description="train again (from where it stands) until TEST gives this accuracy"
     )
     iterations: Positive = Field(3, description="how often TRAIN may be repeated for that")
+
+    @field_validator("deepspeed")
+    @classmethod
+    def _not_in_other_words(cls, options: dict[str, Any] | None) -> dict[str, Any] | None:
+        for key in options or ():
+            if key in _DEEPSPEED_OWN:
+                word = _DEEPSPEED_OWN[key]
+                raise ValueError(f"{key} is set by the job itself: write train.{word}")
+        return options
 
 
 class Prune(Optimisation):

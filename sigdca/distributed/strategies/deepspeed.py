@@ -16,9 +16,6 @@ from sigdca.distributed.strategies.sharded import Spread
 from sigdca.errors import JobError
 from sigdca.training import MakeOptimizer
 
-# What the job file says in its own words, and what would hand the training to other code.
-OWN_KEYS = ("optimizer", "scheduler", "train_batch_size", "train_micro_batch_size_per_gpu",
-            "gradient_accumulation_steps", "torch_autocast", "fp16", "bf16")  # fmt: skip
 BUCKET = 2**24  # weights whose gradients are sent together; a larger layer goes alone
 MISSING = "train.strategy: deepspeed is not installed: pip install 'sigdca[deepspeed]'"
 
@@ -49,9 +46,6 @@ class ZeroParallel(Spread):
 
     def _config(self, num_weights: int) -> dict[str, Any]:
         options = self.setting.options
-        taken = [key for key in OWN_KEYS if key in options]
-        if taken:
-            raise JobError(f"train.deepspeed.{taken[0]}: is set by the job's own words")
         parts = self.setting.accumulation_steps
         share = self.setting.batch_size // self.place.world_size // parts
         # The library's own buffers are for networks a hundred times as large: gigabytes.

@@ -116,6 +116,10 @@ def test_set_makes_sections_that_the_file_has_not():
             "ddp or fsdp",
         ),
         (
+            "train.deepspeed={zero_optimization: {stage: 1}, fp16: {enabled: true}}",
+            "a.yaml: train.deepspeed: fp16 is set by the job itself: write train.precision",
+        ),
+        (
             "compress.recipe=[share: {bits: 3}]",
             "a.yaml: compress.recipe: must end with its only 'encode' pass",
         ),
