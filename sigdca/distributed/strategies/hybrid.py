@@ -9,6 +9,7 @@ computes its part of the outputs, by torch's tensor parallelism.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch.distributed.tensor.parallel import (
     parallelize_module,
 )
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sigdca.distributed.strategies.ddp import unaveraged
 from sigdca.distributed.strategies.sharded import Sharded
@@ -38,8 +40,9 @@ class HybridParallel(Sharded):
 
     @classmethod
     def check(cls, model: nn.Module, sample: Tensor) -> None:
-        """See `fc_layers`."""
+        """See `fc_layers` and `_check_draws`."""
         fc_layers(model, sample)
+        _check_draws(model, sample)
 
     def shard(self, model: nn.Module) -> nn.Module:
         """Cuts the fully connected layers; the others are wrapped by DDP."""
@@ -163,6 +166,44 @@ def _dropouts_on_whole_rows(
         if whole and module not in gathered_after:
             found.append(module)
     return found
+
+
+def _check_draws(model: nn.Module, sample: Tensor) -> None:
+    """Random numbers after the first fully connected layer must be drawn by dropout modules.
+
+    Raises:
+        JobError: a function draws some, which no hook can make alike in all processes.
+    """
+    apart = copy.deepcopy(model).to("meta").train()
+    draws = _Draws()  # type: ignore[no-untyped-call]
+    for name, module in apart.named_modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_hook(lambda *_, name=name: setattr(draws, "after", name))
+        elif isinstance(module, nn.Dropout):
+            module.register_forward_pre_hook(lambda *_: setattr(draws, "handled", True))
+            module.register_forward_hook(lambda *_: setattr(draws, "handled", False))
+    # Two images, for a batch norm; what needs their values to run cannot be looked at.
+    with contextlib.suppress(NotImplementedError, RuntimeError), draws:
+        apart(torch.empty(2, *sample.shape[1:], device="meta"))
+    if draws.found is not None:
+        raise JobError(
+            f"train.strategy: hybrid needs nn.Dropout as a module; after '{draws.found}' the "
+            "network draws random numbers by a function such as F.dropout: write self.drop = "
+            "nn.Dropout(p) in its __init__ and call it there, or use ddp"
+        )
+
+
+class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes after which layer random numbers are drawn that nobody handles."""
+
+    after: str | None = None
+    handled = False
+    found: str | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags and not self.handled:
+            self.found = self.found or self.after
+        return func(*args, **(kwargs or {}))
 
 
 class _SharedDraws:
