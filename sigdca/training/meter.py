@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import struct
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -65,12 +66,18 @@ class Meter:
         self._sampled_at = time.monotonic()
         on_gpu = self._place.device.startswith("cuda")
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-        with profile(activities=activities) as profiler:
+        profiler = profile(activities=activities)
+        with without_marks():
+            profiler.start()
+        try:
             start = time.perf_counter()
             yield
             if on_gpu:
                 torch.cuda.synchronize()
             self._step_s += time.perf_counter() - start
+        finally:
+            with without_marks():
+                profiler.stop()
         self._communication_s += exposed_s(profiler.events() or (), on_gpu)
         self._share = min(1.0, self._communication_s / self._step_s)
 
@@ -84,6 +91,31 @@ class Meter:
             "compute_s": duration_s - input_s - communication_s,
             "communication_s": communication_s,
         }
+
+
+@contextlib.contextmanager
+def without_marks() -> Iterator[None]:
+    """Standard error without the profiler's marks for tracers of the system; all else passes.
+
+    Its own level of what is told, KINETO_LOG_LEVEL, has them above errors: both would be silent.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    try:
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(kept, 2)
+                held.seek(0)
+                told = [line for line in held if not line.startswith(b"USDT:")]
+                os.write(2, b"".join(told))
+    finally:
+        os.close(kept)
 
 
 def exposed_s(events: Iterable[Any], on_gpu: bool) -> float:

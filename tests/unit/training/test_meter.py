@@ -1,14 +1,16 @@
 """Where the time goes, and what is sent."""
 
+import os
 import socket
 import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torch._C._autograd import DeviceType
 
 from sigdca.training import Place
-from sigdca.training.meter import Meter, exposed_s, sent_bytes
+from sigdca.training.meter import SAMPLED_STEPS, Meter, exposed_s, sent_bytes, without_marks
 
 
 def event(name, start, end, device=DeviceType.CPU):
@@ -51,6 +53,17 @@ def test_the_wait_for_input_is_seen():
     assert 0.06 <= split["input_s"] < 10
     assert sum(split.values()) == pytest.approx(10.0)
     assert meter.split(5.0) == {"input_s": 0.0, "compute_s": 5.0, "communication_s": 0.0}
+
+
+def test_a_sampled_step_says_nothing_but_what_others_say(capfd):
+    meter = Meter(Place(0, 2))
+    with without_marks():
+        os.write(2, b"USDT:2026-11-26 profiler_start\nERROR: no space for events\n")
+    with meter.step(SAMPLED_STEPS[0]):
+        os.write(2, b"of the step\n")
+        torch.ones(3).sum()
+    assert meter.split(1.0)["compute_s"] == 1.0
+    assert capfd.readouterr().err == "ERROR: no space for events\nof the step\n"
 
 
 def test_bytes_are_those_that_the_other_end_has():
