@@ -66,7 +66,7 @@ class Meter:
         self._sampled_at = time.monotonic()
         on_gpu = self._place.device.startswith("cuda")
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-        profiler = profile(activities=activities)
+        profiler: Any = profile(activities=activities)
         with without_marks():
             profiler.start()
         try:
