@@ -40,9 +40,9 @@ class News:
         """Training begins, or goes on after so many epochs."""
         self._queue.put(("began", (num_workers, num_epochs)))
 
-    def lost(self, why: str) -> None:
-        """Some workers ended; the others will too."""
-        self._queue.put(("lost", why))
+    def note(self, line: str) -> None:
+        """Workers were lost, or will be."""
+        self._queue.put(("note", line))
 
 
 class Losses(UserCallback):  # type: ignore[misc]  # Ray's classes are not typed here
@@ -55,12 +55,12 @@ class Losses(UserCallback):  # type: ignore[misc]  # Ray's classes are not typed
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Of several reasons, the first worker's: the others lost their peer."""
         ranks = sorted(worker_exceptions)
-        who = f"worker {ranks[0]}" if len(ranks) == 1 else f"workers {_listed(ranks)}"
-        self._news.lost(f"{who} lost: {root_cause(worker_exceptions[ranks[0]])}")
+        self._news.note(f"{ranked(ranks)} lost: {root_cause(worker_exceptions[ranks[0]])}")
 
 
-def _listed(ranks: list[int]) -> str:
-    return ", ".join(map(str, ranks))
+def ranked(ranks: list[int]) -> str:
+    """As in `worker 1` or `workers 1, 2`."""
+    return f"worker{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def _listen(queue: Queue, observer: Observer) -> None:
             observer.step(content)
         elif kind == "speed":
             observer.speed(content)
-        elif kind == "lost":
+        elif kind == "note":
             observer.note(content)
         else:
             if started:

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from sigdca.distributed.cluster import SERVERS, Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.news import Losses, News, listening
+from sigdca.distributed.preemption import Preemptions
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import JobError, SigdcaError, StorageError
 from sigdca.job import Train
@@ -176,9 +177,15 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # one CPU each, and sums in one order on every machine
     news: News = config["news"]
+    preemptions = Preemptions(news, rank)
     resume = _last_checkpoint()
     if rank == 0:
         news.began(context.get_world_size(), 0 if resume is None else resume.epoch)
+
+    def on_epoch(figures: EpochFigures, checkpoint: Callable[[], Checkpoint]) -> None:
+        preemptions.look()
+        _report(news, rank, figures, checkpoint())
+
     model, figures = train_share(
         config["task"],
         ray.get(config["state"]),
@@ -186,7 +193,7 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
         place=Place(rank, context.get_world_size(), str(ray.train.torch.get_device())),
         strategy=STRATEGIES[config["task"].train.strategy],
         resume=resume,
-        on_epoch=lambda figure, checkpoint: _report(news, rank, figure, checkpoint()),
+        on_epoch=on_epoch,
         on_step=news.step if rank == 0 else None,
         on_speed=news.speed if rank == 0 else None,
     )
