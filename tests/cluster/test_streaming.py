@@ -1,17 +1,28 @@
 """TRAIN's images as a stream through Ray Data, on real workers."""
 
+import contextlib
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import ray.train
 import ray.train.torch
+from processes import kill_one
 
 from sigdca.data import open_imported
+from sigdca.distributed import streaming
+from sigdca.distributed.reading import Reader
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import FormatError
+from sigdca.job import Augment, DataSource
+from sigdca.loop import TrainTask
+from sigdca.loop.network import initial_model, state_of
+from sigdca.storage import open_store
 from sigdca.training import Place
 from tests.images import numbers_of, write_data_set
+from tests.observers import Noting
 
 SHARDS = [40, 7, 33, 20, 1, 50, 49, 37]  # 237 images
 BATCH, NUM_EPOCHS = 20, 3
@@ -69,6 +80,55 @@ def test_each_image_comes_at_most_once_an_epoch_in_an_order_that_the_seed_gives(
                 assert numbers != sorted(numbers)
     assert epochs[0] != epochs[1] != epochs[2]
     assert read_by_two(folder, tmp_path / "b", seed=7) == epochs
+
+
+class Dying(Reader):
+    """The first of all readers is killed as it reads."""
+
+    def __call__(self, some):
+        with contextlib.suppress(FileExistsError):
+            Path(self.imported.store.root, "killed").touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(some)
+
+
+def test_a_reader_that_is_lost_leaves_no_gap_and_changes_no_order(
+    executor, folder, tmp_path, monkeypatch
+):
+    undisturbed = read_by_two(folder, tmp_path / "a", seed=7)
+    monkeypatch.setattr(streaming, "Reader", Dying)
+    assert read_by_two(folder, tmp_path / "b", seed=7) == undisturbed
+    assert (folder / "killed").exists()
+
+
+def test_training_on_a_stream_goes_on_when_a_worker_is_lost(executor, job, folder, tmp_path):
+    source = DataSource(source=str(folder), streaming=True)
+    job = job.model_copy(update={"model": "tests.cluster.nets:Small", "data": source})
+    settings = {"epochs": 4, "batch_size": BATCH, "augment": Augment()}
+    train = job.train.model_copy(update=settings)
+    task = TrainTask(
+        key="stream",
+        model=job.model,
+        state=state_of(initial_model(job)),
+        source=source,
+        config=train,
+        train=train,
+        retrained=None,
+        seed=5,
+        checkpoints=open_store(str(tmp_path / "checkpoints")),
+    )
+    killed = []
+
+    def kill_once(figures):
+        if not killed:
+            killed.append(kill_one("ray::RayTrainWorker"))
+
+    seen = Noting(kill_once)
+    outcome = executor.train(task, seen)
+    assert [figures["epoch"] for figures in outcome.epochs] == [1, 2, 3, 4]
+    lost, goes_on = seen.notes
+    assert "lost" in lost
+    assert goes_on.startswith("training goes on after epoch")
 
 
 def test_a_damaged_shard_is_found_before_anything_is_read(folder):

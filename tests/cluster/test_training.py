@@ -1,11 +1,11 @@
 """TRAIN and RETRAIN on real Ray workers."""
 
 import importlib.util
-import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from processes import kill_one
 
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import DataSource
@@ -78,36 +78,12 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, 
 
     def kill_once(figures):
         if figures["epoch"] == 1 and not killed:
-            killed.append(_kill_a_train_worker())
+            killed.append(kill_one("ray::RayTrainWorker"))
 
     disturbed = executor.train(replace(task, key="b"), Noting(kill_once))
     assert killed
     assert same(undisturbed.state, disturbed.state)
     assert len(disturbed.epochs) == 3
-
-
-def _kill_a_train_worker():
-    """Kills one worker process of this cluster, found by the name that Ray gives it."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline") as file:
-                name = file.read()
-        except OSError:
-            continue
-        if name.startswith("ray::RayTrainWorker") and _is_ours(int(pid)):
-            os.kill(int(pid), 9)
-            return int(pid)
-    raise AssertionError("no train worker found")
-
-
-def _is_ours(pid):
-    """Whether the process descends from this one."""
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        with open(f"/proc/{pid}/stat") as file:
-            pid = int(file.read().rpartition(")")[2].split()[1])
-    return False
 
 
 def test_a_finished_task_is_not_trained_again(executor, task):

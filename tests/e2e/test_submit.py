@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sigdca.data import load
 from tests.conftest import ROOT, SMALL_JOB
+from tests.images import write_image
 
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -135,6 +137,23 @@ def test_runs_of_a_submitted_job_outlive_its_working_dir(head, working_dir):
     kept = Path(environment["HOME"]) / "sigdca/runs/lenet-5-mnist-smoke"
     assert (kept / "report.html").is_file()
     assert str(kept) in done.stdout.replace("\n", "")
+
+
+def test_images_are_imported_by_a_submitted_job(head, working_dir):
+    """docs/data.md: the servers write the shards, and the driver, one of them, the manifest."""
+    environment, address, _ = head
+    for split, count in (("train", 6), ("val", 2)):
+        for name in "ab":
+            for number in range(count):
+                write_image(working_dir / "digits" / split / name / f"{number}.png", 20 * number)
+    folder, destination = str(working_dir / "digits"), str(working_dir / "digits-8")
+    words = ["sigdca", "data", "import", folder, destination, "--size", "8,8", "--grey"]
+    done = submit(environment, address, working_dir / "jobs", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 train images, 4 test images of 2 classes" in done.stdout
+    found = load(destination, "train")
+    assert found.images.shape == (12, 1, 8, 8)
+    assert sorted(found.labels) == 6 * [0] + 6 * [1]
 
 
 def test_address_joins_a_running_cluster(head, working_dir):
