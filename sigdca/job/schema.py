@@ -364,10 +364,18 @@ class Job(_Section):
 
     @model_validator(mode="after")
     def _strategy_can(self) -> Job:
-        """DeepSpeed holds all layers in one flat tensor; loss scaling is for parts of one kind."""
+        """DeepSpeed holds all layers in one flat tensor; loss scaling is for parts of one kind.
+
+        torch.compile fails on the hooks around DTensors that tensor parallelism puts there.
+        """
         strategy = self.train.strategy
         if self.train.precision == "fp16" and strategy in ("deepspeed", "hybrid"):
             raise ValueError(f"train.precision: fp16 is not for strategy {strategy}: use bf16")
+        if self.train.compile and strategy == "hybrid":
+            raise ValueError(
+                "train.compile is not for strategy hybrid, whose cut layers torch.compile cannot "
+                "follow: leave it out, or use ddp or fsdp"
+            )
         if strategy != "deepspeed":
             return self
         recipe = self.compress.recipe if self.compress is not None else ()

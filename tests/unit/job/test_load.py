@@ -111,6 +111,11 @@ def test_set_makes_sections_that_the_file_has_not():
             "train.precision: fp16 is not for strategy hybrid: use bf16",
         ),
         (
+            "train={epochs: 2, strategy: hybrid, compile: true}",
+            "train.compile is not for strategy hybrid, whose cut layers torch.compile cannot "
+            "follow: leave it out, or use ddp or fsdp",
+        ),
+        (
             "train={epochs: 2, strategy: deepspeed, optimizer: lars}",
             "train.optimizer: lars is not for strategy deepspeed, whose parts are not layers: use "
             "ddp or fsdp",
