@@ -19,6 +19,9 @@ def prepare_environment(address: str | None) -> str | None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray Train polls its workers this often; its default of 2 s would be most of a short epoch.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    # It counts on a node that will be taken away, or was just lost, until Ray knows better, and
+    # waits so long for workers there before it counts again. Its default is 60 s.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
     # A user's own model is imported from the folder that the job was started in.
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     address = address or os.environ.get("RAY_ADDRESS")

@@ -1,5 +1,6 @@
 """Checkpoints that are damaged, a disk that is full, a node that is taken away."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -56,7 +57,7 @@ class Occupied:
 
 @pytest.fixture
 def spot(executor, monkeypatch):
-    """A second node with one CPU beside the one CPU that is left on the head; its id."""
+    """A second node with one CPU, beside the one that is left on the head: its id and end."""
     monkeypatch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "0.2")  # by default, 5 s
     head = ray.get_runtime_context().get_node_id()
     holder = Occupied.options(
@@ -70,10 +71,15 @@ def spot(executor, monkeypatch):
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
+
+    def end():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
     try:
-        yield joined(process, {head})
+        yield joined(process, {head}), end
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        end()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
         ray.kill(holder)
@@ -99,21 +105,33 @@ def preempt(node, seconds):
     assert accepted, why
 
 
-def test_training_goes_on_elsewhere_before_a_spot_node_is_taken_away(executor, steady, spot):
-    told = []
+class Cloud(Noting):
+    """Takes the spot node back: says so after the first epoch, and does it once that was heard."""
 
-    def preempt_once(figures):
-        if not told:
-            told.append(spot)
-            preempt(spot, 4)
+    def __init__(self, node, end):
+        super().__init__()
+        self.node, self.end = node, end
 
-    config = steady.config.model_copy(update={"epochs": 40, "workers_at_least": 1})
-    seen = Noting(preempt_once)
-    outcome = executor.train(replace(steady, config=config, train=config), seen)
-    announced, goes_on = seen.notes
-    assert re.fullmatch(r"the node of worker [01] will be taken away in \d s", announced)
+    def epoch(self, figures):
+        super().epoch(figures)
+        if len(self.epochs) == 1:
+            preempt(self.node, seconds=15)
+
+    def note(self, line):
+        super().note(line)
+        if len(self.notes) == 1:
+            self.end()
+
+
+def test_training_goes_on_elsewhere_when_a_spot_node_is_taken_away(executor, steady, spot):
+    config = steady.config.model_copy(update={"epochs": 60, "workers_at_least": 1})
+    cloud = Cloud(*spot)
+    outcome = executor.train(replace(steady, config=config, train=config), cloud)
+    announced, *lost, goes_on = cloud.notes
+    assert re.fullmatch(r"the node of worker [01] will be taken away in \d+ s", announced)
+    assert all("lost" in line for line in lost)
     assert re.fullmatch(r"training goes on after epoch \d+, with 1 worker", goes_on)
-    assert [figures["epoch"] for figures in outcome.epochs] == list(range(1, 41))
+    assert [figures["epoch"] for figures in outcome.epochs] == list(range(1, 61))
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(executor, steady):
