@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import ray.train
 import ray.train.torch
-from processes import kill_one
 
 from sigdca.data import open_imported
 from sigdca.distributed import streaming
@@ -21,6 +20,7 @@ from sigdca.loop import TrainTask
 from sigdca.loop.network import initial_model, state_of
 from sigdca.storage import open_store
 from sigdca.training import Place
+from tests.cluster.processes import kill_one
 from tests.images import numbers_of, write_data_set
 from tests.observers import Noting
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from processes import kill_one
 
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import DataSource
 from sigdca.loop import Unobserved
+from tests.cluster.processes import kill_one
 from tests.observers import Noting
 
 
