@@ -13,16 +13,23 @@ NATIVE_SOURCES := $(shell find $(NATIVE)/src $(NATIVE)/include $(NATIVE)/tools $
 NATIVE_TARGETS := aarch64-a57 x86-64-v2-goldmont
 AARCH64_RUN    := $(NATIVE)/bin/dca-run-aarch64
 
-.PHONY: demo test lint unit setup horovod try-horovod emulators compilers browser native-targets native-programs bench \
-        clean
+.PHONY: demo test test-slow lint unit setup horovod try-horovod emulators compilers browser \
+        native-targets native-programs bench clean
 
 ## The loop on MNIST: LeNet-300-100 from pixels to a container tested on emulated targets.
 demo: setup emulators native-programs
 	@echo "== demo: sigdca run jobs/lenet-300-100-mnist.yaml"
 	@$(BIN)/sigdca run jobs/lenet-300-100-mnist.yaml
 
-## All checks: format, types, layers, and every test but the benchmarks.
-test: setup try-horovod emulators compilers native-programs browser lint unit
+## All checks: format, types, layers, and every test but the slow ones and the benchmarks.
+test: setup emulators compilers native-programs browser lint unit
+
+## What takes minutes a test: nodes lost in namespaces of their own (as root), kills at every stage,
+## and the strategies with Horovod among them, which is built first. Half an hour or more.
+test-slow: setup try-horovod emulators native-programs
+	@$(BIN)/pytest -m "slow or not slow" tests/unit/distributed -k horovod
+	@$(BIN)/pytest -m "slow or not slow" tests/cluster/test_training.py -k horovod
+	@$(BIN)/pytest -m slow
 
 lint:
 	@echo "== ruff, mypy --strict, import contracts"

@@ -10,7 +10,10 @@ from lab import HOSTS, Lab, why_not
 
 from sigdca.distributed.strategies import STRATEGIES
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
+]
 SCRIPT = Path(__file__).with_name("across_nodes.py")
 
 

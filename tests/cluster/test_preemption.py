@@ -18,6 +18,8 @@ from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from sigdca.distributed import connect
 from tests.observers import Noting
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def executor():

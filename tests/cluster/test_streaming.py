@@ -92,6 +92,7 @@ class Dying(Reader):
         return super().__call__(some)
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_lost_leaves_no_gap_and_changes_no_order(
     executor, folder, tmp_path, monkeypatch
 ):
@@ -101,6 +102,7 @@ def test_a_reader_that_is_lost_leaves_no_gap_and_changes_no_order(
     assert (folder / "killed").exists()
 
 
+@pytest.mark.slow
 def test_training_on_a_stream_goes_on_when_a_worker_is_lost(executor, job, folder, tmp_path):
     source = DataSource(source=str(folder), streaming=True)
     job = job.model_copy(update={"model": "tests.cluster.nets:Small", "data": source})

@@ -35,7 +35,10 @@ HOROVOD = pytest.param(
 )
 
 
-@pytest.mark.parametrize("strategy", ["deepspeed", "fsdp", HOROVOD, "hybrid"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("fsdp", "hybrid")]
+
+
+@pytest.mark.parametrize("strategy", ["deepspeed", HOROVOD, *SLOW])
 def test_masks_hold_under_every_strategy(executor, job, task, strategy):
     """Their losses are compared in `test_across_nodes.py`."""
     train = task.train.model_copy(update={"strategy": strategy})
@@ -55,6 +58,7 @@ def test_a_strategy_that_is_not_for_the_network_is_refused_at_once(executor, tas
         executor.train(task, Unobserved())
 
 
+@pytest.mark.slow
 def test_two_workers_learn_in_bf16(executor, job, task):
     from sigdca.loop.network import initial_model, state_of
 
