@@ -1,6 +1,7 @@
-"""Where runs lie: one path for local disk, S3, GCS and HDFS (`store`), and the run's ledger."""
+"""One path for local disk, S3, GCS and HDFS (`store`); a run's ledger; releases."""
 
 from sigdca.storage.ledger import Ledger, Record
+from sigdca.storage.releases import Release, Releases
 from sigdca.storage.store import Store, open_store, write_file
 
-__all__ = ["Ledger", "Record", "Store", "open_store", "write_file"]
+__all__ = ["Ledger", "Record", "Release", "Releases", "Store", "open_store", "write_file"]

@@ -1,0 +1,130 @@
+"""The verbs on a board: `edge setup`, `edge update`, `edge status`, `edge infer`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sigdca.cli.output import errors, print_json, results
+from sigdca.cli.signing import newest
+from sigdca.errors import StorageError, TargetError
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+Root = Annotated[Path, typer.Argument(metavar="ROOT", help="the folder that `edge setup` made")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    edge = typer.Typer(help="On a board.", no_args_is_help=True, rich_markup_mode=None)
+    edge.command()(setup)
+    edge.command()(update)
+    edge.command()(status)
+    as_given = {"allow_extra_args": True, "ignore_unknown_options": True}
+    edge.command(add_help_option=False, context_settings=as_given)(infer)
+    app.add_typer(edge, name="edge")
+
+
+def setup(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="a folder on the board's disk")],
+    target: Annotated[str, typer.Option(help="what this board is")],
+    key: Annotated[list[str], typer.Option(help="a public key that it trusts; may be repeated")],
+    channel: Annotated[str, typer.Option(help="stable or canary")] = "stable",
+    trial_s: Annotated[float, typer.Option(help="how long an update is on trial")] = 60.0,
+    max_starts: Annotated[int, typer.Option(help="starts on trial before it is a crash loop")] = 3,
+    max_missed: Annotated[float, typer.Option(help="share of deadlines it may miss")] = 0.01,
+) -> int:
+    """Make a folder that takes signed updates. Done again, it changes the settings alone.
+
+    Example: sigdca edge setup /var/lib/sigdca --target jetson-tx2-cpu --key release.pub
+    """
+    from sigdca.edge.keys import load_public_key, public_text
+    from sigdca.edge.update import Settings, set_up
+    from sigdca.targets import load_target
+
+    settings = Settings(
+        target=load_target(target).name,
+        channel=channel,
+        keys=tuple(public_text(load_public_key(Path(name))) for name in key),
+        trial_s=trial_s,
+        give_up_s=max(600.0, trial_s),
+        max_starts=max_starts,
+        max_missed=max_missed,
+    )
+    set_up(root, settings)
+    errors.print(f"{root}: takes updates for {settings.target} ({channel})")
+    return 0
+
+
+def update(
+    root: Root,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="a .dcu, or where `publish` publishes to")
+    ],
+) -> int:
+    """Install a signed update; whoever runs `edge infer` goes over to it.
+
+    It is refused unless it is signed, for this target and channel, newer than all that was live
+    here, and passes its self-test on this board.
+
+    Example: sigdca edge update /var/lib/sigdca s3://lab/releases
+    """
+    from sigdca.edge.update import Device
+
+    device = Device(root)
+    if "://" in source or Path(source).is_dir():
+        content = newest(source, device.settings.channel, device.settings.target)
+    else:
+        content = _read(source)
+    device.install(content)
+    errors.print(f"{root}: {device.state().note}")
+    return 0
+
+
+def status(root: Root, as_json: Json = False) -> int:
+    """Show what is live on this board, and what happened last.
+
+    Example: sigdca edge status /var/lib/sigdca --json
+    """
+    from sigdca.edge.update import Device
+
+    device = Device(root)
+    told: dict[str, Any] = asdict(device.state())
+    try:
+        live = device.live()
+        told["live"] = asdict(live.manifest) | {"on_trial": live.on_trial}
+        line = f"version {live.manifest.version} of {live.manifest.model} is live"
+        line += ", on trial" if live.on_trial else ""
+    except TargetError as error:
+        told["live"], line = None, str(error)
+    told |= {"target": device.settings.target, "channel": device.settings.channel}
+    if as_json:
+        print_json(told)
+    else:
+        results.print(f"{line}\nlast: {told['note'] or 'nothing yet'}")
+    return 0
+
+
+def infer(context: typer.Context) -> None:
+    """Run a model in real time: frames in, results out, a deadline for each.
+
+    Example: sigdca edge infer model.dca --frames camera:/dev/video0 --deadline-ms 20
+    """
+    # Becomes a process without typer and pyarrow, which take more memory than all of it may.
+    command = [sys.executable, "-m", "sigdca.edge.infer", *context.args]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
+def _read(path: str) -> bytes:
+    from sigdca.edge.slots import MAX_SLOT_BYTES
+
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_SLOT_BYTES)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot read: {error.strerror}") from error
