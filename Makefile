@@ -13,7 +13,7 @@ NATIVE_SOURCES := $(shell find $(NATIVE)/src $(NATIVE)/include $(NATIVE)/tools $
 NATIVE_TARGETS := aarch64-a57 x86-64-v2-goldmont
 AARCH64_RUN    := $(NATIVE)/bin/dca-run-aarch64
 
-.PHONY: demo test test-slow lint unit setup horovod try-horovod emulators compilers browser \
+.PHONY: demo test test-slow lint unit setup horovod try-horovod emulators compilers browser broker \
         native-targets native-programs bench clean
 
 ## The loop on MNIST: LeNet-300-100 from pixels to a container tested on emulated targets.
@@ -22,7 +22,7 @@ demo: setup emulators native-programs
 	@$(BIN)/sigdca run jobs/lenet-300-100-mnist.yaml
 
 ## All checks: format, types, layers, and every test but the slow ones and the benchmarks.
-test: setup emulators compilers native-programs browser lint unit
+test: setup emulators compilers native-programs browser broker lint unit
 
 ## What takes minutes a test: nodes lost in namespaces of their own (as root), kills at every stage,
 ## and the strategies with Horovod among them, which is built first. Half an hour or more.
@@ -88,6 +88,12 @@ browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 	  || { echo "== set-up: chromium, in which a test opens the report"; \
 	       ./scripts/apt-install.sh chromium; }
+
+broker:
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto \
+	  || { echo "== set-up: mosquitto, the broker that tests publish to"; \
+	       ./scripts/apt-install.sh mosquitto; } \
+	  || echo "== no mosquitto: tests of MQTT will be skipped"
 
 ## Header, libraries, dca-run and examples for boards: dist/sigdca-native-<version>-<target>.tar.gz
 native-targets: setup compilers

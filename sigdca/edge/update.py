@@ -207,14 +207,23 @@ class Device:
                 return "good"
             why = self._why_bad(health)
             if why:
-                note = f"version {version} rolled back: {why}"
-                self._slots.save(trial=None, starts=0, trial_version=0, note=note)
+                self._give_up(version, why)
                 return "rolled back"
             if health.uptime_s < self.settings.trial_s or not health.met:
                 return "trial"
             note = f"version {version} has proven itself"
             self._slots.save(good=state.trial, trial=None, starts=0, trial_version=0, note=note)
             return "good"
+
+    def roll_back(self, version: int, why: str) -> None:
+        """Gives up a version on trial; one that is not on trial stays.
+
+        Raises:
+            StorageError: the folder cannot be locked or written.
+        """
+        with self._slots.lock("state"):
+            if self._slots.state().trial_version == version:
+                self._give_up(version, why)
 
     def state(self) -> State:
         """Which slot is live, and how it came to be. Cheap, and needs no lock."""
@@ -228,6 +237,10 @@ class Device:
         """
         with self._slots.lock("state"):
             return self._first_sound(self._slots.state())
+
+    def _give_up(self, version: int, why: str) -> None:
+        note = f"version {version} rolled back: {why}"
+        self._slots.save(trial=None, starts=0, trial_version=0, note=note)
 
     def _check(self, manifest: Manifest, state: State) -> None:
         wanted = self.settings

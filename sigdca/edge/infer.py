@@ -1,0 +1,271 @@
+"""Real-time inference: frames in, results out, a deadline for each. numpy and the library alone.
+
+    python -m sigdca.edge.infer MODEL.dca --frames camera:/dev/video0 --deadline-ms 20
+
+`sigdca edge infer` becomes this. One thread takes frames and computes; reading standard input,
+loading an update, reports and metrics are others'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sigdca.edge.frames import END, Frames, open_frames
+from sigdca.edge.metrics import Counts, MetricsServer, prometheus, rss_bytes
+from sigdca.edge.outputs import Lines, Output, Server
+from sigdca.edge.ready import Models, Ready, open_models
+from sigdca.edge.said import say
+from sigdca.errors import JobError, SigdcaError, StorageError
+from sigdca.native import PROFILES
+
+_PR_SET_TIMERSLACK = 29  # linux/prctl.h
+_NOTIFY_NS = 10**9
+
+
+class Loop:
+    """Takes frames until there are no more, or it is told to stop.
+
+    Attributes:
+        counts: what became of the frames.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        output: Output,
+        models: Models,
+        counts: Counts,
+        *,
+        deadline_ns: int,
+        drop: bool,
+        limit: int | None,
+    ) -> None:
+        """Touches nothing yet.
+
+        Args:
+            frames: where frames come from.
+            output: where results go.
+            models: what computes them.
+            counts: what became of the frames.
+            deadline_ns: from a frame's arrival to its result.
+            drop: leave a frame out that has waited longer than that.
+            limit: end after so many frames; None: never.
+        """
+        self.counts = counts
+        self._frames, self._output, self._models = frames, output, models
+        self._deadline_ns, self._drop = deadline_ns, drop
+        self._limit = sys.maxsize if limit is None else limit
+        self._stopped = False
+        self._notify_ns = 0
+
+    def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        """Ends after the frame at hand."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Raises what a source or an output raises; a reader that has gone away is an end."""
+        number, lost = 0, 0
+        while number < self._limit and not self._stopped:
+            ready = self._models.current()
+            arrived = self._frames.take(ready.pixels[0])
+            lost, missed = self._frames.lost, self._frames.lost - lost
+            self.counts.dropped += missed
+            number += missed
+            self._alive()
+            if arrived == END:
+                return
+            if arrived > 0:
+                try:
+                    self._one(ready, number, arrived)
+                except BrokenPipeError:
+                    return
+                number += 1
+
+    def _one(self, ready: Ready, number: int, arrived: int) -> None:
+        counts = self.counts
+        if self._drop and time.monotonic_ns() - arrived > self._deadline_ns:
+            counts.dropped += 1
+            return
+        ready.call()
+        logits: list[float] = ready.logits[0].tolist()
+        best = max(logits)
+        took = time.monotonic_ns() - arrived
+        met = took <= self._deadline_ns
+        if met:
+            counts.met += 1
+        else:
+            counts.late += 1
+        counts.latency.add(took // 1000)
+        label = self._frames.label
+        named = f'"file":{json.dumps(label)},' if label else ""
+        line = (
+            f'{{"frame":{number},{named}"class":{logits.index(best)},"logit":{best!r},'
+            f'"latency_us":{took // 1000},"met":{"true" if met else "false"},'
+            f'"version":{ready.version}}}\n'
+        )
+        self._output.put(line.encode())
+
+    def _alive(self) -> None:
+        """A service manager's watchdog hears from the loop itself, not from a thread beside it."""
+        now = time.monotonic_ns()
+        if now - self._notify_ns >= _NOTIFY_NS:
+            self._notify_ns = now
+            notify("WATCHDOG=1")
+
+
+def notify(message: str) -> None:
+    """Tells systemd (sd_notify(3)), if it started this process."""
+    import socket
+
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            to.sendto(message.encode(), "\0" + address[1:] if address[0] == "@" else address)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; 0 done, 2 bad input, 3 a fault."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except SigdcaError as error:
+        say(str(error))
+        return error.exit_code
+
+
+def _run(options: argparse.Namespace) -> int:
+    counts = Counts()
+    with contextlib.ExitStack() as stack:
+        models = open_models(options, counts)
+        stack.callback(models.close)
+        shape = models.current().shape
+        output = _output(options.to, wait=not options.drop)
+        stack.callback(output.close)
+        frames = open_frames(
+            options.frames,
+            shape,
+            fps=options.fps,
+            repeat=options.repeat,
+            prefixed=options.prefixed,
+            drop=options.drop,
+        )
+        stack.callback(frames.close)
+        loop = Loop(
+            *(frames, output, models, counts),
+            deadline_ns=int(options.deadline_ms * 1e6),
+            drop=options.drop,
+            limit=options.limit,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, loop.stop)
+        if options.metrics:
+            server = MetricsServer(options.metrics, lambda: _metrics(counts, output, models))
+            stack.callback(server.close)
+            say(f"infer: metrics at http://{server.address}/metrics")
+        models.watch()
+        _prepare(options.cpu, options.fifo)
+        notify("READY=1")
+        loop.run()
+        notify("STOPPING=1")
+    _tell(counts, output, options.summary)
+    return 0
+
+
+def _prepare(cpu: int | None, fifo: int | None) -> None:
+    """This thread's own: helpers that were started before keep to the other CPUs."""
+    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # wake when due, not 50 us later
+    try:
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        if fifo is not None:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(fifo))
+    except (OSError, OverflowError) as error:
+        raise JobError(f"infer: cannot have CPU {cpu}, priority {fifo}: {error}") from error
+    gc.collect()
+    gc.freeze()  # what is there now stays: later collections need not look at it
+
+
+def _output(where: str, *, wait: bool) -> Output:
+    if where == "-":
+        return Lines(1, wait=wait)
+    if where.startswith(("mqtt://", "mqtts://")):
+        from sigdca.edge.mqtt import Mqtt
+
+        return Mqtt(where)
+    server = Server(where)
+    say(f"infer: results at {server.address}")
+    return server
+
+
+def _metrics(counts: Counts, output: Output, models: Models) -> bytes:
+    ready = models.current()
+    return prometheus(counts, lost=output.lost, version=ready.version, model=ready.model)
+
+
+def _tell(counts: Counts, output: Output, summary: Path | None) -> None:
+    told: dict[str, Any] = counts.told() | {"results_lost": output.lost, "rss_bytes": rss_bytes()}
+    if summary is not None:
+        try:
+            summary.write_text(json.dumps(told, indent=1) + "\n")
+        except OSError as error:
+            raise StorageError(f"{summary}: cannot write: {error.strerror}") from error
+    say(
+        f"infer: {told['frames']} frames: {told['met']} met, {told['late']} late, "
+        f"{told['dropped']} dropped; p50 {told['latency_p50_us']:.0f}, p99 "
+        f"{told['latency_p99_us']:.0f}, p99.9 {told['latency_p999_us']:.0f}, max "
+        f"{told['latency_max_us']} us; {output.lost} results lost"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sigdca edge infer",
+        description="Run a model in real time: frames in, results out, a deadline for each.",
+        epilog="Example: sigdca edge infer model.dca --frames camera:/dev/video0 --deadline-ms 20",
+    )
+    add = parser.add_argument
+    add("model", nargs="?", type=Path, help="a .dca")
+    add("--device", type=Path, metavar="ROOT", help="instead: what is live there, with updates")
+    add("--frames", default="-", help="-, camera:/dev/videoN, a file or a folder (default -)")
+    add("--prefixed", action="store_true", help="each frame on stdin has its length before it")
+    add("--fps", type=_positive, help="frames a second, of files and cameras")
+    add("--repeat", action="store_true", help="files begin again after the last")
+    add("--limit", type=int, help="end after so many frames")
+    add(
+        "--to", default="-", help="-, unix:PATH, tcp:HOST:PORT, mqtt[s]://[USER@]HOST[:PORT]/TOPIC"
+    )
+    add("--deadline-ms", type=_positive, default=100.0, help="arrival to result (default 100)")
+    add(
+        "--drop",
+        action="store_true",
+        help="drop frames that are too late, and results nobody takes",
+    )
+    add("--profile", choices=PROFILES, default="fast")
+    add("--threads", type=int, default=1)
+    add("--cpu", type=int, help="compute on this CPU alone")
+    add("--fifo", type=int, metavar="PRIORITY", help="as a real-time thread (needs the right to)")
+    add("--metrics", metavar="HOST:PORT", help="Prometheus metrics over HTTP")
+    add("--summary", type=Path, metavar="FILE", help="write the figures as JSON at the end")
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
