@@ -1,0 +1,251 @@
+"""Devices: updates that are cut off at random moments, and real-time inference.
+
+`python benchmarks/edge.py [--quick] [--json]`. Updates: 1,000 (quick: 40), each killed, or stopped
+by a full disk, at a random moment; then the device is started again. Inference: LeNet-5 with Deep
+Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU alone,
+as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from claims import Claim, at_least, at_most, main
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from paper_networks import paper_network
+
+from sigdca.edge.keys import public_text
+from sigdca.edge.self_test import self_test
+from sigdca.edge.signing import sign_container
+from sigdca.edge.update import Device, Health, Settings, set_up
+
+CACHE = Path(__file__).parent.parent / ".cache" / "edge"
+ISSUE = "this project's own bound"
+WELL = Health(uptime_s=1e6, met=10**6, late=0, dropped=0)
+FULL_DISK_BYTES = 24_000  # one slot and a half
+# Imports first, so that the moment of the end falls into the update and not into Python's start.
+INSTALL = """
+import sys
+from pathlib import Path
+from sigdca.edge.self_test import self_test
+from sigdca.edge.update import Device
+device, content = Device(Path(sys.argv[1]), prove=self_test), Path(sys.argv[2]).read_bytes()
+print("ready", flush=True)
+sys.stdin.readline()
+device.install(content)
+"""
+START = """
+import sys, time
+from pathlib import Path
+from sigdca.edge.update import Device
+start = time.monotonic()
+print(Device(Path(sys.argv[1])).start().manifest.version, time.monotonic() - start)
+"""
+
+
+def measure(quick: bool) -> list[Claim]:
+    """All claims."""
+    return [*update_claims(40 if quick else 1000), *infer_claims(20.0 if quick else 600.0)]
+
+
+def update_claims(num_updates: int) -> list[Claim]:
+    """Updates that are cut off: what is live afterwards, and after how long."""
+    rng = random.Random(0)
+    key = Ed25519PrivateKey.generate()
+    containers = [paper_network("lenet-300-100", CACHE, seed)[0].read_bytes() for seed in (0, 1)]
+    settings = Settings("atom-x5-e3940", "stable", (public_text(key.public_key()),))
+    bricked = mixed = cut = 0
+    seconds: list[float] = []
+    whole_seconds: list[float] = []
+    with tempfile.TemporaryDirectory() as name, _disk(Path(name) / "disk") as disk:
+        root = disk / "device"
+        set_up(root, settings)
+        device = Device(root, prove=self_test)
+        update = Path(name, "next.dcu")
+        good = live = 0
+        window = 0.0
+        for version in range(1, num_updates + 2):
+            content = containers[version % 2]
+            update.write_bytes(
+                sign_container(
+                    content,
+                    key=key,
+                    version=version,
+                    channel="stable",
+                    targets=[settings.target],
+                    model="lenet-300-100",
+                )
+            )
+            if version == 1:
+                start = time.monotonic()
+                good = live = device.install(update.read_bytes()).version
+                window = 4 * (time.monotonic() - start)
+                continue
+            allowed = {good, live, version}
+            cut += _cut_off(root, update, disk, window, rng)
+            start = time.monotonic()
+            done = _python(START, root)
+            whole_seconds.append(time.monotonic() - start)
+            version_text, _, own_seconds = done.partition(" ")
+            found = int(version_text) if own_seconds else 0
+            seconds += [float(own_seconds)] if own_seconds else []
+            bricked += found == 0
+            mixed += found not in allowed
+            live = found or live
+            if found and rng.random() < 0.5:
+                Device(root, prove=self_test).report(found, WELL)
+                good = found
+    return [
+        at_most("updates cut off: devices without a live model", [bricked], 0, "devices", ISSUE),
+        at_most("updates cut off: another version than allowed", [mixed], 0, "devices", ISSUE),
+        at_least(
+            "updates that did not come to their end", [cut], num_updates // 4, "updates", ISSUE
+        ),
+        at_most("a verified model live again: median", seconds, 2, "s", ISSUE),
+        at_most("a verified model live again: the longest", [max(seconds)], 2, "s", ISSUE),
+        at_most("the same with Python's start: median", whole_seconds, 2, "s", ISSUE),
+        at_most("the same with Python's start: the longest", [max(whole_seconds)], 2, "s", ISSUE),
+    ]
+
+
+def _cut_off(root: Path, update: Path, disk: Path, window: float, rng: random.Random) -> bool:
+    """Whether the update was kept from its end, within so many seconds."""
+    full = rng.random() < 0.3
+    command = [sys.executable, "-c", INSTALL, str(root), str(update)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_small_files if full and not os.path.ismount(disk) else None,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        filler = disk / "filler"
+        if full and os.path.ismount(disk):
+            _fill(filler, disk, rng)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        if not full:
+            time.sleep(rng.uniform(0, window))
+            process.send_signal(signal.SIGKILL)
+        code = process.wait()
+        filler.unlink(missing_ok=True)
+    return code != 0
+
+
+def _small_files() -> None:
+    """Stands for a full disk where none can be mounted."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_DISK_BYTES // 2, FULL_DISK_BYTES // 2))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def _fill(filler: Path, disk: Path, rng: random.Random) -> None:
+    """Leaves room for a part of the update."""
+    free = os.statvfs(disk)
+    rest = rng.randrange(FULL_DISK_BYTES)
+    filler.write_bytes(bytes(max(free.f_bavail * free.f_frsize - rest, 0)))
+
+
+@contextmanager
+def _disk(place: Path) -> Iterator[Path]:
+    """A small file system of its own for root, else a folder."""
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    mounted = os.geteuid() == 0 and not subprocess.run(command, check=False).returncode
+    try:
+        yield place
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(place)], check=True)
+
+
+def _python(code: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def infer_claims(seconds: float) -> list[Claim]:
+    """LeNet-5, a frame a millisecond."""
+    model = paper_network("lenet-5", CACHE)[0]
+    frames = CACHE / "frames.npy"
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2000, 1, 28, 28), dtype=np.uint8)
+    pixels[rng.random(pixels.shape) < 0.8] = 0  # as much ink as in MNIST's digits
+    np.save(frames, pixels)
+    cpu = max(os.sched_getaffinity(0))
+    told, memory, fifo = _infer(model, frames, cpu, seconds)
+    how = f"CPU {cpu}, {'SCHED_FIFO' if fifo else 'an ordinary thread'}"
+    half = memory[len(memory) // 2 :]
+    return [
+        at_most(
+            "infer, LeNet-5 at 1,000 fps: 5 ms deadlines missed",
+            [told["late"] + told["dropped"]],
+            0,
+            "frames",
+            how,
+        ),
+        at_most("infer: p99", [told["latency_p99_us"] / 1000], 5, "ms", how),
+        at_most("infer: p99.9", [told["latency_p999_us"] / 1000], 5, "ms", how),
+        at_most("infer: max", [told["latency_max_us"] / 1000], 5, "ms", how),
+        at_least("infer: frames", [told["frames"]], 1000 * seconds, "frames", ISSUE),
+        at_most("infer: memory (RSS)", [told["rss_bytes"] / 1e6], 60, "MB", ISSUE),
+        at_most(
+            "infer: growth in the second half", [(half[-1] - half[0]) / 1e6], 0.1, "MB", ISSUE
+        ),
+    ]
+
+
+def _infer(
+    model: Path, frames: Path, cpu: int, seconds: float
+) -> tuple[dict[str, float], list[int], bool]:
+    """The daemon's own figures, and its memory second by second."""
+    with tempfile.TemporaryDirectory() as name:
+        summary = Path(name, "summary.json")
+        command = [sys.executable, "-m", "sigdca.edge.infer", str(model), "--frames", str(frames)]
+        command += ["--fps", "1000", "--repeat", "--limit", str(int(1000 * seconds))]
+        command += ["--deadline-ms", "5", "--cpu", str(cpu), "--summary", str(summary)]
+        fifo = _may_have_fifo()
+        command += ["--fifo", "50"] if fifo else []
+        memory: list[int] = []
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            while process.poll() is None:
+                time.sleep(1)
+                memory += _own_memory(process.pid)
+            if process.wait():
+                raise RuntimeError(f"infer ended with {process.returncode}")
+        return json.loads(summary.read_text()), memory, fifo
+
+
+def _own_memory(pid: int) -> list[int]:
+    """What is not mapped from files, whose pages come and go; nothing once it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return []
+    return [1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:")]
+
+
+def _may_have_fifo() -> bool:
+    code = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)
