@@ -2,7 +2,7 @@
 
 `python benchmarks/edge.py [--quick] [--json]`. Updates: 1,000 (quick: 40), each killed, or stopped
 by a full disk, at a random moment; then the device is started again. Inference: LeNet-5 with Deep
-Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU alone,
+Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU,
 as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle.
 """
 

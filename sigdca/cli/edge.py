@@ -1,9 +1,10 @@
-"""The verbs on a board: `edge setup`, `edge update`, `edge status`, `edge infer`."""
+"""The verbs on a board: `edge setup`, `update`, `status`, `power`, `infer`."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
     edge.command()(setup)
     edge.command()(update)
     edge.command()(status)
+    edge.command()(power)
     as_given = {"allow_extra_args": True, "ignore_unknown_options": True}
     edge.command(add_help_option=False, context_settings=as_given)(infer)
     app.add_typer(edge, name="edge")
@@ -106,6 +108,55 @@ def status(root: Root, as_json: Json = False) -> int:
         print_json(told)
     else:
         results.print(f"{line}\nlast: {told['note'] or 'nothing yet'}")
+    return 0
+
+
+def power(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a .dca")],
+    meter: Annotated[
+        str, typer.Option(help="auto, ina3221, tegrastats, rapl, or file:PATH")
+    ] = "auto",
+    seconds: Annotated[float, typer.Option(min=1, help="how long the model runs")] = 10.0,
+    idle_s: Annotated[float, typer.Option(min=1, help="how long the board idles before")] = 5.0,
+    profile: Annotated[str, typer.Option(help="exact, fast or int8")] = "fast",
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    as_json: Json = False,
+) -> int:
+    """Measure the energy of an inference on this board, its idle share taken off.
+
+    Where there is no meter, it says `unavailable`, and why.
+
+    Example: sigdca edge power model.dca --meter ina3221
+    """
+    from sigdca.edge.ready import Ready
+    from sigdca.targets.meters import UnavailableError, find_meter
+    from sigdca.targets.power import measure_energy
+
+    ready = Ready(Path(file), profile, threads, 0, Path(file).stem)
+
+    def work() -> int:
+        count, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            ready.call()
+            count += 1
+        return count
+
+    try:
+        found = measure_energy(find_meter(meter), work, idle_s)
+    except UnavailableError as error:
+        if as_json:
+            print_json({"energy_mj": None, "unavailable": str(error)})
+        else:
+            results.print(str(error), soft_wrap=True)
+        return 0
+    if as_json:
+        print_json(asdict(found))
+    else:
+        results.print(
+            f"{found.energy_mj:.4g} mJ an inference (with the idle share "
+            f"{found.gross_energy_mj:.4g}); {found.active_mw:.0f} mW at work, {found.idle_mw:.0f} "
+            f"idle; {found.num_inferences} inferences, {found.meter}"
+        )
     return 0
 
 

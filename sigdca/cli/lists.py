@@ -1,7 +1,8 @@
-"""The verb on what sigdca knows: `targets`."""
+"""The verbs on what sigdca knows: `targets`, `targets probe`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -13,15 +14,20 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(targets)
+    """Adds the verbs."""
+    group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+    group.callback()(targets)
+    group.command("probe")(probe_targets)
+    app.add_typer(group, name="targets")
 
 
-def targets(as_json: Json = False) -> int:
+def targets(context: typer.Context, as_json: Json = False) -> int:
     """List the targets, and what emulates them.
 
     Example: sigdca targets --json
     """
+    if context.invoked_subcommand is not None:
+        return 0
     from sigdca.errors import TargetError
     from sigdca.targets import find_emulator, load_target, target_names
 
@@ -41,3 +47,37 @@ def targets(as_json: Json = False) -> int:
         table.add_row(*row.values())
     results.print(table)
     return 0
+
+
+def probe_targets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="default: each that this board is")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Compare this board with what a target's file says. Ends with 1 if they differ.
+
+    Example: sigdca targets probe jetson-tx2-cpu
+    """
+    from sigdca.errors import TargetError
+    from sigdca.targets import load_target, probe, target_names
+
+    names = [name] if name else [one for one in target_names() if _is_here(one)]
+    if not names:
+        raise TargetError("targets: this board is none of those known; name one to compare with")
+    found = {one: probe(load_target(one)) for one in names}
+    if as_json:
+        print_json({one: [asdict(finding) for finding in rows] for one, rows in found.items()})
+    for one, rows in () if as_json else found.items():
+        table = Table("figure", "file", "this board", "", title=one, title_justify="left")
+        for row in rows:
+            mark = {True: "agrees", False: "DIFFERS", None: "unknown"}[row.agrees]
+            table.add_row(row.figure, row.says, row.found, mark)
+        results.print(table)
+    return int(any(row.agrees is False for rows in found.values() for row in rows))
+
+
+def _is_here(name: str) -> bool:
+    from sigdca.targets import load_target
+
+    return load_target(name).why_not_here() is None

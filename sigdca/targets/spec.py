@@ -101,6 +101,13 @@ class Memory(_Section):
     bandwidth_bytes_per_s: Figure | None = None
 
 
+class Power(_Section):
+    """What the board, or where that is not told its processor, is made to take."""
+
+    min_mw: Figure | None = None
+    max_mw: Figure
+
+
 class EmulatorSpec(_Section):
     """The program that executes the target's instruction set elsewhere."""
 
@@ -123,6 +130,7 @@ class Target(_Section):
         cpu: its kinds of cores.
         gpu: its graphics processor, if used.
         memory: its main memory.
+        power: its power.
         emulator: what stands in for it; None: nothing can.
     """
 
@@ -134,6 +142,7 @@ class Target(_Section):
     cpu: tuple[Cpu, ...] = Field(min_length=1)
     gpu: Gpu | None = None
     memory: Memory
+    power: Power | None = None
     emulator: EmulatorSpec | None = None
 
     @model_validator(mode="after")

@@ -22,14 +22,30 @@ def write(tmp_path: Path, old: str, new: str) -> str:
 
 
 def test_bundled_targets_are_those_of_the_project():
-    assert target_names() == ("atom-x5-e3940", "jetson-tx2", "jetson-tx2-cpu")
+    assert target_names() == (
+        "atom-x5-e3930",
+        "atom-x5-e3940",
+        "cortex-a57",
+        "jetson-tx2",
+        "jetson-tx2-cpu",
+        "x86-64-v2",
+        "x86-64-v3",
+        "x86-64-v4",
+    )
 
 
 @pytest.mark.parametrize("name", target_names())
 def test_every_bundled_target_loads_under_its_own_name(name):
     target = load_target(name)
     assert target.name == name
-    assert target.why_not_here() is not None, "a development machine is no embedded board"
+    if not name.startswith("x86-64-"):
+        assert target.why_not_here() is not None, "a development machine is no embedded board"
+
+
+def test_levels_of_x86_64_hold_each_other():
+    isas = [set(load_target(f"x86-64-v{level}").cpu[0].isa) for level in (2, 3, 4)]
+    assert isas[0] < isas[1] < isas[2]
+    assert load_target("x86-64-v4").emulator is None, "QEMU has no AVX-512"
 
 
 def test_atom_is_a_goldmont_without_avx():
@@ -83,8 +99,8 @@ def test_users_own_target_by_path(tmp_path):
         ("atom-x5", "targets: unknown target 'atom-x5'; did you mean 'atom-x5-e3940'?"),
         (
             "zx81",
-            "targets: unknown target 'zx81'; known targets are atom-x5-e3940, "
-            "jetson-tx2, jetson-tx2-cpu",
+            "targets: unknown target 'zx81'; known targets are atom-x5-e3930, "
+            "atom-x5-e3940, cortex-a57, jetson-tx2, jetson-tx2-cpu, x86-64-v2, x86-64-v3, x86-64-v4",
         ),
     ],
 )
