@@ -89,7 +89,7 @@ def test_the_input_of_a_tx2(tmp_path):
     meter.start()
     time.sleep(0.4)
     energy = meter.stop()
-    assert energy == pytest.approx(2000 * (time.monotonic() - start), rel=0.05)
+    assert 2000 * 0.4 <= energy <= 2000 * (time.monotonic() - start)
 
 
 def test_rails_of_a_newer_kernel_are_added_up(tmp_path):
@@ -186,7 +186,7 @@ def test_a_file_of_an_external_meter(tmp_path):
     path.write_text("\n".join(lines) + "\n17")  # the last line is being written
     time.sleep(0.05)
     energy = meter.stop()
-    assert energy == pytest.approx(1500 * (time.time() - now), rel=0.5)
+    assert 1500 * 0.05 <= energy <= 1500 * 2
 
 
 @pytest.mark.parametrize("line", ["yes", "1 2 3", "1,5 2", "-1 2", "nan 2"])
@@ -206,11 +206,11 @@ def test_a_tegrastats_of_a_script(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     meter = find_meter("tegrastats")
-    start = time.monotonic()
     meter.start()
     time.sleep(0.8)
     energy = meter.stop()
-    assert energy == pytest.approx(1876 * (time.monotonic() - start), rel=0.1)
+    # All lines say the same power; how long they were read, a busy machine decides.
+    assert 1876 * 0.8 <= energy <= 1876 * 20
     assert meter.name == "tegrastats (VDD_IN)"
 
 

@@ -100,7 +100,8 @@ def test_users_own_target_by_path(tmp_path):
         (
             "zx81",
             "targets: unknown target 'zx81'; known targets are atom-x5-e3930, "
-            "atom-x5-e3940, cortex-a57, jetson-tx2, jetson-tx2-cpu, x86-64-v2, x86-64-v3, x86-64-v4",
+            "atom-x5-e3940, cortex-a57, jetson-tx2, jetson-tx2-cpu, x86-64-v2, x86-64-v3, "
+            "x86-64-v4",
         ),
     ],
 )
