@@ -136,49 +136,49 @@ def notify(message: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; 0 done, 2 bad input, 3 a fault."""
-    options = _parser().parse_args(arguments)
+    given = options().parse_args(arguments)
     try:
-        return _run(options)
+        return _run(given)
     except SigdcaError as error:
         say(str(error))
         return error.exit_code
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     counts = Counts()
     with contextlib.ExitStack() as stack:
-        models = open_models(options, counts)
+        models = open_models(given, counts)
         stack.callback(models.close)
         shape = models.current().shape
-        output = _output(options.to, wait=not options.drop)
+        output = _output(given.to, wait=not given.drop)
         stack.callback(output.close)
         frames = open_frames(
-            options.frames,
+            given.frames,
             shape,
-            fps=options.fps,
-            repeat=options.repeat,
-            prefixed=options.prefixed,
-            drop=options.drop,
+            fps=given.fps,
+            repeat=given.repeat,
+            prefixed=given.prefixed,
+            drop=given.drop,
         )
         stack.callback(frames.close)
         loop = Loop(
             *(frames, output, models, counts),
-            deadline_ns=int(options.deadline_ms * 1e6),
-            drop=options.drop,
-            limit=options.limit,
+            deadline_ns=int(given.deadline_ms * 1e6),
+            drop=given.drop,
+            limit=given.limit,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, loop.stop)
-        if options.metrics:
-            server = MetricsServer(options.metrics, lambda: _metrics(counts, output, models))
+        if given.metrics:
+            server = MetricsServer(given.metrics, lambda: _metrics(counts, output, models))
             stack.callback(server.close)
             say(f"infer: metrics at http://{server.address}/metrics")
         models.watch()
-        _prepare(options.cpu, options.fifo)
+        _prepare(given.cpu, given.fifo)
         notify("READY=1")
         loop.run()
         notify("STOPPING=1")
-    _tell(counts, output, options.summary)
+    _tell(counts, output, given.summary)
     return 0
 
 
@@ -228,7 +228,8 @@ def _tell(counts: Counts, output: Output, summary: Path | None) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def options() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="sigdca edge infer",
         description="Run a model in real time: frames in, results out, a deadline for each.",

@@ -11,6 +11,7 @@ import yaml
 from sigdca.cli import app
 from sigdca.data.manifest import dump_manifest, parse_manifest
 from sigdca.distributed.strategies import STRATEGIES
+from sigdca.edge.infer import options as infer_options
 from sigdca.job import load_job, parse_job
 from sigdca.loop import check_job
 from sigdca.loop.events import FOLDER
@@ -18,6 +19,7 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 DATA = (ROOT / "docs/data.md").read_text()
+DOCUMENTS = DATA + (ROOT / "docs/edge.md").read_text()
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
 
 
@@ -35,7 +37,7 @@ def test_readmes_job_is_a_job():
 
 
 def commands():
-    for block in re.findall(r"```sh\n(.*?)```", README + DATA, re.S):
+    for block in re.findall(r"```sh\n(.*?)```", README + DOCUMENTS, re.S):
         for line in block.splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0] != "dca-run":  # run in tests/native/test_dca_run.py
@@ -53,7 +55,14 @@ def test_readmes_commands_exist_with_those_options(words):
     if words[0] == "tensorboard":
         assert words[1:] == ["--logdir", f"runs/lenet-5-mnist/{FOLDER}"]
         return
+    if words[0] == "pip":
+        extra = words[2].removeprefix("sigdca[").removesuffix("]")
+        assert re.search(rf"^{extra} = ", (ROOT / "pyproject.toml").read_text(), re.M)
+        return
     assert words[0] == "sigdca"
+    if words[1:3] == ["edge", "infer"]:  # takes its words as they are
+        infer_options().parse_args(words[3:])
+        return
     command = typer.main.get_command(app)
     verb = command.get_command(None, words[1])
     rest = words[2:]
