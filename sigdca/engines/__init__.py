@@ -95,9 +95,20 @@ def _onnxruntime(graph: Graph, tensors: Tensors, threads: int) -> Engine:
     return OnnxRuntimeEngine(to_onnx(graph, tensors), threads)
 
 
+def _tensorrt(fp16: bool) -> Callable[[Graph, Tensors, int], Engine]:
+    def opened(graph: Graph, tensors: Tensors, threads: int) -> Engine:
+        from sigdca.engines.tensorrt import TensorRtEngine
+
+        return TensorRtEngine(to_onnx(graph, tensors), graph.input_shape, fp16=fp16)
+
+    return opened
+
+
 ENGINES: dict[str, Callable[[Graph, Tensors, int], Engine]] = {
     "native": _native,
     "onnxruntime": _onnxruntime,
+    "tensorrt": _tensorrt(fp16=False),
+    "tensorrt-fp16": _tensorrt(fp16=True),
     "torch": _torch,
 }
 
