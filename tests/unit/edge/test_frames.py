@@ -68,6 +68,7 @@ def test_colours_become_planes(tmp_path):
         (b"\0\0\x08", "has 0 bytes of pixels"),
         (b"\0\0\x08\xff", "has 0 bytes of pixels"),
         (b"\x93NUMPY\x01\0\xff\xff", "not a .npy file of images"),
+        (b"\x93NUMPY\x01\0\x03\0{(\n", "not a .npy file of images"),
         (b"P5 3 2 65535\n123456", "must be P5 3 2 255, got P5 3 2 65535"),
         (b"P5 30 2 255\n123456", "must be P5 3 2 255, got P5 30 2 255"),
         (b"P6 3 2 255\n" + bytes(18), "must be P5 3 2 255, got P6 3 2 255"),
