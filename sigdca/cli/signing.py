@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +11,8 @@ import typer
 
 from sigdca.cli.containers import read_file
 from sigdca.cli.output import errors, print_json, results
-from sigdca.errors import StorageError
-from sigdca.storage import Releases, open_store, write_file
+from sigdca.errors import StorageError, TargetError
+from sigdca.storage import Ledger, Releases, open_store, write_file
 
 if TYPE_CHECKING:
     from sigdca.edge.bundle import Manifest
@@ -53,6 +54,9 @@ def sign(
     output: Annotated[str, typer.Option("-o", "--output", metavar="OUT.dcu")],
     channel: Annotated[str, typer.Option(help="stable or canary")] = "stable",
     model: Annotated[str | None, typer.Option(help="its name; default: the file's")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="only if this run's EDGE TEST allows it on each target")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Sign a container as an update for targets.
@@ -67,8 +71,11 @@ def sign(
     from sigdca.targets import load_target
 
     names = [load_target(name).name for name in target]
+    container = read_file(file)
+    if run is not None:
+        check_verdicts(run, container, names)
     content = sign_container(
-        read_file(file),
+        container,
         key=load_private_key(Path(key)),
         version=version,
         channel=channel,
@@ -133,6 +140,35 @@ def publish(
     )
     errors.print(f"{to}: channel {manifest.channel} is at version {manifest.version}")
     return 0
+
+
+def check_verdicts(run: str, container: bytes, targets: list[str]) -> None:
+    """Makes sure that a run has tested the container on each target, and found it right there.
+
+    Raises:
+        TargetError: it has not, or only the device can tell.
+        StorageError: there is no such run.
+    """
+    store = open_store(run)
+    if not store.is_folder:
+        raise StorageError(f"{run}: there is no such run")
+    digest = hashlib.sha256(container).hexdigest()
+    records = Ledger(store).of("edge-test")
+    for target in targets:
+        found = [
+            record.metrics
+            for record in records
+            if record.label == target and record.metrics.get("container") == digest
+        ]
+        if not found:
+            raise TargetError(
+                f"{run}: has no EDGE TEST of this container on '{target}'; not signed"
+            )
+        if found[-1].get("verdict") not in ("exact", "tolerance"):
+            raise TargetError(
+                f"{run}: its verdict on '{target}' is {found[-1].get('verdict')}: "
+                f"{found[-1].get('reason')}; not signed"
+            )
 
 
 def newest(address: str, channel: str, target: str) -> bytes:

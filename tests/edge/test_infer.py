@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -39,7 +40,7 @@ def classes(seed: int, images: np.ndarray) -> list[int]:
 
 
 def start(*arguments: object, module: str = "sigdca.edge.infer", **options) -> subprocess.Popen:
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    environment = options.pop("env", os.environ) | {"PYTHONPATH": str(REPOSITORY)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-m", *module.split(), *map(str, arguments)]
     return subprocess.Popen(command, env=environment, **(pipes | options))
@@ -93,6 +94,18 @@ def test_late_frames_are_dropped(model, tmp_path):
     assert told["frames"] == 50
     assert told["dropped"] + told["late"] == 50
     assert told["dropped"] >= 49
+
+
+def test_a_service_manager_hears_from_it(model, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        process = start(model, env=os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        heard = [manager.recv(100) for _ in range(2)]
+        process.communicate(IMAGES[:1].tobytes(), timeout=30)
+        while heard[-1] != b"STOPPING=1":
+            heard.append(manager.recv(100))
+    assert heard[:2] == [b"READY=1", b"WATCHDOG=1"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
