@@ -79,7 +79,11 @@ def update(
 
     device = Device(root)
     if "://" in source or Path(source).is_dir():
-        content = newest(source, device.settings.channel, device.settings.target)
+        channel, target = device.settings.channel, device.settings.target
+        content = newest(source, channel, target, newer_than=device.state().floor)
+        if content is None:
+            errors.print(f"{root}: nothing newer in channel '{channel}'")
+            return 0
     else:
         content = _read(source)
     device.install(content)

@@ -171,17 +171,17 @@ def check_verdicts(run: str, container: bytes, targets: list[str]) -> None:
             )
 
 
-def newest(address: str, channel: str, target: str) -> bytes:
-    """The newest published update of a channel for a target.
+def newest(address: str, channel: str, target: str, newer_than: int) -> bytes | None:
+    """The newest published update of a channel for a target; None if it is no newer.
 
     Raises:
-        StorageError: there is none, or it cannot be read.
+        StorageError: there is none at all, or it cannot be read.
     """
     releases = Releases(open_store(address))
     release = releases.latest(channel, target)
     if release is None:
         raise StorageError(f"{address}: channel '{channel}' has nothing for {target}")
-    return releases.fetch(release)
+    return releases.fetch(release) if release.version > newer_than else None
 
 
 def _verified(content: bytes, keys: list[str]) -> tuple[Manifest, bytes]:

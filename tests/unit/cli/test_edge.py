@@ -62,6 +62,8 @@ def test_from_a_key_to_a_board(sigdca, model, keys):
     assert sign(sigdca, 2)[0] == 0
     assert sigdca("publish", "2.dcu", "--to", "store", "--key", "k.pub")[0] == 0
     assert sigdca("edge", "update", "board", "store")[0] == 0
+    code, _, err = sigdca("edge", "update", "board", "store")
+    assert (code, err) == (0, "board: nothing newer in channel 'stable'\n")
     told = json.loads(sigdca("edge", "status", "board", "--json")[1])
     assert (told["live"]["version"], told["live"]["on_trial"]) == (2, True)
     code, _, err = sigdca("edge", "update", "board", "1.dcu")
