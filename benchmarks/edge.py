@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +78,7 @@ def measure(quick: bool) -> list[Claim]:
     return [
         *update_claims(40 if quick else 1000),
         *infer_claims(20.0 if quick else 600.0),
+        *switch_claims(3 if quick else 20),
         *hostile_claims(container_of("lenet-5"), 5_000 if quick else 100_000, ISSUE),
     ]
 
@@ -235,6 +237,60 @@ def infer_claims(seconds: float) -> list[Claim]:
         at_most(
             "infer: growth in the second half", [(half[-1] - half[0]) / 1e6], 0.1, "MB", ISSUE
         ),
+    ]
+
+
+def switch_claims(num_updates: int) -> list[Claim]:
+    """Updates under the same load, each of which proves itself before the next one comes."""
+    key = Ed25519PrivateKey.generate()
+    keys = (public_text(key.public_key()),)
+    settings = Settings("atom-x5-e3940", "stable", keys, trial_s=1.0, max_missed=1.0)
+    containers = [paper_network("lenet-5", CACHE, seed)[0].read_bytes() for seed in (0, 1)]
+    cpu, fifo = max(os.sched_getaffinity(0)), _may_have_fifo()
+    with tempfile.TemporaryDirectory() as name:
+        device = set_up(Path(name, "device"), settings)
+
+        def install(version: int) -> None:
+            told = {"version": version, "channel": "stable", "targets": [settings.target]}
+            content = containers[version % 2]
+            device.install(sign_container(content, key=key, model="lenet-5", **told))
+
+        install(1)
+        summary = Path(name, "summary.json")
+        command = [
+            sys.executable,
+            "-m",
+            "sigdca.edge.infer",
+            "--device",
+            str(Path(name, "device")),
+        ]
+        command += ["--frames", str(CACHE / "frames.npy"), "--fps", "1000", "--repeat"]
+        command += ["--deadline-ms", "5", "--cpu", str(cpu), "--summary", str(summary)]
+        command += ["--fifo", "50"] if fifo else []
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            numbers = [json.loads(process.stdout.readline())["frame"]]
+            reader = threading.Thread(
+                target=lambda: numbers.extend(json.loads(line)["frame"] for line in process.stdout)
+            )
+            reader.start()
+            for version in range(2, num_updates + 2):
+                install(version)
+                while device.state().trial is not None and process.poll() is None:
+                    time.sleep(0.1)
+            process.terminate()
+            process.wait()
+            reader.join()
+        told = json.loads(summary.read_text())
+    missing = max(numbers) + 1 - len(set(numbers))
+    late = told["late"] + told["dropped"]
+    return [
+        at_most("updates under 1,000 fps: frames without a result", [missing], 0, "frames", ISSUE),
+        at_least("updates under 1,000 fps: switches", [told["switches"]], num_updates, "", ISSUE),
+        at_most("updates under 1,000 fps: 5 ms deadlines missed", [late], 0, "frames", ISSUE),
+        at_most("updates under 1,000 fps: max", [told["latency_max_us"] / 1000], 5, "ms", ISSUE),
     ]
 
 
