@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +24,11 @@ IDLE, END = 0, -1
 WAIT_S = 0.1  # how long a source waits at most before it lets others have a look
 NUM_QUEUED = 8
 _MAX_HEADER_BYTES = 1000
+_MAX_READ_BYTES = 2**22
+_NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 _GAP = rb"\s(?:\s|#[^\n]*\n)*"  # between the numbers of a netpbm header
 _NETPBM = re.compile(
     _GAP.join([rb"(P[56])", rb"(\d{1,5})", rb"(\d{1,5})", rb"(\d{1,5})"]) + rb"\s"
@@ -128,21 +135,16 @@ def read_images(path: Path, shape: Shape) -> Pixels:
     """The images of a file.
 
     Returns:
-        uint8 [n, C, H, W], mapped, not read.
+        uint8 [n, C, H, W].
 
     Raises:
         FormatError: it holds something else.
         StorageError: it cannot be read.
     """
-    try:
-        data: Pixels = np.memmap(path, np.uint8, "r")
-    except OSError as error:
-        raise StorageError(f"{path}: cannot read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FormatError(f"{path}: is empty") from error
+    data = _content(path)
     head = data[:_MAX_HEADER_BYTES].tobytes()
     if head.startswith(b"\x93NUMPY"):
-        return _npy(path, shape)
+        return _npy(path, head, data, shape)
     if head[:2] in (b"P5", b"P6"):
         return _netpbm(path, head, data, shape)
     if head[:3] == b"\0\0\x08":
@@ -150,15 +152,36 @@ def read_images(path: Path, shape: Shape) -> Pixels:
     return _of_shape(path, data, shape)
 
 
-def _npy(path: Path, shape: Shape) -> Pixels:
+def _content(path: Path) -> Pixels:
+    """A file's bytes; a large one is mapped, and must not become shorter while it is used."""
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file:
+            content = file.read(_MAX_READ_BYTES + 1)
+        if len(content) > _MAX_READ_BYTES:
+            return np.memmap(path, np.uint8, "r")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot read: {error.strerror or error}") from error
+    if not content:
+        raise FormatError(f"{path}: is empty")
+    return np.frombuffer(content, np.uint8)
+
+
+def _npy(path: Path, head: bytes, data: Pixels, shape: Shape) -> Pixels:
+    stream = BytesIO(head)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = _NPY_HEADERS[version]
+        sizes, fortran, kind = read(stream)
     except Exception as error:  # numpy's parser lets through whatever the file provokes
         reason = str(error).partition("\n")[0][:200]
         raise FormatError(f"{path}: not a .npy file of images: {reason}") from error
-    if images.dtype != np.uint8:
-        raise FormatError(f"{path}: images must be uint8, got {images.dtype}")
-    return _of_shape(path, images.reshape(-1), shape)
+    if kind != np.uint8 or fortran:
+        order = " in Fortran's order" if fortran else ""
+        raise FormatError(f"{path}: images must be uint8, got {kind}{order}")
+    images = _of_shape(path, data[stream.tell() :], shape)
+    if math.prod(sizes) != images.size:
+        raise FormatError(f"{path}: has {images.size} bytes of pixels, promises {list(sizes)}")
+    return images
 
 
 def _netpbm(path: Path, head: bytes, data: Pixels, shape: Shape) -> Pixels:

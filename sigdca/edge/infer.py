@@ -38,6 +38,7 @@ class Loop:
 
     Attributes:
         counts: what became of the frames.
+        ready: what computes them now.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Loop:
             drop: leave a frame out that has waited longer than that.
             limit: end after so many frames; None: never.
         """
-        self.counts = counts
+        self.counts, self.ready = counts, models.current()
         self._frames, self._output, self._models = frames, output, models
         self._deadline_ns, self._drop = deadline_ns, drop
         self._limit = sys.maxsize if limit is None else limit
@@ -75,13 +76,14 @@ class Loop:
 
     def run(self) -> None:
         """Raises what a source or an output raises; a reader that has gone away is an end."""
-        number, lost = 0, 0
+        number, known_lost = 0, 0
         while number < self._limit and not self._stopped:
-            ready = self._models.current()
+            ready = self.ready = self._models.current()
             arrived = self._frames.take(ready.pixels[0])
-            lost, missed = self._frames.lost, self._frames.lost - lost
-            self.counts.dropped += missed
-            number += missed
+            lost = self._frames.lost  # read once: another thread counts
+            self.counts.dropped += lost - known_lost
+            number += lost - known_lost
+            known_lost = lost
             self._alive()
             if arrived == END:
                 return
@@ -170,7 +172,7 @@ def _run(given: argparse.Namespace) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, loop.stop)
         if given.metrics:
-            server = MetricsServer(given.metrics, lambda: _metrics(counts, output, models))
+            server = MetricsServer(given.metrics, lambda: _metrics(loop, output))
             stack.callback(server.close)
             say(f"infer: metrics at http://{server.address}/metrics")
         models.watch()
@@ -208,9 +210,9 @@ def _output(where: str, *, wait: bool) -> Output:
     return server
 
 
-def _metrics(counts: Counts, output: Output, models: Models) -> bytes:
-    ready = models.current()
-    return prometheus(counts, lost=output.lost, version=ready.version, model=ready.model)
+def _metrics(loop: Loop, output: Output) -> bytes:
+    ready = loop.ready
+    return prometheus(loop.counts, lost=output.lost, version=ready.version, model=ready.model)
 
 
 def _tell(counts: Counts, output: Output, summary: Path | None) -> None:

@@ -89,6 +89,25 @@ def test_numbers_of_another_kind(tmp_path):
         read_images(tmp_path / "x.npy", GREY)
 
 
+def test_a_promise_that_is_not_kept(tmp_path):
+    np.save(tmp_path / "x.npy", IMAGES)
+    content = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(content[:-6])
+    with pytest.raises(FormatError, match=r"has 18 bytes of pixels, promises \[4, 1, 2, 3\]"):
+        read_images(tmp_path / "x.npy", GREY)
+    np.save(tmp_path / "x.npy", np.asfortranarray(IMAGES))
+    with pytest.raises(FormatError, match="got uint8 in Fortran's order"):
+        read_images(tmp_path / "x.npy", GREY)
+
+
+def test_a_large_file_is_mapped(tmp_path):
+    images = np.resize(IMAGES, (2**20, *GREY))
+    np.save(tmp_path / "x.npy", images)
+    found = read_images(tmp_path / "x.npy", GREY)
+    assert isinstance(found, np.memmap)
+    assert np.array_equal(found, images)
+
+
 def test_nothing_there(tmp_path):
     with pytest.raises(FormatError, match="holds no files"):
         FileFrames(tmp_path, GREY, None, repeat=False)
