@@ -106,8 +106,8 @@ def _parts(address: str) -> tuple[str, str, int, str, str]:
         not parts.hostname
         or not topic
         or set(topic) & set("#+\0")
+        or "#" in address
         or parts.query
-        or parts.fragment
     ):
         raise _wrong(address)
     if parts.password is not None:

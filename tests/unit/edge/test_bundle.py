@@ -6,7 +6,7 @@ import struct
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigdca.edge.bundle import (
@@ -70,6 +70,7 @@ def test_a_stranger_s_key():
         get_bundle(BUNDLE, stranger)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(BUNDLE) - 1), st.integers(1, 255))
 def test_no_changed_byte_is_taken(place, change):
     data = bytearray(BUNDLE)
@@ -78,12 +79,14 @@ def test_no_changed_byte_is_taken(place, change):
         get_bundle(bytes(data), PUBLIC)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(BUNDLE) - 1))
 def test_no_cut_is_taken(length):
     with pytest.raises((BundleError, UpdateRefusedError)):
         get_bundle(BUNDLE[:length], PUBLIC)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_other_bytes_are_taken(data):
     for content in (data, BUNDLE[:8] + data, BUNDLE + data[:1] + b"x"):
