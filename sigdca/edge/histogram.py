@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
+from itertools import accumulate
 
 _BITS = 5  # 32 buckets for each doubling: a bucket is at most 1/32 of its value wide
 _DOUBLINGS = 27
@@ -20,7 +22,7 @@ class Histogram:
 
     def __init__(self) -> None:
         """Empty."""
-        self._counts = array("Q", bytes(8 * ((_DOUBLINGS + 1) << _BITS)))
+        self._counts = array("Q", bytes(8 * len(_UPPER)))
         self.count = 0
         self.total_us = 0
         self.max_us = 0
@@ -41,25 +43,20 @@ class Histogram:
         Args:
             share: 0 to 1.
         """
-        wanted = share * self.count
-        seen = 0
-        for index, count in enumerate(self._counts):
-            seen += count
-            if count and seen >= wanted:
-                return float(min(_upper(index), self.max_us))
+        for index, seen in enumerate(accumulate(self._counts)):
+            if seen and seen >= share * self.count:
+                return float(min(_UPPER[index], self.max_us))
         return 0.0
 
     def at_most(self, value_us: int) -> int:
         """How many lie in buckets that are not above a value."""
-        found = 0
-        for index, count in enumerate(self._counts):
-            if _upper(index) > value_us:
-                break
-            found += count
-        return found
+        return sum(self._counts[: bisect_right(_UPPER, value_us)])
 
 
 def _upper(index: int) -> int:
     """The largest value of a bucket."""
     shift = max((index >> _BITS) - 1, 0)
     return (((index - (shift << _BITS)) + 1) << shift) - 1
+
+
+_UPPER = [_upper(index) for index in range((_DOUBLINGS + 1) << _BITS)]

@@ -31,6 +31,7 @@ from sigdca.native import PROFILES
 
 _PR_SET_TIMERSLACK = 29  # linux/prctl.h
 _NOTIFY_NS = 10**9
+_SWITCH_S = 0.0005  # how long a helper may keep Python's lock when the loop wants it
 
 
 class Loop:
@@ -194,6 +195,7 @@ def _prepare(cpu: int | None, fifo: int | None) -> None:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(fifo))
     except (OSError, OverflowError) as error:
         raise JobError(f"infer: cannot have CPU {cpu}, priority {fifo}: {error}") from error
+    sys.setswitchinterval(_SWITCH_S)
     gc.collect()
     gc.freeze()  # what is there now stays: later collections need not look at it
 
