@@ -149,6 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     counts = Counts()
+    _prepare_helpers(given.cpu, given.fifo)
     with contextlib.ExitStack() as stack:
         models = open_models(given, counts)
         stack.callback(models.close)
@@ -177,7 +178,7 @@ def _run(given: argparse.Namespace) -> int:
             stack.callback(server.close)
             say(f"infer: metrics at http://{server.address}/metrics")
         models.watch()
-        _prepare(given.cpu, given.fifo)
+        _prepare_loop(given.cpu, given.fifo)
         notify("READY=1")
         loop.run()
         notify("STOPPING=1")
@@ -185,19 +186,39 @@ def _run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(cpu: int | None, fifo: int | None) -> None:
-    """This thread's own: helpers that were started before keep to the other CPUs."""
+def _prepare_helpers(cpu: int | None, fifo: int | None) -> None:
+    """What all threads inherit that are started from here on.
+
+    They keep to the other CPUs, and in real time stand just below the loop: one that had Python's
+    lock and had to wait behind the machine's other work would keep the loop waiting as well.
+    """
+    if cpu is not None:
+        with contextlib.suppress(OSError):  # there may be no others
+            os.sched_setaffinity(0, os.sched_getaffinity(0) - {cpu})
+    if fifo is not None:
+        _real_time(max(fifo - 1, 1))
+
+
+def _prepare_loop(cpu: int | None, fifo: int | None) -> None:
+    """This thread's own."""
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # wake when due, not 50 us later
-    try:
-        if cpu is not None:
+    if cpu is not None:
+        try:
             os.sched_setaffinity(0, {cpu})
-        if fifo is not None:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(fifo))
-    except (OSError, OverflowError) as error:
-        raise JobError(f"infer: cannot have CPU {cpu}, priority {fifo}: {error}") from error
+        except (OSError, OverflowError) as error:
+            raise JobError(f"infer: cannot have CPU {cpu}: {error}") from error
+    if fifo is not None:
+        _real_time(fifo)
     sys.setswitchinterval(_SWITCH_S)
     gc.collect()
     gc.freeze()  # what is there now stays: later collections need not look at it
+
+
+def _real_time(priority: int) -> None:
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError as error:
+        raise JobError(f"infer: cannot have priority {priority}: {error.strerror}") from error
 
 
 def _output(where: str, *, wait: bool) -> Output:
