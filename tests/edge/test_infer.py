@@ -151,6 +151,32 @@ def test_bad_input_is_one_line(model, arguments, code, message):
     assert b"secret" not in said
 
 
+def may_be_real_time() -> bool:
+    code = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))"
+    command = [sys.executable, "-c", code]
+    return not subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+@pytest.mark.skipif(not may_be_real_time(), reason="needs the right to SCHED_FIFO")
+def test_helpers_stand_just_below_the_loop(model):
+    """One that waits with Python's lock in its hand keeps the loop waiting, too."""
+    cpu = max(os.sched_getaffinity(0))
+    process = start(model, "--fifo", 2, "--cpu", cpu, "--metrics", "127.0.0.1:0")
+    process.stderr.readline()
+    process.stdin.write(IMAGES[:1].tobytes())
+    process.stdin.flush()
+    process.stdout.readline()
+    threads = [int(one.name) for one in Path(f"/proc/{process.pid}/task").iterdir()]
+    assert len(threads) >= 3, "the loop, its reader, the metrics"
+    for thread in threads:
+        ours = thread == process.pid
+        assert os.sched_getscheduler(thread) == os.SCHED_FIFO
+        assert os.sched_getparam(thread).sched_priority == (2 if ours else 1)
+        others = os.sched_getaffinity(0) - {cpu}
+        assert os.sched_getaffinity(thread) == ({cpu} if ours else others or {cpu})
+    process.communicate(timeout=30)
+
+
 KEY = Ed25519PrivateKey.generate()
 
 
