@@ -130,7 +130,7 @@ def _run(
     progress = StageProgress()
     with runs.lock(job.name):
         if not resume:
-            _set_aside(runs, job.name)
+            set_aside(runs, job.name)
         from sigdca.distributed import connect
 
         try:
@@ -167,7 +167,8 @@ def lasting(place: str) -> str:
     return place
 
 
-def _set_aside(runs: Store, name: str) -> None:
+def set_aside(runs: Store, name: str) -> None:
+    """Renames an earlier run of that name, and says so."""
     aside = runs.set_aside(name)
     if aside is not None:
         errors.print(f"an earlier run of that name is now {aside} (--resume would go on with it)")

@@ -10,8 +10,10 @@ from sigdca.distributed.environment import prepare_environment
 
 if TYPE_CHECKING:
     from sigdca.distributed.executor import ClusterExecutor
+    from sigdca.search import Study, StudyRecord
+    from sigdca.storage import Store
 
-__all__ = ["connect"]
+__all__ = ["connect", "search"]
 
 
 @contextlib.contextmanager
@@ -37,3 +39,21 @@ def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
 
     with connected(address, num_workers) as cluster:
         yield ClusterExecutor(cluster)
+
+
+def search(study: Study, store: Store) -> StudyRecord:
+    """Runs a study on the cluster that this process has joined by `connect`.
+
+    Args:
+        study: the study, which goes on from wherever its files stand.
+        store: its folder.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        SigdcaError: a fault on the way; what was done is kept.
+    """
+    from sigdca.distributed.search import search_on_cluster
+
+    return search_on_cluster(study, store)

@@ -3,8 +3,9 @@
 from sigdca.loop.check import check_job
 from sigdca.loop.executor import EdgeTask, Executor, TestTask, TrainOutcome, TrainTask
 from sigdca.loop.local import LocalExecutor
+from sigdca.loop.points import Progress
 from sigdca.loop.run import Candidate, Outcome, run_job
-from sigdca.loop.stages import Progress, evaluation_metrics
+from sigdca.loop.stages import evaluation_metrics
 
 __all__ = [
     "Candidate",

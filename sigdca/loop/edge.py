@@ -14,7 +14,8 @@ from sigdca.engines import to_onnx
 from sigdca.errors import EngineError
 from sigdca.loop.dataset import num_images
 from sigdca.loop.executor import EdgeTask
-from sigdca.loop.stages import Run, Work, container_task
+from sigdca.loop.points import Run, Work
+from sigdca.loop.stages import container_task
 from sigdca.storage import Record
 from sigdca.targets import load_target
 
@@ -87,7 +88,7 @@ def _run_legs(
 def _model(run: Run, engine: str, container: str, limit: int) -> tuple[bytes, np.ndarray]:
     """What an engine takes on a target, and the logits that it gives on the server."""
     reference = run.executor.test(container_task(run, container, engine, limit)).logits
-    content = run.store.get(container)
+    content = run.artifacts.get(container)
     if engine == "native":
         return content, reference
     unpacked = decode_container(content)

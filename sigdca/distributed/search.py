@@ -1,0 +1,353 @@
+"""SEARCH on a cluster: a study's trials by Ray Tune, one process a trial, N cores N trials."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from ray import tune
+from ray.exceptions import RayError
+from ray.tune.experiment import Trial
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sigdca.distributed.cluster import SITE_LABEL
+from sigdca.distributed.faults import root_cause
+from sigdca.distributed.searcher import (
+    StudySearch,
+    make_scheduler,
+    open_optuna,
+    trial_figures,
+)
+from sigdca.distributed.sensitivity import scan_on_cluster
+from sigdca.distributed.sites import next_site, selector_of, servers_of, slots
+from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
+from sigdca.errors import SigdcaError
+from sigdca.search import (
+    Point,
+    Rung,
+    Space,
+    Study,
+    StudyRecord,
+    grid,
+    kinds_of,
+    missed_bounds,
+    narrowed,
+    own_point,
+    seeds,
+)
+from sigdca.storage import Store
+
+JOURNAL = "optuna.journal"
+INTERRUPTED = "interrupted"
+MAX_NODE_LOSSES = 3  # a trial's process or node may be lost so often
+POLL_S = 0.5
+
+# Tune's own loggers, checkpoints and signals are of no use here: the study keeps its own record.
+_TUNE = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000000",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+def search_on_cluster(study: Study, store: Store) -> StudyRecord:
+    """Runs a study from wherever its files stand, until it is over or interrupted.
+
+    Args:
+        study: the study; every finished trial is on disk.
+        store: its folder, which all servers must see.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        SigdcaError: a fault before the first trial, or the cluster is lost. What was done is kept.
+    """
+    spec = TrialSpec(study.job, study.search.space, store)
+    with _signals(study):
+        study.save("running")
+        try:
+            _check_nodes(spec)
+            own, space, first = _prepare(study, spec)
+            spec = TrialSpec(study.job, space, store)
+            _fit(study, spec, own, first)
+        except _StoppedError:
+            pass
+        why = study.why_over() or "all trials are done"
+        for record in study.unfinished():
+            study.end(record.number, "stopped", why)
+        return study.save("interrupted" if study.stop == INTERRUPTED else "done", why)
+
+
+class _StoppedError(Exception):
+    """The study is over while something else than a trial is at work."""
+
+
+@contextlib.contextmanager
+def _signals(study: Study) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the study with the best so far; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(_number: int, _frame: Any) -> None:
+        study.stop = INTERRUPTED
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
+    """The tasks' results; gives up when the study is over."""
+    waiting = list(tasks)
+    while waiting:
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_S)
+        if waiting and study.why_over() is not None:
+            for task in waiting:
+                ray.cancel(task, force=True)
+            raise _StoppedError
+    try:
+        return list(ray.get(list(tasks)))
+    except RayError as error:
+        if isinstance(cause := getattr(error, "cause", None), SigdcaError):
+            raise cause from None
+        raise SigdcaError(f"search: {root_cause(error)}") from error
+
+
+def _check_nodes(spec: TrialSpec) -> None:
+    """Each server must see the study's folder: trials write there."""
+    servers = [
+        node for node in ray.nodes() if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
+    ]
+    for node in servers:
+        pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(num_cpus=0, scheduling_strategy=pinned)(_sees)
+        if not ray.get(task.remote(spec.store)):
+            raise SigdcaError(
+                f"storage: {spec.store.root} is not to be seen on node "
+                f"{node['NodeManagerAddress']}; give a place that all servers share"
+            )
+
+
+def _sees(store: Store) -> bool:
+    return store.exists("study.json")
+
+
+def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[Point]]:
+    """The dense TRAIN, the scan, and what follows: own point, space, points to begin with."""
+    dense = ray.remote(num_cpus=1, label_selector=servers_of(spec.job.data))(run_dense)
+    (figures,) = _gather(study, [dense.remote(spec)])
+    weights = figures.pop("artifact")
+    study.baseline = figures
+    study.save("running")
+    search, space = study.search, study.search.space
+    own = own_point(study.job, space)
+    if search.sampler == "grid":
+        return own, space, [point for point in grid(space, study.job.name) if point != own]
+    kinds = kinds_of(space) if search.sensitivity_images else []
+    sensitivity = None
+    if kinds:
+        sensitivity = scan_on_cluster(spec, weights, kinds, lambda tasks: _gather(study, tasks))
+        space = narrowed(space, sensitivity, own)
+    first = [] if search.sampler == "random" else seeds(space, sensitivity, own)
+    return own, space, [point for point in first if point != own]
+
+
+def _fit(study: Study, spec: TrialSpec, own: Point | None, first: list[Point]) -> None:
+    """The trials."""
+    if study.why_over() is not None:
+        return
+    _quieten()
+    num_trials = _num_trials(study, first)
+    if num_trials == 0:
+        return
+    sites = slots(spec.job.data)
+    most = study.search.max_concurrent or max(1, sum(sites.values()))
+    folder = tempfile.mkdtemp(prefix="sigdca-tune-")
+    try:
+        optuna_store = _optuna_storage(spec.store, folder)
+        open_optuna(study, optuna_store, spec.space)
+        _enqueue(study, optuna_store, own, first)
+        watcher = _Watcher(study)
+        searcher = StudySearch(
+            study, spec.space, optuna_store, watcher.choose_site, own is not None
+        )
+        os.environ.update(_TUNE)
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(TrialRunner, spec=spec), _resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=make_scheduler(study),
+                num_samples=num_trials,
+                max_concurrent_trials=most,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: f"{trial.trial_id}",
+            ),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=folder,
+                callbacks=[watcher],
+                stop=_Over(study),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=MAX_NODE_LOSSES),
+                verbose=0,
+            ),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tuner.fit()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quieten() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for name in ("ray.tune", "ray.air", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _num_trials(study: Study, first: Sequence[Point]) -> int:
+    """How many trials are still to be run; -1: any number."""
+    limit = study.search.num_trials
+    if study.search.sampler == "grid":
+        limit = min(limit or len(first) + 1, len(first) + 1)
+    if limit is None:
+        return -1
+    finished = len(study.trials()) - len(study.unfinished())
+    return max(0, limit - finished)
+
+
+def _optuna_storage(store: Store, folder: str) -> JournalStorage:
+    """Optuna's own record, which dashboards read; it is made anew from the study's files."""
+    place = Path(store.root if store.is_local else folder)
+    for old in place.glob(f"{JOURNAL}*"):
+        old.unlink()
+    return JournalStorage(JournalFileBackend(str(place / JOURNAL)))
+
+
+def _enqueue(
+    study: Study, storage: JournalStorage, own: Point | None, first: Sequence[Point]
+) -> None:
+    """What is run before the sampler draws: trials cut off, the job's own recipe, the seeds."""
+    made = optuna.load_study(study_name=study.job.name, storage=storage)
+    numbers = {record.number for record in study.trials()}
+    for record in study.unfinished():
+        made.enqueue_trial(
+            record.point, user_attrs={"number": record.number, "origin": record.origin}
+        )
+    if 1 not in numbers:
+        made.enqueue_trial(own or {}, user_attrs={"number": 1, "origin": "job"})
+        numbers.add(1)
+    origin = "sampler" if study.search.sampler == "grid" else "seed"
+    for number, point in enumerate(first, 2):
+        if number not in numbers:
+            made.enqueue_trial(point, user_attrs={"number": number, "origin": origin})
+
+
+def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory(
+        [{"CPU": 1}], bundle_label_selector=[selector_of(config["site"])]
+    )
+
+
+class _Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
+    """Ends all trials when the study is over."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._study.why_over() is not None
+
+
+class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
+    """Writes what comes from the trials into the study."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._sites: dict[int, str] = {}
+
+    def choose_site(self, number: int) -> str:
+        """Where the trial of a number goes."""
+        known = self._sites
+        others = (record.number for record in self._study.unfinished())
+        at_work = Counter(known[other] for other in others if other in known and other != number)
+        known[number] = next_site(slots(self._study.job.data), at_work)
+        return known[number]
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """A fidelity is done, or the trial failed."""
+        number = result["number"]
+        if result["failed"]:
+            self._study.end(number, "failed", result["failed"])
+            return
+        figures = trial_figures(result)
+        rung = Rung(
+            share=result["share"],
+            figures=figures,
+            predicted=tuple(result["predicted"]),
+            missed=missed_bounds(self._study.job, figures),
+            container=result["container"],
+            run=result["run"],
+            duration_s=round(result["trial_s"], 3),
+        )
+        place = {"node": result["node"], "site": result["site"], "price": result["price"]}
+        self._study.add(number, rung, place)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial has ended."""
+        record = self._study.trial(trial.config["number"])
+        if record.status != "running":
+            return
+        if record.full is not None:
+            self._study.end(record.number, "done")
+        elif (why := self._study.why_over()) is not None:
+            self._study.end(record.number, "stopped", why)
+        else:
+            self._study.end(record.number, "pruned", "others were better at this fidelity")
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial's process was lost too often."""
+        reason = f"its process or node was lost {MAX_NODE_LOSSES + 1} times"
+        self._study.end(trial.config["number"], "failed", reason)
