@@ -69,7 +69,7 @@ def search(
         ):
             errors.print(f"search {loaded.name} on the cluster at {executor.cluster.address}")
             with progress:
-                outcome = distributed.search(study, store)
+                outcome = distributed.search(executor, study, store)
     return _show(study, outcome, store, as_json)
 
 

@@ -41,10 +41,11 @@ def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
         yield ClusterExecutor(cluster)
 
 
-def search(study: Study, store: Store) -> StudyRecord:
-    """Runs a study on the cluster that this process has joined by `connect`.
+def search(executor: ClusterExecutor, study: Study, store: Store) -> StudyRecord:
+    """Runs a study on a cluster.
 
     Args:
+        executor: what `connect` gave.
         study: the study, which goes on from wherever its files stand.
         store: its folder.
 
@@ -56,4 +57,4 @@ def search(study: Study, store: Store) -> StudyRecord:
     """
     from sigdca.distributed.search import search_on_cluster
 
-    return search_on_cluster(study, store)
+    return search_on_cluster(executor.cluster, study, store)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,8 @@ from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sigdca.distributed.cluster import SITE_LABEL
+from sigdca.distributed.boards import Boards
+from sigdca.distributed.cluster import SITE_LABEL, Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.searcher import (
     StudySearch,
@@ -42,6 +44,7 @@ from sigdca.search import (
     Space,
     Study,
     StudyRecord,
+    TrialRecord,
     grid,
     kinds_of,
     missed_bounds,
@@ -69,10 +72,11 @@ _TUNE = {
 }
 
 
-def search_on_cluster(study: Study, store: Store) -> StudyRecord:
+def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyRecord:
     """Runs a study from wherever its files stand, until it is over or interrupted.
 
     Args:
+        cluster: that this process is connected to.
         study: the study; every finished trial is on disk.
         store: its folder, which all servers must see.
 
@@ -89,7 +93,7 @@ def search_on_cluster(study: Study, store: Store) -> StudyRecord:
             _check_nodes(spec)
             own, space, first = _prepare(study, spec)
             spec = TrialSpec(study.job, space, store)
-            _fit(study, spec, own, first)
+            _fit(cluster, study, spec, own, first)
         except _StoppedError:
             pass
         why = study.why_over() or "all trials are done"
@@ -180,7 +184,9 @@ def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[P
     return own, space, [point for point in first if point != own]
 
 
-def _fit(study: Study, spec: TrialSpec, own: Point | None, first: list[Point]) -> None:
+def _fit(
+    cluster: Cluster, study: Study, spec: TrialSpec, own: Point | None, first: list[Point]
+) -> None:
     """The trials."""
     if study.why_over() is not None:
         return
@@ -191,14 +197,16 @@ def _fit(study: Study, spec: TrialSpec, own: Point | None, first: list[Point]) -
     sites = slots(spec.job.data)
     most = study.search.max_concurrent or max(1, sum(sites.values()))
     folder = tempfile.mkdtemp(prefix="sigdca-tune-")
+    boards = Boards(cluster, study.job, spec.store, study.measured)
     try:
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)
         _enqueue(study, optuna_store, own, first)
-        watcher = _Watcher(study)
+        watcher = _Watcher(study, boards)
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
         )
+        watcher.searcher = searcher
         os.environ.update(_TUNE)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(TrialRunner, spec=spec), _resources),
@@ -223,7 +231,11 @@ def _fit(study: Study, spec: TrialSpec, own: Point | None, first: list[Point]) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tuner.fit()
+        while not boards.is_idle() and study.why_over() is None:
+            time.sleep(POLL_S)
+            watcher.on_step_end(0, [])
     finally:
+        boards.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -293,8 +305,11 @@ class _Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
 class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     """Writes what comes from the trials into the study."""
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
+    def __init__(self, study: Study, boards: Boards) -> None:
+        self._study, self._boards = study, boards
+        self.searcher: StudySearch | None = None
+        for record in study.trials():
+            self._ask(record)
         self._sites: dict[int, str] = {}
 
     def choose_site(self, number: int) -> str:
@@ -330,6 +345,19 @@ class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         )
         place = {"node": result["node"], "site": result["site"], "price": result["price"]}
         self._study.add(number, rung, place)
+        self._ask(self._study.trial(number))
+
+    def _ask(self, record: TrialRecord) -> None:
+        """Has a trial at full fidelity measured, where nobody has done so."""
+        full = record.full
+        if full is not None and full.predicted:
+            self._boards.ask(record.number, full.container)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune has handled an event, or waited for one."""
+        self._boards.poll()
+        if self.searcher is not None:
+            self.searcher.release(self._boards.owes)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

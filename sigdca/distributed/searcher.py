@@ -155,6 +155,7 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
         search = study.search
         self._study, self._drawn_from = study, space
         self._site, self._in_space = site, in_space
+        self._held: dict[str, tuple[int, dict[str, Any]]] = {}
         names, modes = list(search.objectives), list(search.objectives.values())
         seed = search.seed if search.seed is not None else study.job.seed
         past = len(study.trials())  # a study that goes on does not draw the same again
@@ -198,10 +199,24 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
         if result is None or not figures or result.get("failed"):
             super().on_trial_complete(trial_id, None, error=bool(result and result.get("failed")))
             return
+        if result["share"] == 1.0:
+            self._held[trial_id] = (result["number"], result)
+        else:
+            self._tell(trial_id, result, figures)
+
+    def release(self, owes: Callable[[int], bool]) -> None:
+        """Tells Optuna of trials at full fidelity, but for those that a board is to measure."""
+        for trial_id, (number, result) in list(self._held.items()):
+            full = self._study.trial(number).full
+            if full is not None and not owes(number):
+                del self._held[trial_id]
+                self._tell(trial_id, result | full.figures, full.figures)
+
+    def _tell(self, trial_id: str, result: dict[str, Any], figures: Mapping[str, float]) -> None:
         missed = missed_bounds(self._study.job, figures)
         for name, value in constraints(self._study, missed, result["share"]).items():
             self._ot_trials[trial_id].set_constraint(name, value)
-        super().on_trial_complete(trial_id, result, error=error)
+        super().on_trial_complete(trial_id, result)
 
     def save(self, checkpoint_path: str) -> None:
         """Keeps nothing: a study goes on from its own files."""

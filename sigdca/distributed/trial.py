@@ -9,12 +9,14 @@ from typing import Any
 
 from ray import tune
 
+from sigdca.codec import inspect_container
 from sigdca.distributed.sites import here
 from sigdca.errors import SigdcaError
 from sigdca.job import Job
 from sigdca.loop import LocalExecutor, run_job
 from sigdca.search import DENSE, SHARED, Point, Space, StudyFolder, job_of, trial_job
 from sigdca.storage import Record, Store
+from sigdca.targets import load_target, predict
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,31 @@ def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[
         trial_job(job, run_name, share), LocalExecutor(), store, Silent(), "retest", shared
     )
     assert outcome.best is not None
+    of_targets = predicted_figures(job, shared.get(outcome.best.container))
     return {
-        "figures": dict(outcome.best.figures),
-        "predicted": [],
+        "figures": dict(outcome.best.figures) | of_targets,
+        "predicted": list(of_targets),
         "container": outcome.best.container,
         "run": name,
         "failed": "",
     }
+
+
+def predicted_figures(job: Job, container: bytes) -> dict[str, float]:
+    """What the container would do on each target that the search or the budget asks about."""
+    asked = job.search.targets if job.search is not None else ()
+    if job.budget.fps is not None:
+        asked = tuple(dict.fromkeys((*asked, *job.targets)))
+    info = inspect_container(container) if asked else None
+    figures = {}
+    for name in asked:
+        assert info is not None
+        found = predict(load_target(name), info)
+        figures[f"latency_us@{name}"] = found.latency_us
+        figures[f"fps@{name}"] = 1e6 / found.latency_us
+        if found.energy_mj is not None:
+            figures[f"energy_mj@{name}"] = found.energy_mj
+    return figures
 
 
 def run_dense(spec: TrialSpec) -> dict[str, Any]:

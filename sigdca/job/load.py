@@ -6,7 +6,7 @@ import copy
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -242,12 +242,24 @@ def _dotted(location: tuple[str | int, ...]) -> str:
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     """The keys that the section at this place may have."""
     model: type[BaseModel] | None = Job
+    named = False  # the next part is a key of the user's own
     for part in location:
         if isinstance(part, int):
             continue
+        if named:
+            named = False
+            continue
         field = model.model_fields.get(str(part)) if model else None
         model = _section_in(field.annotation) if field else None
+        named = field is not None and model is not None and _is_mapping(field.annotation)
     return list(model.model_fields) if model else []
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Whether sections lie under names of the user's own."""
+    arguments = get_args(annotation)
+    here = get_origin(annotation) is dict and _section_in(arguments[1]) is not None
+    return here or any(_is_mapping(argument) for argument in arguments)
 
 
 def _section_in(annotation: Any) -> type[BaseModel] | None:

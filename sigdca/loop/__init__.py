@@ -1,6 +1,7 @@
 """The process flow loop: its stages, their order, and what is remembered of them."""
 
 from sigdca.loop.check import check_job
+from sigdca.loop.edge import NoiseTask, noise_task
 from sigdca.loop.executor import EdgeTask, Executor, TestTask, TrainOutcome, TrainTask
 from sigdca.loop.local import LocalExecutor
 from sigdca.loop.points import Progress
@@ -12,6 +13,7 @@ __all__ = [
     "EdgeTask",
     "Executor",
     "LocalExecutor",
+    "NoiseTask",
     "Outcome",
     "Progress",
     "TestTask",
@@ -19,5 +21,6 @@ __all__ = [
     "TrainTask",
     "check_job",
     "evaluation_metrics",
+    "noise_task",
     "run_job",
 ]

@@ -103,8 +103,7 @@ def trial_job(job: Job, name: str, share: float) -> Job:
 
 def own_point(job: Job, space: Space) -> Point | None:
     """The job's own values as a point of the space; None if the space does not hold them."""
-    document = job.model_dump(mode="json", exclude_none=True)
-    given = _Own(document)
+    given = _Own(job, space)
     try:
         _draw(space, given, "", Settings())
     except _OutsideError:
@@ -248,8 +247,9 @@ class _Given:
 class _Own:
     """Gives what the job's file says, and gathers it as a point."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
+    def __init__(self, job: Job, space: Space) -> None:
+        self._job, self._document = job, job.model_dump(mode="json", exclude_none=True)
+        self._dimensions = {name: dimension for name, _, dimension in parameters(space)}
         self.point: Point = {}
 
     def suggest_float(
@@ -270,16 +270,27 @@ class _Own:
         return int(value)
 
     def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        value = value_at(self._document, name)
-        if choices == [WITH, WITHOUT]:
-            value = WITH  # the pass is there, or the path would be wrong
-        elif value not in choices:
-            raise _OutsideError  # a whole section is told by what is drawn for it, not by itself
+        dimension = self._dimensions[name]
+        path = name.rpartition(":")[2]
+        # A pass that may be left out is there, or the path would be wrong.
+        value = WITH if dimension.optional is not None else self._label(path, dimension)
         self.point[name] = value
         return value
 
+    def _label(self, path: str, dimension: Dimension) -> Any:
+        """The alternative, or the label of the value, that leaves the job as it is."""
+        if isinstance(dimension.choice, dict):
+            values = {label: found.value for label, found in dimension.choice.items()}
+        else:
+            assert dimension.choice is not None
+            values = dict(zip(labels(dimension.choice), dimension.choice, strict=True))
+        for label, value in values.items():
+            if with_values(self._job, {path: value}, "") == self._job:
+                return label
+        raise _OutsideError
+
     def _number(self, name: str) -> float:
-        value = value_at(self._document, name)
+        value = value_at(self._document, name.rpartition(":")[2])
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _OutsideError
         return value

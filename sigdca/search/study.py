@@ -122,6 +122,11 @@ class Study:
         last = record.rungs[-1]
         predicted = tuple(name for name in last.predicted if name not in figures)
         merged = dict(last.figures) | dict(figures)
+        for name, value in figures.items():  # energy is power times time, and only time is new
+            figure, _, target = name.partition("@")
+            energy = f"energy_mj@{target}"
+            if figure == "latency_us" and energy in merged:
+                merged[energy] *= value / last.figures[name]
         rung = last.model_copy(
             update={
                 "figures": merged,

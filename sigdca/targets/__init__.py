@@ -1,6 +1,15 @@
 """Targets: one TOML file per kind of device, and the emulators that stand in for them."""
 
 from sigdca.targets.emulate import Emulator, find_emulator
+from sigdca.targets.predict import Prediction, predict
 from sigdca.targets.spec import Target, load_target, target_names
 
-__all__ = ["Emulator", "Target", "find_emulator", "load_target", "target_names"]
+__all__ = [
+    "Emulator",
+    "Prediction",
+    "Target",
+    "find_emulator",
+    "load_target",
+    "predict",
+    "target_names",
+]

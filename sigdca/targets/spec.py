@@ -101,6 +101,12 @@ class Memory(_Section):
     bandwidth_bytes_per_s: Figure | None = None
 
 
+class Power(_Section):
+    """What the whole device may draw."""
+
+    max_mw: Figure
+
+
 class EmulatorSpec(_Section):
     """The program that executes the target's instruction set elsewhere."""
 
@@ -124,6 +130,7 @@ class Target(_Section):
         gpu: its graphics processor, if used.
         memory: its main memory.
         emulator: what stands in for it; None: nothing can.
+        power: what it draws at the most.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
@@ -135,6 +142,7 @@ class Target(_Section):
     gpu: Gpu | None = None
     memory: Memory
     emulator: EmulatorSpec | None = None
+    power: Power | None = None
 
     @model_validator(mode="after")
     def _sources_are_known(self) -> Target:
