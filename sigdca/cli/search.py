@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sigdca.cli.jobs import Address, JobFile, Json, Resume, Settings, SmokeTest, lasting, set_aside
+from sigdca.cli.dashboards import dashboards
+from sigdca.cli.jobs import (
+    Address,
+    JobFile,
+    Json,
+    Resume,
+    Settings,
+    SmokeTest,
+    lasting,
+    set_aside,
+    shown_path,
+    write_study_report,
+)
 from sigdca.cli.output import errors, print_json, results
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import dump_job, load_job
@@ -34,6 +46,10 @@ def search(
     resume: Resume = False,
     smoke_test: SmokeTest = False,
     address: Address = None,
+    dashboard: Annotated[
+        bool,
+        typer.Option("--dashboard", help="optuna-dashboard, TensorBoard, Ray's pages"),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Search for the best recipe within a budget of time, trials or cost.
@@ -58,19 +74,32 @@ def search(
             set_aside(runs, loaded.name)
         store.write("job.yaml", dump_job(loaded).encode())
         study = Study(loaded, StudyFolder(store))
-        progress = SearchProgress()
-        study.watchers.append(progress.trial)
-        from sigdca import distributed
-
-        # Ray tells what its nodes say on standard output, which is for results alone.
-        with (
-            contextlib.redirect_stdout(sys.stderr),
-            distributed.connect(address, 1) as executor,
-        ):
-            errors.print(f"search {loaded.name} on the cluster at {executor.cluster.address}")
-            with progress:
-                outcome = distributed.search(executor, study, store)
+        try:
+            outcome = _run(study, store, address, dashboard)
+        finally:
+            with contextlib.suppress(SigdcaError):  # the fault itself is what to hear of
+                write_study_report(store)
     return _show(study, outcome, store, as_json)
+
+
+def _run(study: Study, store: Store, address: str | None, dashboard: bool) -> StudyRecord:
+    from sigdca import distributed
+
+    progress = SearchProgress()
+    study.watchers.append(progress.trial)
+    with contextlib.ExitStack() as stack:
+        # Ray tells what its nodes say on standard output, which is for results alone.
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        executor = stack.enter_context(distributed.connect(address, 1, dashboard))
+        errors.print(f"search {study.job.name} on the cluster at {executor.cluster.address}")
+        if dashboard:
+            pages = stack.enter_context(dashboards(store, distributed.JOURNAL))
+            if executor.cluster.dashboard:
+                pages |= {"ray": f"http://{executor.cluster.dashboard}"}
+            for name, page in pages.items():
+                errors.print(f"  {name}: {page}", soft_wrap=True)
+        stack.enter_context(progress)
+        return distributed.search(executor, study, store)
 
 
 def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> int:
@@ -85,6 +114,7 @@ def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> in
         print_json(summary | {"best": _row(best) | {"path": path}, "front": front})
     else:
         results.print(front_table(study, outcome))
+        results.print(f"report: {shown_path(store.path('report.html'))}", soft_wrap=True)
     if not outcome.meets_budget:
         errors.print(
             f"the budget was not met; the best so far, trial {best.number}, "

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from sigdca.search import Study, StudyRecord
     from sigdca.storage import Store
 
-__all__ = ["connect", "search"]
+JOURNAL = "optuna.journal"  # what Optuna knows of a study, in its folder
+
+__all__ = ["JOURNAL", "connect", "search"]
 
 
 @contextlib.contextmanager
-def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
+def connect(
+    address: str | None, num_workers: int, dashboard: bool = False
+) -> Iterator[ClusterExecutor]:
     """Joins a Ray cluster, or starts one on this machine for as long as it is needed.
 
     Args:
@@ -25,6 +29,7 @@ def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
             submit` sets, and starts a cluster here if there is none.
         num_workers: a cluster started here has at least this many CPUs, so that a job gives the
             same result on a machine with fewer cores.
+        dashboard: a cluster started here has Ray's pages.
 
     Yields:
         The executor that works there.
@@ -37,7 +42,7 @@ def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
     from sigdca.distributed.cluster import connected
     from sigdca.distributed.executor import ClusterExecutor
 
-    with connected(address, num_workers) as cluster:
+    with connected(address, num_workers, dashboard) as cluster:
         yield ClusterExecutor(cluster)
 
 

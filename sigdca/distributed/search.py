@@ -25,9 +25,11 @@ from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sigdca.distributed import JOURNAL
 from sigdca.distributed.boards import Boards
 from sigdca.distributed.cluster import SITE_LABEL, Cluster
 from sigdca.distributed.faults import root_cause
+from sigdca.distributed.hparams import HparamFiles
 from sigdca.distributed.searcher import (
     StudySearch,
     make_scheduler,
@@ -54,7 +56,6 @@ from sigdca.search import (
 )
 from sigdca.storage import Store
 
-JOURNAL = "optuna.journal"
 INTERRUPTED = "interrupted"
 MAX_NODE_LOSSES = 3  # a trial's process or node may be lost so often
 POLL_S = 0.5
@@ -203,6 +204,7 @@ def _fit(
         open_optuna(study, optuna_store, spec.space)
         _enqueue(study, optuna_store, own, first)
         watcher = _Watcher(study, boards)
+        study.watchers.append(HparamFiles(spec.store))
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
         )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sigdca.job import Dimension
+from sigdca.job import Alternative, Dimension
 from sigdca.search.space import Point, Space, Suggest, draw, parameters, steps
 
 Kind = Literal["sparsity", "bits", "step"]
@@ -85,16 +85,39 @@ def kinds_of(space: Space) -> list[Kind]:
     return sorted(found)  # type: ignore[arg-type]  # the pattern has these three
 
 
-def narrowed(space: Space, sensitivity: Sensitivity, own: Point | None) -> dict[str, Dimension]:
+def narrowed(
+    space: Space, sensitivity: Sensitivity, own: Point | None, prefix: str = ""
+) -> dict[str, Dimension]:
     """The space without what is certainly needless.
 
     A layer that alone loses nothing at some sparsity, even without retraining, need not be less
     sparse; the same for bits and steps. The job's own values stay inside.
+
+    Args:
+        space: the job's.
+        sensitivity: the scan.
+        own: the job's own point, if the space holds it.
+        prefix: what the names of this space's parameters begin with.
     """
-    return {
-        path: _narrowed(path, dimension, sensitivity, (own or {}).get(path))
-        for path, dimension in space.items()
-    }
+    found = {}
+    for path, dimension in space.items():
+        name = prefix + path
+        if dimension.optional is not None:
+            inside = narrowed(dimension.optional, sensitivity, own, prefix)
+            found[path] = Dimension(optional=inside)
+        elif isinstance(dimension.choice, dict):
+            found[path] = Dimension(
+                choice={
+                    label: Alternative(
+                        value=one.value,
+                        space=narrowed(one.space, sensitivity, own, f"{name}={label}:"),
+                    )
+                    for label, one in dimension.choice.items()
+                }
+            )
+        else:
+            found[path] = _narrowed(path, dimension, sensitivity, (own or {}).get(name))
+    return found
 
 
 def seeds(space: Space, sensitivity: Sensitivity | None, own: Point | None) -> list[Point]:

@@ -31,6 +31,18 @@ def test_what_costs_nothing_bounds_the_space(make_job):
     assert found["compress.recipe.2.encode.coder"] == space["compress.recipe.2.encode.coder"]
 
 
+def test_spaces_inside_a_space_are_narrowed_too(make_job):
+    job = make_job(
+        "search.space={compress.recipe.0: {optional: "
+        "{compress.recipe.0.prune.sparsity.ip1: {uniform: [0.8, 0.99]}}}, seed: {choice: "
+        "{a: {value: 1, space: {compress.recipe.1.share.bits: {int: [2, 8]}}}}}}"
+    )
+    found = narrowed(job.search.space, scan(), None)
+    inside = found["compress.recipe.0"].optional["compress.recipe.0.prune.sparsity.ip1"]
+    assert inside.uniform == (0.85, 0.99)
+    assert found["seed"].choice["a"].space["compress.recipe.1.share.bits"].int == (2, 5)
+
+
 def test_the_jobs_own_values_stay_inside(make_job):
     job = make_job("compress.recipe.0.prune.sparsity.ip1=0.82", "compress.recipe.1.share.bits=6")
     found = narrowed(job.search.space, scan(), own_point(job, job.search.space))
