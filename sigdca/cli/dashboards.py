@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from sigdca.errors import JobError
 from sigdca.storage import Store
@@ -31,6 +32,8 @@ def dashboards(store: Store, journal: str) -> Iterator[dict[str, str]]:
     """
     if not store.is_local:
         raise JobError(f"--dashboard: the study must lie on a local disk, not at {store.root}")
+    for old in Path(store.root).glob(f"{journal}*"):
+        old.unlink()  # it is made anew, and must not be read before
     commands = {
         "optuna-dashboard": [
             *("-m", "optuna_dashboard._cli", store.path(journal)),

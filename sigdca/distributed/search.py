@@ -23,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.experiment import Trial
+from ray.tune.search import ConcurrencyLimiter
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sigdca.distributed import JOURNAL
@@ -59,6 +60,7 @@ from sigdca.storage import Store
 INTERRUPTED = "interrupted"
 MAX_NODE_LOSSES = 3  # a trial's process or node may be lost so often
 POLL_S = 0.5
+LOOK_EVERY_S = 5.0
 
 # Tune's own loggers, checkpoints and signals are of no use here: the study keeps its own record.
 _TUNE = {
@@ -94,7 +96,8 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
             _check_nodes(spec)
             own, space, first = _prepare(study, spec)
             spec = TrialSpec(study.job, space, store)
-            _fit(cluster, study, spec, own, first)
+            while run_trials(cluster, study, spec, own, first):
+                pass
         except _StoppedError:
             pass
         why = study.why_over() or "all trials are done"
@@ -185,18 +188,25 @@ def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[P
     return own, space, [point for point in first if point != own]
 
 
-def _fit(
+def run_trials(
     cluster: Cluster, study: Study, spec: TrialSpec, own: Point | None, first: list[Point]
-) -> None:
-    """The trials."""
-    if study.why_over() is not None:
-        return
-    _quieten()
+) -> bool:
+    """The trials of a study that is prepared.
+
+    Args:
+        cluster: where they run.
+        study: the study; its unfinished trials come first.
+        spec: what they have in common.
+        own: the job's own point, if the space holds it.
+        first: the points to begin with.
+
+    Returns:
+        Whether to call again: trials wait for a site whose last server is lost, and go elsewhere.
+    """
     num_trials = _num_trials(study, first)
-    if num_trials == 0:
-        return
-    sites = slots(spec.job.data)
-    most = study.search.max_concurrent or max(1, sum(sites.values()))
+    if study.why_over() is not None or num_trials == 0:
+        return False
+    _quieten()
     folder = tempfile.mkdtemp(prefix="sigdca-tune-")
     boards = Boards(cluster, study.job, spec.store, study.measured)
     try:
@@ -208,15 +218,15 @@ def _fit(
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
         )
-        watcher.searcher = searcher
+        limiter = ConcurrencyLimiter(searcher, max_concurrent=watcher.most())
+        watcher.attach(searcher, limiter)
         os.environ.update(_TUNE)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(TrialRunner, spec=spec), _resources),
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
+                search_alg=limiter,
                 scheduler=make_scheduler(study),
                 num_samples=num_trials,
-                max_concurrent_trials=most,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: f"{trial.trial_id}",
             ),
@@ -224,7 +234,7 @@ def _fit(
                 name="study",
                 storage_path=folder,
                 callbacks=[watcher],
-                stop=_Over(study),
+                stop=_Over(study, watcher),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_NODE_LOSSES),
                 verbose=0,
@@ -233,9 +243,10 @@ def _fit(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tuner.fit()
-        while not boards.is_idle() and study.why_over() is None:
+        while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
             time.sleep(POLL_S)
             watcher.on_step_end(0, [])
+        return watcher.is_stuck
     finally:
         boards.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -292,16 +303,16 @@ def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 
 class _Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
-    """Ends all trials when the study is over."""
+    """Ends all trials when the study is over, or must begin anew."""
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
+    def __init__(self, study: Study, watcher: _Watcher) -> None:
+        self._study, self._watcher = study, watcher
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._study.why_over() is not None
+        return self._watcher.is_stuck or self._study.why_over() is not None
 
 
 class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
@@ -309,10 +320,33 @@ class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def __init__(self, study: Study, boards: Boards) -> None:
         self._study, self._boards = study, boards
-        self.searcher: StudySearch | None = None
+        self.is_stuck = False
+        self._searcher: StudySearch | None = None
+        self._limiter: ConcurrencyLimiter | None = None
+        self._looked = time.monotonic()
         for record in study.trials():
             self._ask(record)
         self._sites: dict[int, str] = {}
+
+    def attach(self, searcher: StudySearch, limiter: ConcurrencyLimiter) -> None:
+        """Tells the searcher of measurements, and the limiter of servers that come and go."""
+        self._searcher, self._limiter = searcher, limiter
+
+    def most(self) -> int:
+        """How many trials may be at work."""
+        num_slots = sum(slots(self._study.job.data).values())
+        return self._study.search.max_concurrent or max(1, num_slots)
+
+    def _look(self, trials: list[Trial]) -> None:
+        """Every few seconds: how many servers there are, and who waits for a lost site."""
+        if time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        if self._limiter is not None:
+            self._limiter.max_concurrent = self.most()
+        sites = slots(self._study.job.data)
+        waiting = [trial.config["site"] for trial in trials if trial.status == Trial.PENDING]
+        self.is_stuck = bool(sites) and any(site not in sites for site in waiting)
 
     def choose_site(self, number: int) -> str:
         """Where the trial of a number goes."""
@@ -358,8 +392,9 @@ class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune has handled an event, or waited for one."""
         self._boards.poll()
-        if self.searcher is not None:
-            self.searcher.release(self._boards.owes)
+        self._look(trials)
+        if self._searcher is not None:
+            self._searcher.release(self._boards.owes)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -372,7 +407,7 @@ class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             self._study.end(record.number, "done")
         elif (why := self._study.why_over()) is not None:
             self._study.end(record.number, "stopped", why)
-        else:
+        elif not self.is_stuck:
             self._study.end(record.number, "pruned", "others were better at this fidelity")
 
     def on_trial_error(

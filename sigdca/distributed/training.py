@@ -19,10 +19,11 @@ from ray.train.backend import BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from sigdca.data import absolute, find_source, open_imported
-from sigdca.distributed.cluster import SERVERS, Cluster
+from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.news import Losses, News, listening
+from sigdca.distributed.sites import servers_of
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import JobError, SigdcaError, StorageError
 from sigdca.loop.dataset import dataset_of, is_streamed, placed
@@ -98,7 +99,7 @@ def _trainer(
             num_workers=most if least == most else (least, most),
             use_gpu=cluster.num_gpus() >= least,
             resources_per_worker={"CPU": 1},
-            label_selector=SERVERS,
+            label_selector=servers_of(task.source),
         ),
         run_config=ray.train.RunConfig(
             name=task.key,
@@ -136,7 +137,7 @@ def _input(task: TrainTask, num_cpus: int) -> _Given:
         imported = open_imported(absolute(task.source.source))
         workers = task.train.workers
         num_readers = min(READERS_PER_WORKER * workers, max(workers, num_cpus))
-        stream = open_stream(imported, task.seed, num_readers)
+        stream = open_stream(imported, task.seed, num_readers, servers_of(task.source))
         return _Given({"imported": imported}, {NAME: stream})
     dataset = dataset_of(task.source, "train")
     return _Given({"dataset": ray.put((dataset.images, dataset.labels))}, {})
