@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,21 +17,6 @@ from sigdca.loop import LocalExecutor, run_job
 from sigdca.search import DENSE, SHARED, Point, Space, StudyFolder, job_of, trial_job
 from sigdca.storage import Record, Store
 from sigdca.targets import load_target, predict
-
-
-@dataclass(frozen=True)
-class TrialSpec:
-    """What all trials of a study have in common.
-
-    Attributes:
-        job: the job with its search.
-        space: the space that is drawn from.
-        store: the study's folder.
-    """
-
-    job: Job
-    space: Space
-    store: Store
 
 
 class Silent:
@@ -51,57 +36,6 @@ class Silent:
 
     def end(self, record: Record, reused: bool) -> None:
         """See `sigdca.loop.Progress`."""
-
-
-class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
-    """Runs trials one after the other in one process, which keeps what it has imported.
-
-    A fault of the trial itself - a loss that is no number, values that do not go together - is its
-    result: it would come again. A lost process or node is Tune's to retry.
-    """
-
-    def setup(self, config: dict[str, Any], spec: TrialSpec | None = None) -> None:
-        """Takes the first trial."""
-        assert spec is not None
-        self._spec = spec
-        self._begin(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next trial."""
-        self._begin(new_config)
-        return True
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._number, self._point = int(config["number"]), dict(config["point"])
-        self._shares, self._done = list(config["shares"]), 0
-
-    def step(self) -> dict[str, Any]:
-        """One fidelity."""
-        share = self._shares[self._done]
-        self._done += 1
-        assert self._spec.job.search is not None
-        all_shares = self._spec.job.search.fidelities
-        place = here(self._spec.job.search.prices)
-        start = time.monotonic()
-        try:
-            result = run_trial(self._spec, self._number, self._point, share)
-        except Exception as error:  # whatever it is, it is this trial's, and is told
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            kind = "" if isinstance(error, SigdcaError) else f"{type(error).__name__}: "
-            reason = kind + (lines[0] if lines else "no message")
-            result = {"failed": reason, "figures": {}, "done": True}
-        last = self._done == len(self._shares) or bool(result["failed"])
-        figures = result["figures"]
-        return {
-            **result,
-            **figures,
-            **asdict(place),
-            "number": self._number,
-            "share": share,
-            "fidelity": all_shares.index(share) + 1,
-            "trial_s": time.monotonic() - start,
-            "done": last,
-        }
 
 
 def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[str, Any]:
@@ -148,6 +82,77 @@ def predicted_figures(job: Job, container: bytes) -> dict[str, float]:
         if found.energy_mj is not None:
             figures[f"energy_mj@{name}"] = found.energy_mj
     return figures
+
+
+Work = Callable[["TrialSpec", int, Point, float], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What all trials of a study have in common.
+
+    Attributes:
+        job: the job with its search.
+        space: the space that is drawn from.
+        store: the study's folder.
+        work: runs a trial, given this, its number, its point and the share of the epochs.
+    """
+
+    job: Job
+    space: Space
+    store: Store
+    work: Work = run_trial
+
+
+class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
+    """Runs trials one after the other in one process, which keeps what it has imported.
+
+    A fault of the trial itself - a loss that is no number, values that do not go together - is its
+    result: it would come again. A lost process or node is Tune's to retry.
+    """
+
+    def setup(self, config: dict[str, Any], spec: TrialSpec | None = None) -> None:
+        """Takes the first trial."""
+        assert spec is not None
+        self._spec = spec
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes the next trial."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._number, self._point = int(config["number"]), dict(config["point"])
+        self._shares, self._done = list(config["shares"]), 0
+
+    def step(self) -> dict[str, Any]:
+        """One fidelity."""
+        share = self._shares[self._done]
+        self._done += 1
+        assert self._spec.job.search is not None
+        all_shares = self._spec.job.search.fidelities
+        place = here(self._spec.job.search.prices)
+        start = time.monotonic()
+        try:
+            result = self._spec.work(self._spec, self._number, self._point, share)
+        except Exception as error:  # whatever it is, it is this trial's, and is told
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            kind = "" if isinstance(error, SigdcaError) else f"{type(error).__name__}: "
+            reason = kind + (lines[0] if lines else "no message")
+            result = {"failed": reason, "figures": {}, "done": True}
+        last = self._done == len(self._shares) or bool(result["failed"])
+        figures = result["figures"]
+        return {
+            **result,
+            **figures,
+            **asdict(place),
+            "number": self._number,
+            "share": share,
+            "fidelity": all_shares.index(share) + 1,
+            "trial_s": time.monotonic() - start,
+            "done": last,
+        }
 
 
 def run_dense(spec: TrialSpec) -> dict[str, Any]:

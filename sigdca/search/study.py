@@ -49,6 +49,10 @@ class Study:
         before = folder.study()
         self._elapsed_before = before.elapsed_s if before is not None else 0.0
         self.baseline = dict(before.baseline) if before is not None else {}
+        # Of thousands of trials, none of these may be looked for anew at each change.
+        self._counts = Counter(record.status for record in self._trials.values())
+        self._open = {n for n, record in self._trials.items() if record.status not in FINISHED}
+        self._newest = max(self._trials, default=0)
         self._cost = sum(record.cost for record in self._trials.values())
         self._front: list[tuple[Values, TrialRecord]] = []
         self._chosen: TrialRecord | None = None
@@ -65,12 +69,12 @@ class Study:
 
     def unfinished(self) -> list[TrialRecord]:
         """Those that were cut off: they run again, before any new one."""
-        return [record for record in self.trials() if record.status not in FINISHED]
+        return [self._trials[number] for number in sorted(self._open)]
 
     @property
     def newest(self) -> int:
         """The number of the trial that was drawn last; 0 before the first."""
-        return max(self._trials, default=0)
+        return self._newest
 
     @property
     def elapsed_s(self) -> float:
@@ -164,7 +168,6 @@ class Study:
 
     def save(self, status: StudyStatus, why: str = "") -> StudyRecord:
         """Writes `study.json` and `front.json`."""
-        counts = Counter(record.status for record in self._trials.values())
         full = self._chosen.full if self._chosen is not None else None
         record = StudyRecord(
             name=self.job.name,
@@ -173,7 +176,7 @@ class Study:
             why=why,
             elapsed_s=round(self.elapsed_s, 3),
             cost=self._cost,
-            num_trials=dict(sorted(counts.items())),
+            num_trials={status: n for status, n in sorted(self._counts.items()) if n},
             chosen=self._chosen.number if self._chosen is not None else None,
             meets_budget=full is not None and not full.missed,
             baseline=self.baseline,
@@ -186,6 +189,12 @@ class Study:
 
     def _put(self, record: TrialRecord) -> None:
         before = self._standing()
+        known = self._trials.get(record.number)
+        if known is not None:
+            self._counts[known.status] -= 1
+        self._counts[record.status] += 1
+        (self._open.discard if record.status in FINISHED else self._open.add)(record.number)
+        self._newest = max(self._newest, record.number)
         self._trials[record.number] = record
         self.folder.write_trial(record)
         self._consider(record)
