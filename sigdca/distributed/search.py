@@ -11,7 +11,6 @@ import tempfile
 import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.exceptions import RayError
-from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -35,22 +33,20 @@ from sigdca.distributed.searcher import (
     StudySearch,
     make_scheduler,
     open_optuna,
-    trial_figures,
 )
 from sigdca.distributed.sensitivity import scan_on_cluster
-from sigdca.distributed.sites import next_site, selector_of, servers_of, slots
+from sigdca.distributed.sites import selector_of, servers_of
 from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
+from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
 from sigdca.search import (
+    SHARED,
     Point,
-    Rung,
     Space,
     Study,
     StudyRecord,
-    TrialRecord,
     grid,
     kinds_of,
-    missed_bounds,
     narrowed,
     own_point,
     seeds,
@@ -58,9 +54,7 @@ from sigdca.search import (
 from sigdca.storage import Store
 
 INTERRUPTED = "interrupted"
-MAX_NODE_LOSSES = 3  # a trial's process or node may be lost so often
 POLL_S = 0.5
-LOOK_EVERY_S = 5.0
 
 # Tune's own loggers, checkpoints and signals are of no use here: the study keeps its own record.
 _TUNE = {
@@ -93,7 +87,7 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
     with _signals(study):
         study.save("running")
         try:
-            _check_nodes(spec)
+            _check_nodes(study, spec)
             own, space, first = _prepare(study, spec)
             spec = TrialSpec(study.job, space, store)
             while run_trials(cluster, study, spec, own, first):
@@ -103,6 +97,7 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
         why = study.why_over() or "all trials are done"
         for record in study.unfinished():
             study.end(record.number, "stopped", why)
+        store.child(SHARED).remove("locks")
         return study.save("interrupted" if study.stop == INTERRUPTED else "done", why)
 
 
@@ -149,7 +144,7 @@ def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
         raise SigdcaError(f"search: {root_cause(error)}") from error
 
 
-def _check_nodes(spec: TrialSpec) -> None:
+def _check_nodes(study: Study, spec: TrialSpec) -> None:
     """Each server must see the study's folder: trials write there."""
     servers = [
         node for node in ray.nodes() if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
@@ -157,7 +152,8 @@ def _check_nodes(spec: TrialSpec) -> None:
     for node in servers:
         pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(num_cpus=0, scheduling_strategy=pinned)(_sees)
-        if not ray.get(task.remote(spec.store)):
+        (sees,) = _gather(study, [task.remote(spec.store)])
+        if not sees:
             raise SigdcaError(
                 f"storage: {spec.store.root} is not to be seen on node "
                 f"{node['NodeManagerAddress']}; give a place that all servers share"
@@ -213,7 +209,7 @@ def run_trials(
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)
         _enqueue(study, optuna_store, own, first)
-        watcher = _Watcher(study, boards)
+        watcher = Watcher(study, boards)
         study.watchers.append(HparamFiles(spec.store))
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
@@ -234,7 +230,7 @@ def run_trials(
                 name="study",
                 storage_path=folder,
                 callbacks=[watcher],
-                stop=_Over(study, watcher),
+                stop=Over(study, watcher),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_NODE_LOSSES),
                 verbose=0,
@@ -300,119 +296,3 @@ def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     return tune.PlacementGroupFactory(
         [{"CPU": 1}], bundle_label_selector=[selector_of(config["site"])]
     )
-
-
-class _Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
-    """Ends all trials when the study is over, or must begin anew."""
-
-    def __init__(self, study: Study, watcher: _Watcher) -> None:
-        self._study, self._watcher = study, watcher
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._watcher.is_stuck or self._study.why_over() is not None
-
-
-class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
-    """Writes what comes from the trials into the study."""
-
-    def __init__(self, study: Study, boards: Boards) -> None:
-        self._study, self._boards = study, boards
-        self.is_stuck = False
-        self._searcher: StudySearch | None = None
-        self._limiter: ConcurrencyLimiter | None = None
-        self._looked = time.monotonic()
-        for record in study.trials():
-            self._ask(record)
-        self._sites: dict[int, str] = {}
-
-    def attach(self, searcher: StudySearch, limiter: ConcurrencyLimiter) -> None:
-        """Tells the searcher of measurements, and the limiter of servers that come and go."""
-        self._searcher, self._limiter = searcher, limiter
-
-    def most(self) -> int:
-        """How many trials may be at work."""
-        num_slots = sum(slots(self._study.job.data).values())
-        return self._study.search.max_concurrent or max(1, num_slots)
-
-    def _look(self, trials: list[Trial]) -> None:
-        """Every few seconds: how many servers there are, and who waits for a lost site."""
-        if time.monotonic() - self._looked < LOOK_EVERY_S:
-            return
-        self._looked = time.monotonic()
-        if self._limiter is not None:
-            self._limiter.max_concurrent = self.most()
-        sites = slots(self._study.job.data)
-        waiting = [trial.config["site"] for trial in trials if trial.status == Trial.PENDING]
-        self.is_stuck = bool(sites) and any(site not in sites for site in waiting)
-
-    def choose_site(self, number: int) -> str:
-        """Where the trial of a number goes."""
-        known = self._sites
-        others = (record.number for record in self._study.unfinished())
-        at_work = Counter(known[other] for other in others if other in known and other != number)
-        known[number] = next_site(slots(self._study.job.data), at_work)
-        return known[number]
-
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
-        """A fidelity is done, or the trial failed."""
-        number = result["number"]
-        if result["failed"]:
-            self._study.end(number, "failed", result["failed"])
-            return
-        figures = trial_figures(result)
-        rung = Rung(
-            share=result["share"],
-            figures=figures,
-            predicted=tuple(result["predicted"]),
-            missed=missed_bounds(self._study.job, figures),
-            container=result["container"],
-            run=result["run"],
-            duration_s=round(result["trial_s"], 3),
-        )
-        place = {"node": result["node"], "site": result["site"], "price": result["price"]}
-        self._study.add(number, rung, place)
-        self._ask(self._study.trial(number))
-
-    def _ask(self, record: TrialRecord) -> None:
-        """Has a trial at full fidelity measured, where nobody has done so."""
-        full = record.full
-        if full is not None and full.predicted:
-            self._boards.ask(record.number, full.container)
-
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Tune has handled an event, or waited for one."""
-        self._boards.poll()
-        self._look(trials)
-        if self._searcher is not None:
-            self._searcher.release(self._boards.owes)
-
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """A trial has ended."""
-        record = self._study.trial(trial.config["number"])
-        if record.status != "running":
-            return
-        if record.full is not None:
-            self._study.end(record.number, "done")
-        elif (why := self._study.why_over()) is not None:
-            self._study.end(record.number, "stopped", why)
-        elif not self.is_stuck:
-            self._study.end(record.number, "pruned", "others were better at this fidelity")
-
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """A trial's process was lost too often."""
-        reason = f"its process or node was lost {MAX_NODE_LOSSES + 1} times"
-        self._study.end(trial.config["number"], "failed", reason)

@@ -87,19 +87,22 @@ def _past(study: Study, record: TrialRecord, space: Space) -> FrozenTrial:
     if last is not None and record.status != "failed":
         values = values_of(study.search.objectives, last.figures)
     attributes: dict[str, Any] = {"number": record.number, "origin": record.origin}
-    distributions = _Distributions()
-    if record.point:
-        draw(space, distributions.given(record.point))
+    distributions, point = _Distributions(), record.point
+    try:
+        if point:
+            draw(space, distributions.given(point))
+    except KeyError:  # of another space: the job was changed before --resume
+        distributions, point = _Distributions(), {}
     if last is None or values is None:
         return optuna.trial.create_trial(
             state=optuna.trial.TrialState.FAIL,
-            params=record.point,
+            params=point,
             distributions=distributions.found,
             user_attrs=attributes,
         )
     return optuna.trial.create_trial(
         values=[last.figures[name] for name in study.search.objectives],
-        params=record.point,
+        params=point,
         distributions=distributions.found,
         user_attrs=attributes,
         constraints=constraints(study, last.missed, last.share),

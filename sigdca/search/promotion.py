@@ -10,6 +10,8 @@ import math
 
 from sigdca.search.objectives import Values, layers
 
+WINDOW = 200  # the last trials at a fidelity, among which a new one is placed
+
 
 class Promotion:
     """What is known at each fidelity, and who goes on."""
@@ -33,10 +35,14 @@ class Promotion:
             violation: by how much it missed the budget; 0: not at all.
             values: its objectives, each to be minimised.
         """
-        self._known[fidelity][trial] = (violation, values)
+        known = self._known[fidelity]
+        known.pop(trial, None)
+        known[trial] = (violation, values)
+        if len(known) > WINDOW:
+            del known[next(iter(known))]
 
     def goes_on(self, trial: int, fidelity: int) -> bool:
-        """Whether a trial that was added is among the best `keep` at its fidelity so far.
+        """Whether a trial that was added is among the best `keep` of the last at its fidelity.
 
         One on a deeper front is worse. On one front, what meets the budget better is better: at a
         low fidelity nothing may meet it yet.

@@ -114,7 +114,8 @@ class StudyRecord(_Record):
         meets_budget: whether that one does.
         baseline: figures of the uncompressed network.
         hypervolume: that the front dominates, as a share of the box from the origin to trial 1;
-            None unless all objectives are to be minimised and positive there.
+            None unless all objectives are to be minimised and positive there, and where the front
+            is too large for it.
     """
 
     name: str

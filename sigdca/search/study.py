@@ -22,6 +22,7 @@ from sigdca.search.record import (
 )
 from sigdca.search.space import Point, Settings
 
+MOST_WORK = 10_000  # slices of a hypervolume; beyond, it would take longer than a trial
 FINISHED = ("done", "pruned", "failed")
 Clock = Callable[[], float]
 OnChange = Callable[["Study", TrialRecord], None]
@@ -244,6 +245,8 @@ class Study:
             return None
         reference = values_of(self.search.objectives, own.figures)
         if reference is None or min(reference) <= 0:
+            return None
+        if len(self._front) ** (len(reference) - 1) > MOST_WORK:
             return None
         # Twice as bad as the job's own recipe in each objective: what is beyond counts nothing.
         scaled = [
