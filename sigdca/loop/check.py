@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sigdca.compression import Layer, layers_of, per_layer
 from sigdca.data import check_split, find_source
+from sigdca.errors import JobError
 from sigdca.job import Job, Prune, Quantize, Rdoq, Search, Share
 from sigdca.loop.network import graph_of, initial_model
 from sigdca.search import corners, grid, job_of, trial_job
@@ -44,6 +45,13 @@ def _check_space(job: Job, search: Search, layers: Sequence[Layer], where: str) 
         trial = trial_job(job_of(job, search.space, point, at), job.name, 1.0)
         same = trial.model == job.model
         _check_recipe(trial, layers if same else layers_of(initial_model(trial)), at)
+    for name in search.objectives:
+        figure, _, target = name.partition("@")
+        if figure == "energy_mj" and load_target(target).power is None:
+            raise JobError(
+                f"{where}: search.objectives.{name}: target '{target}' says nothing of its power; "
+                f"use latency_us@{target}"
+            )
     if search.sampler == "grid":
         grid(search.space, where)
 
