@@ -30,8 +30,9 @@ OnMeasured = Callable[[int, Mapping[str, float]], None]
 
 @dataclass
 class _Board:
-    """A target's queue, and the leg that is at work."""
+    """A target's queue, and the leg that is at work; `name` is what the job calls it."""
 
+    name: str
     target: Target
     queue: deque[tuple[int, str]] = field(default_factory=deque)
     actor: Any = None
@@ -64,7 +65,7 @@ class Boards:
         wanted = job.search.targets if job.search is not None else ()
         if job.budget.fps is not None:
             wanted = tuple(dict.fromkeys((*wanted, *job.targets)))
-        self._boards = {name: _Board(load_target(name)) for name in wanted}
+        self._boards = {name: _Board(name, load_target(name)) for name in wanted}
         for board in self._boards.values():
             self._look(board)
 
@@ -128,7 +129,7 @@ class Boards:
             return
         content = self._store.child("shared").get(container)
         try:
-            task = noise_task(content, board.target.name, self._job.data, NUM_IMAGES)
+            task = noise_task(content, board.name, self._job.data, NUM_IMAGES)
         except SigdcaError:  # this machine lacks the engine: nothing to compare with
             board.queue.popleft()
             return
@@ -151,7 +152,7 @@ class Boards:
             self._lose(board)
             return
         board.at_work = None
-        figures = _figures(board.target, result)
+        figures = _figures(board.name, result)
         if figures:
             self._measured.write(_file(board, container), _dump(result))
             self._on_measured(number, figures)
@@ -165,7 +166,7 @@ class Boards:
         name = _file(board, container)
         if not self._measured.exists(name):
             return None
-        return _figures(board.target, _load(self._measured.read(name)))
+        return _figures(board.name, _load(self._measured.read(name)))
 
 
 def _file(board: _Board, container: str) -> str:
@@ -180,11 +181,11 @@ def _load(content: bytes) -> LegResult:
     return LegResult(**json.loads(content))
 
 
-def _figures(target: Target, result: LegResult) -> dict[str, float]:
+def _figures(target: str, result: LegResult) -> dict[str, float]:
     """What a leg says of the target; nothing if it took no time, or its logits are wrong."""
     if result.latency_us is None or result.verdict == "device-required":
         return {}
     return {
-        f"latency_us@{target.name}": result.latency_us,
-        f"fps@{target.name}": 1e6 / result.latency_us,
+        f"latency_us@{target}": result.latency_us,
+        f"fps@{target}": 1e6 / result.latency_us,
     }

@@ -1,8 +1,11 @@
-"""A study on private and public servers in network namespaces: bound, bursting, one killed."""
+"""A study on two servers and a board in network namespaces: bound, bursting, each one lost."""
 
 import json
+import platform
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 from lab import Lab, why_not
@@ -14,7 +17,7 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 LABELS = {
     "one": "sigdca.io/site=private",
     "two": "sigdca.io/site=public,sigdca.io/price=3.6",
-    "three": "sigdca.io/site=public,sigdca.io/price=3.6",
+    "three": "sigdca.io/site=edge,sigdca.io/target=this-machine",
 }
 JOB = """
 model: lenet-300-100
@@ -82,6 +85,47 @@ def test_bound_data_stays_at_home_and_other_trials_go_where_there_is_room(lab, t
     assert outcome["cost"] == pytest.approx(
         sum(trial["price"] * trial["duration_s"] / 3600 for trial in free), rel=1e-3
     )
+
+
+def this_machine(folder):
+    """The file of a target that this machine is, and so every host of the lab."""
+    text = (ROOT / "sigdca/targets/atom-x5-e3940.toml").read_text()
+    text = text[: text.index("[emulator]")]
+    text = text.replace('name = "atom-x5-e3940"', 'name = "this-machine"')
+    text = text.replace('engine = "native"', 'engine = "onnxruntime"')
+    text = re.sub(r'machine = ".*"', f'machine = "{platform.machine()}"', text)
+    text = re.sub(r"pattern = '.*'", "pattern = 'processor'", text)
+    path = folder / "this-machine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_board_measures_while_it_is_there_and_then_its_figures_are_predicted(lab, tmp_path):
+    latency = f"latency_us@{this_machine(tmp_path)}"
+    measured = tmp_path / "board" / "measured"
+
+    def kill(_line):
+        deadline = time.monotonic() + 120
+        while not measured.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        lab.kill("three")
+
+    lines = iter([kill])
+    objectives = f"search.objectives={{container_bytes: min, {latency}: min}}"
+    _, trials = study(
+        lab,
+        tmp_path,
+        "board",
+        objectives,
+        "search.num_trials=5",
+        on_trial=lambda line: next(lines, lambda _line: None)(line),
+    )
+    assert {trial["status"] for trial in trials} == {"done"}
+    fulls = [trial["rungs"][-1] for trial in trials]
+    by_board = [full for full in fulls if latency not in full["predicted"]]
+    assert len(by_board) == len(list(measured.iterdir())) >= 1
+    assert latency in fulls[-1]["predicted"], "the board was gone by then"
+    assert all(full["figures"][latency] > 0 for full in fulls)
 
 
 def test_a_study_outlives_its_only_private_server(lab, tmp_path):

@@ -49,10 +49,12 @@ def start(command):
 
 
 def read_until(driver, beginning):
+    said = []
     for line in driver.stderr:
+        said.append(line)
         if line.startswith(beginning):
             return
-    raise AssertionError(f"the search never said {beginning!r}")
+    raise AssertionError(f"the search never said {beginning!r}, but: {''.join(said)}")
 
 
 def test_a_killed_study_goes_on_and_an_interrupted_one_ends_with_its_best(command, tmp_path):
