@@ -84,6 +84,7 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
         SigdcaError: a fault before the first trial, or the cluster is lost. What was done is kept.
     """
     spec = TrialSpec(study.job, study.search.space, store)
+    study.watchers.append(HparamFiles(store))
     with _signals(study):
         study.save("running")
         try:
@@ -210,7 +211,6 @@ def run_trials(
         open_optuna(study, optuna_store, spec.space)
         _enqueue(study, optuna_store, own, first)
         watcher = Watcher(study, boards)
-        study.watchers.append(HparamFiles(spec.store))
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
         )
@@ -238,7 +238,10 @@ def run_trials(
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tuner.fit()
+            try:
+                tuner.fit()
+            except (RayError, tune.TuneError) as error:
+                raise SigdcaError(f"search: {root_cause(error)}") from error
         while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
             time.sleep(POLL_S)
             watcher.on_step_end(0, [])
