@@ -26,7 +26,7 @@ class Place:
 
 def servers_of(source: DataSource) -> dict[str, str]:
     """Chooses the nodes that may work on this data: its own site's servers, or all servers."""
-    return {SITE_LABEL: source.site or "!edge"}
+    return {SITE_LABEL: "!edge"} if source.site is None else selector_of(source.site)
 
 
 def selector_of(site: str) -> dict[str, str]:

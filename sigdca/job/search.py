@@ -66,7 +66,7 @@ class Dimension(Section):
 class Alternative(Section):
     """A named value of a choice, and what is drawn only where it is chosen."""
 
-    value: Any
+    value: Any = None
     space: dict[str, Dimension] = Field({})
 
 

@@ -40,5 +40,7 @@ def test_private_servers_first_then_public_ones(nodes):
 def test_selectors_never_choose_a_board():
     assert servers_of(ANYWHERE) == {"sigdca.io/site": "!edge"}
     assert servers_of(HOME) == {"sigdca.io/site": "private"}
+    bound = DataSource(source="mnist", site="public")
+    assert servers_of(bound) == selector_of("public"), "unlabelled servers count as public"
     assert selector_of("private") == {"sigdca.io/site": "private"}
     assert selector_of("public") == {"sigdca.io/site": "!in(edge,private)"}
