@@ -1,7 +1,7 @@
 """The claims of the search: what an hour finds, what it costs, and that it is repeatable.
 
 `python benchmarks/search.py [--quick] [--json]`. --quick takes the claims of overhead, cores and
-repeatability on small studies (three minutes); the whole takes some 40 hours on two cores: an
+repeatability on small studies; the whole takes some 30 hours on two cores: an
 hour's search of each LeNet, five seeds, against random search and against plain TPE (no scan, no
 seeds, full fidelity alone), all interleaved by seed.
 """

@@ -115,3 +115,16 @@ def test_the_same_job_one_worker_and_one_seed_give_the_same_trials(executor, fin
     _, study, _ = finished
     again, _ = run_study(executor, tmp_path)
     assert trials_of(again) == trials_of(study)
+
+
+def test_one_objective_is_ashas(executor, tmp_path):
+    settings = ["search.objectives={container_bytes: min}", "search.num_trials=4"]
+    settings += ["search.sensitivity_images=0", "search.fidelities=[0.0, 0.5, 1.0]"]
+    settings += ["search.space={compress.recipe.0.prune.sparsity.ip1: {uniform: [0.7, 0.99]}}"]
+    study, outcome = run_study(executor, tmp_path, settings)
+    assert set(outcome.num_trials) <= {"done", "pruned"}
+    assert sum(outcome.num_trials.values()) == 4
+    assert [rung.share for rung in study.trial(1).rungs] == [1.0]
+    assert {rung.share for rung in study.trial(2).rungs} >= {0.0, 0.5}, "the first goes on"
+    sizes = [trial.full.figures["container_bytes"] for trial in study.trials() if trial.full]
+    assert study.chosen.full.figures["container_bytes"] == min(sizes)
