@@ -86,8 +86,9 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     ) -> None:
         """A fidelity is done, or the trial failed."""
         number = result["number"]
+        place = {"node": result["node"], "site": result["site"], "price": result["price"]}
         if result["failed"]:
-            self._study.end(number, "failed", result["failed"])
+            self._study.fail(number, result["failed"], result["trial_s"], place)
             return
         figures = trial_figures(result)
         rung = Rung(
@@ -99,7 +100,6 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             run=result["run"],
             duration_s=round(result["trial_s"], 3),
         )
-        place = {"node": result["node"], "site": result["site"], "price": result["price"]}
         self._study.add(number, rung, place)
         self._ask(self._study.trial(number))
 

@@ -111,15 +111,31 @@ class Study:
         record = self._trials[number]
         rungs = [known for known in record.rungs if known.share != rung.share] + [rung]
         rungs.sort(key=lambda known: known.share)
-        cost = float(place["price"]) * rung.duration_s / 3600
-        self._cost += cost
-        changes = {
-            "rungs": tuple(rungs),
-            "cost": record.cost + cost,
-            "duration_s": round(record.duration_s + rung.duration_s, 3),
-            **place,
-        }
+        changes = {"rungs": tuple(rungs)} | self._spent(record, rung.duration_s, place)
         self._put(record.model_copy(update=changes))
+
+    def fail(self, number: int, reason: str, duration_s: float, place: Mapping[str, Any]) -> None:
+        """A trial has failed; what it took is paid for all the same.
+
+        Args:
+            number: which trial.
+            reason: one line.
+            duration_s: how long its last fidelity took.
+            place: `node`, `site` and `price`.
+        """
+        record = self._trials[number]
+        changes = {"status": "failed", "reason": reason, "ended": self._now()}
+        spent = self._spent(record, duration_s, place)
+        self._put(record.model_copy(update=changes | spent))
+
+    def _spent(
+        self, record: TrialRecord, duration_s: float, place: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What changes of a trial that was at work somewhere."""
+        cost = float(place["price"]) * duration_s / 3600
+        self._cost += cost
+        duration_s = round(record.duration_s + duration_s, 3)
+        return {"cost": record.cost + cost, "duration_s": duration_s, **place}
 
     def measured(self, number: int, figures: Mapping[str, float]) -> None:
         """A board has measured a trial's container: figures that were predicted no longer are."""

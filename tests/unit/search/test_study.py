@@ -110,6 +110,17 @@ def test_a_fidelity_that_runs_again_replaces_the_first(make_job, folder):
     assert study.trial(1).cost == pytest.approx(3 * 2.0 * 36 / 3600), "all of it was paid for"
 
 
+def test_a_failed_trial_is_kept_and_paid_for(make_job, folder):
+    study = Study(make_job(), folder)
+    study.begin(1, "sampler", {}, Settings())
+    study.fail(1, "the loss is nan", 36.0, PLACE)
+    failed = Study(make_job(), folder).trial(1)
+    assert (failed.status, failed.reason) == ("failed", "the loss is nan")
+    assert (failed.site, failed.duration_s) == ("public", 36.0)
+    assert study.cost == failed.cost == pytest.approx(0.02)
+    assert study.unfinished() == []
+
+
 def test_what_a_board_measures_replaces_what_was_predicted(make_job, folder):
     job = make_job(
         "search.objectives={error: min, latency_us@atom-x5-e3940: min}",
