@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,13 +100,22 @@ def report(
     run: Annotated[str, typer.Argument(metavar="RUN", help="a run's folder, such as runs/NAME")],
     as_json: Json = False,
 ) -> int:
-    """Write the report of a run anew.
+    """Write the report of a run, or of a study, anew.
 
-    report.json and report.html; prints the summary.
+    report.json (of a run) and report.html; prints the summary.
 
     Example: sigdca report runs/lenet-5-mnist
     """
+    from sigdca.report import is_study
+
     store = open_store(run)
+    if is_study(store):
+        write_study_report(store)
+        if as_json:
+            print_json(json.loads(store.read("study.json")))
+        else:
+            results.print(f"report: {shown_path(store.path('report.html'))}", soft_wrap=True)
+        return 0
     _show(_write_report(store), store, as_json)
     return 0
 
@@ -130,7 +140,7 @@ def _run(
     progress = StageProgress()
     with runs.lock(job.name):
         if not resume:
-            _set_aside(runs, job.name)
+            set_aside(runs, job.name)
         from sigdca.distributed import connect
 
         try:
@@ -167,7 +177,8 @@ def lasting(place: str) -> str:
     return place
 
 
-def _set_aside(runs: Store, name: str) -> None:
+def set_aside(runs: Store, name: str) -> None:
+    """Renames an earlier run of that name, and says so."""
     aside = runs.set_aside(name)
     if aside is not None:
         errors.print(f"an earlier run of that name is now {aside} (--resume would go on with it)")
@@ -189,7 +200,18 @@ def _show(collected: Report, store: Store, as_json: bool) -> None:
         return
     from sigdca.report import summary_table
 
-    page = store.path("report.html")
+    results.print(summary_table(collected, shown_path(store.path("report.html"))))
+
+
+def shown_path(path: str) -> str:
+    """A path as short as it can be said from here."""
     with contextlib.suppress(OSError, ValueError):  # no current folder, or not below it
-        page = str(Path(page).relative_to(Path.cwd()))
-    results.print(summary_table(collected, page))
+        return str(Path(path).relative_to(Path.cwd()))
+    return path
+
+
+def write_study_report(store: Store) -> None:
+    """Writes a study's page."""
+    from sigdca.report import build_study_report
+
+    store.write("report.html", build_study_report(store).encode())

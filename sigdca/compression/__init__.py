@@ -12,15 +12,18 @@ from sigdca.compression.quantize import QuantizeHook, quantize_
 from sigdca.compression.rdoq import rdoq_
 from sigdca.compression.recipe import PASSES, Hook, hook_for, prepare_
 from sigdca.compression.select import Layer, layers_of, per_layer
+from sigdca.compression.sensitivity import LEVELS, accuracy_of, scan_layer
 from sigdca.compression.share import ShareHook, share_
 
 __all__ = [
+    "LEVELS",
     "PASSES",
     "Hook",
     "Layer",
     "PruneHook",
     "QuantizeHook",
     "ShareHook",
+    "accuracy_of",
     "cubic_sparsity",
     "hook_for",
     "kmeans_codebook",
@@ -32,5 +35,6 @@ __all__ = [
     "prune_",
     "quantize_",
     "rdoq_",
+    "scan_layer",
     "share_",
 ]

@@ -10,12 +10,18 @@ from sigdca.distributed.environment import prepare_environment
 
 if TYPE_CHECKING:
     from sigdca.distributed.executor import ClusterExecutor
+    from sigdca.search import Study, StudyRecord
+    from sigdca.storage import Store
 
-__all__ = ["connect"]
+JOURNAL = "optuna.journal"  # what Optuna knows of a study, in its folder
+
+__all__ = ["JOURNAL", "connect", "search"]
 
 
 @contextlib.contextmanager
-def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
+def connect(
+    address: str | None, num_workers: int, dashboard: bool = False
+) -> Iterator[ClusterExecutor]:
     """Joins a Ray cluster, or starts one on this machine for as long as it is needed.
 
     Args:
@@ -23,6 +29,7 @@ def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
             submit` sets, and starts a cluster here if there is none.
         num_workers: a cluster started here has at least this many CPUs, so that a job gives the
             same result on a machine with fewer cores.
+        dashboard: a cluster started here has Ray's pages.
 
     Yields:
         The executor that works there.
@@ -35,5 +42,24 @@ def connect(address: str | None, num_workers: int) -> Iterator[ClusterExecutor]:
     from sigdca.distributed.cluster import connected
     from sigdca.distributed.executor import ClusterExecutor
 
-    with connected(address, num_workers) as cluster:
+    with connected(address, num_workers, dashboard) as cluster:
         yield ClusterExecutor(cluster)
+
+
+def search(executor: ClusterExecutor, study: Study, store: Store) -> StudyRecord:
+    """Runs a study on a cluster.
+
+    Args:
+        executor: what `connect` gave.
+        study: the study, which goes on from wherever its files stand.
+        store: its folder.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        SigdcaError: a fault on the way; what was done is kept.
+    """
+    from sigdca.distributed.search import search_on_cluster
+
+    return search_on_cluster(executor.cluster, study, store)

@@ -36,10 +36,12 @@ class Cluster:
     Attributes:
         address: of its head, `host:port`.
         is_ours: it was started for this run and ends with it.
+        dashboard: where Ray's pages are, `host:port`; empty if it has none.
     """
 
     address: str
     is_ours: bool
+    dashboard: str = ""
 
     def num_cpus(self) -> int:
         """The CPUs of all servers; boards do not count."""
@@ -73,23 +75,24 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def connected(address: str | None, num_workers: int) -> Iterator[Cluster]:
+def connected(address: str | None, num_workers: int, dashboard: bool = False) -> Iterator[Cluster]:
     """Joins the cluster at `address`, or starts one here; see `sigdca.distributed.connect`."""
     options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {
             "num_cpus": max(os.cpu_count() or 1, num_workers),
-            "include_dashboard": False,
+            "include_dashboard": dashboard,
             "labels": {SITE_LABEL: "private"},
         }
     try:
-        ray.init(address or "local", **options)
+        context = ray.init(address or "local", **options)
     except Exception as error:  # Ray raises many kinds: no server, wrong token, other version
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1] if lines else type(error).__name__
         raise SigdcaError(f"cluster {address or 'on this machine'}: {reason}") from error
     try:
-        yield Cluster(ray.get_runtime_context().gcs_address, address is None)
+        pages = context.dashboard_url or ""
+        yield Cluster(ray.get_runtime_context().gcs_address, address is None, pages)
     finally:
         ray.shutdown()
 

@@ -11,7 +11,7 @@ were lost and a batch does not divide by those that are left, it has a few image
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -33,13 +33,16 @@ PREFETCHED_BATCHES = 4
 NUM_CHECKERS = 16  # of footers, at one time
 
 
-def open_stream(imported: Imported, seed: int, num_readers: int) -> ray.data.Dataset:
+def open_stream(
+    imported: Imported, seed: int, num_readers: int, where: Mapping[str, str] | None = None
+) -> ray.data.Dataset:
     """The train split as a Ray Data set, of which nothing but its footers has been read.
 
     Args:
         imported: the data set, at an address that every server can read.
         seed: determines the order of the pieces, with the epoch.
         num_readers: how many pieces are read at one time.
+        where: labels of the nodes that may read; None: all servers.
 
     Raises:
         FormatError: a shard is not what the manifest says.
@@ -61,7 +64,7 @@ def open_stream(imported: Imported, seed: int, num_readers: int) -> ray.data.Dat
             # Readers claim no CPU, for the workers may have them all.
             num_cpus=0,
             compute=ray.data.TaskPoolStrategy(size=num_readers),
-            label_selector=SERVERS,
+            label_selector=dict(where or SERVERS),
         )
     )
 

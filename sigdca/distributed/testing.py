@@ -10,8 +10,8 @@ import ray
 import ray.exceptions
 
 from sigdca.data import Dataset, is_address
-from sigdca.distributed.cluster import SERVERS
 from sigdca.distributed.faults import root_cause
+from sigdca.distributed.sites import servers_of
 from sigdca.errors import SigdcaError
 from sigdca.job import DataSource
 from sigdca.loop.dataset import dataset_of, num_images, placed
@@ -29,12 +29,13 @@ def evaluate_on_cluster(tasks: Sequence[TestTask]) -> list[TestCounts]:
     Raises:
         SigdcaError: a worker failed; one line.
     """
-    worker = ray.remote(num_cpus=1, label_selector=SERVERS)(_evaluate_share)
     kept: dict[DataSource, Any] = {}
     shares = []
     for task in tasks:
         if task.source not in kept:
             kept[task.source] = _kept(task.source)
+        where = servers_of(task.source)
+        worker = ray.remote(num_cpus=1, label_selector=where)(_evaluate_share)
         state = ray.put(dict(task.state))
         bare = replace(task, state={}, source=placed(task.source))
         ranges = share_ranges(num_images(task.source, "test"), task.num_shares)

@@ -19,14 +19,15 @@ from ray.train.backend import BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from sigdca.data import absolute, find_source, open_imported
-from sigdca.distributed.cluster import SERVERS, Cluster
+from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.news import Losses, News, listening
 from sigdca.distributed.preemption import Preemptions
+from sigdca.distributed.sites import servers_of
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import JobError, SigdcaError, StorageError
-from sigdca.job import Train
+from sigdca.job import DataSource, Train
 from sigdca.loop.dataset import dataset_of, is_streamed, placed
 from sigdca.loop.executor import Observer, TrainOutcome, TrainTask
 from sigdca.training import (
@@ -90,7 +91,7 @@ def _trainer(
         datasets=datasets,
         dataset_config=in_order(),
         backend_config=BACKENDS.get(task.train.strategy, ray.train.torch.TorchConfig)(),
-        scaling_config=scaling(task.train, cluster.num_gpus()),
+        scaling_config=scaling(task.train, task.source, cluster.num_gpus()),
         run_config=ray.train.RunConfig(
             name=task.key,
             storage_path=task.checkpoints.root,
@@ -103,15 +104,15 @@ def _trainer(
     )
 
 
-def scaling(train: Train, num_gpus: int) -> ray.train.ScalingConfig:
-    """The workers of a job, a GPU each where there are enough for the fewest of them."""
+def scaling(train: Train, source: DataSource, num_gpus: int) -> ray.train.ScalingConfig:
+    """Workers where the data may go, a GPU each where there are enough for the fewest of them."""
     most = train.workers
     least = train.workers_at_least or most
     return ray.train.ScalingConfig(
         num_workers=most if least == most else (least, most),
         use_gpu=num_gpus >= least,
         resources_per_worker={"CPU": 1},
-        label_selector=SERVERS,
+        label_selector=servers_of(source),
     )
 
 
@@ -139,7 +140,7 @@ def _input(task: TrainTask, num_cpus: int) -> _Given:
         imported = open_imported(absolute(task.source.source))
         workers = task.train.workers
         num_readers = min(READERS_PER_WORKER * workers, max(workers, num_cpus))
-        stream = open_stream(imported, task.seed, num_readers)
+        stream = open_stream(imported, task.seed, num_readers, servers_of(task.source))
         return _Given({"imported": imported}, {NAME: stream})
     dataset = dataset_of(task.source, "train")
     return _Given({"dataset": ray.put((dataset.images, dataset.labels))}, {})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,6 +35,9 @@ MAX_RELATIVE_DIFFERENCE = 1e-4
 MAX_FLIPPED_FRACTION = 1e-4
 # The largest network takes minutes under emulation; this ends what hangs.
 DEFAULT_TIMEOUT_S = 3600.0
+REPEATS = 3  # legs whose latency counts
+MAX_REPEATS = 8
+OUTLIER = 1.5  # times the median: something else was at work on the board
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,34 @@ def run_test_leg(
         elapsed = time.monotonic() - start
         return replace(begun, reason=str(error), duration_s=round(elapsed, 3), log=_lines(log))
     return _judged(begun, outcome, reference, labels, time.monotonic() - start)
+
+
+def median_of_legs(leg: Callable[[], LegResult]) -> LegResult:
+    """Several legs in a row, for a latency that one disturbed leg does not decide.
+
+    The first warms the board up and does not count. A latency more than `OUTLIER` times the median
+    is an outlier: it is left out, and one more is taken, up to `MAX_REPEATS` in all.
+
+    Args:
+        leg: runs the leg once.
+
+    Returns:
+        The last leg's result with the median latency; the first result that has none, if there is
+        such a one: it says why.
+    """
+    result = leg()
+    times: list[float] = []
+    kept: list[float] = []
+    while result.latency_us is not None and len(kept) < REPEATS and len(times) < MAX_REPEATS:
+        result = leg()
+        if result.latency_us is None:
+            return result
+        times.append(result.latency_us)
+        middle = statistics.median(times)
+        kept = [took for took in times if took <= OUTLIER * middle]
+    if result.latency_us is None:
+        return result
+    return replace(result, latency_us=statistics.median(kept))
 
 
 def device_required(target: Target, reason: str) -> LegResult:

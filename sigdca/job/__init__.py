@@ -1,6 +1,6 @@
 """The job file: what it may say (`schema`) and how it is read (`load`)."""
 
-from sigdca.job.load import dump_job, load_job, parse_job
+from sigdca.job.load import dump_job, load_job, parse_job, value_at, with_values
 from sigdca.job.schema import (
     Augment,
     Budget,
@@ -16,12 +16,15 @@ from sigdca.job.schema import (
     Share,
     Train,
 )
+from sigdca.job.search import Alternative, Dimension, Search
 
 __all__ = [
+    "Alternative",
     "Augment",
     "Budget",
     "Compress",
     "DataSource",
+    "Dimension",
     "Encode",
     "Job",
     "Pass",
@@ -29,9 +32,12 @@ __all__ = [
     "Quantize",
     "Rdoq",
     "Retrained",
+    "Search",
     "Share",
     "Train",
     "dump_job",
     "load_job",
     "parse_job",
+    "value_at",
+    "with_values",
 ]

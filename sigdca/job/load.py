@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -57,6 +58,53 @@ def parse_job(text: str, where: str, settings: Sequence[str] = ()) -> Job:
         raise JobError(f"{where}: {_explain(error, document)}") from error
 
 
+def with_values(
+    job: Job, values: Mapping[str, Any], where: str, without: Collection[str] = ()
+) -> Job:
+    """The job with some dotted paths set, and some items of lists left out afterwards.
+
+    Args:
+        job: the job.
+        values: path, as `--set` takes it -> value; set in this order.
+        where: begins the line of an error.
+        without: paths of list items.
+
+    Raises:
+        JobError: a path or value is wrong, with the nearest fix.
+    """
+    document = job.model_dump(mode="json", exclude_none=True)
+    for path, value in values.items():
+        _set_path(document, path, copy.deepcopy(value), where)
+    for path in sorted(without, key=_item_number, reverse=True):
+        found = value_at(document, path)
+        parent = value_at(document, path.rpartition(".")[0])
+        if found is None or not isinstance(parent, list):
+            raise JobError(f"{where} {path}: no such item of a list")
+        del parent[_item_number(path)]
+    try:
+        return Job.model_validate(document)
+    except ValidationError as error:
+        raise JobError(f"{where} {_explain(error, document)}") from error
+
+
+def _item_number(path: str) -> int:
+    last = path.rpartition(".")[2]
+    return int(last) if last.isdigit() else -1
+
+
+def value_at(document: Any, path: str) -> Any:
+    """What lies at a dotted path of a job's document; None if nothing does."""
+    node = document
+    for key in path.split("."):
+        if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+            node = node[int(key)]
+        elif isinstance(node, dict):
+            node = node.get(key)
+        else:
+            return None
+    return node
+
+
 def dump_job(job: Job) -> str:
     """The resolved job as YAML: every default written out, so that it reruns alone."""
     document = job.model_dump(mode="json", exclude_none=True)
@@ -84,10 +132,15 @@ def _refuse_aliases(text: str, where: str) -> None:
 
 
 def _apply(document: dict[str, Any], setting: str) -> None:
-    """Sets one dotted path; list items are numbers, a pass's own key may be left as it is."""
+    """One `--set`."""
     path, equals, value = setting.partition("=")
     if not equals or not path:
         raise JobError(f"--set {setting}: must be path=value, for example seed=1")
+    _set_path(document, path, _parse_yaml(value, f"--set {path}"), "--set")
+
+
+def _set_path(document: dict[str, Any], path: str, value: Any, what: str) -> None:
+    """Sets one dotted path; list items are numbers, a pass's own key may be left as it is."""
     node: Any = document
     keys = path.split(".")
     for depth, key in enumerate(keys):
@@ -95,16 +148,16 @@ def _apply(document: dict[str, Any], setting: str) -> None:
         here = ".".join(keys[: depth + 1])
         if isinstance(node, list):
             if not key.isdigit() or int(key) >= len(node):
-                raise JobError(f"--set {here}: no such item; the list has {len(node)}")
+                raise JobError(f"{what} {here}: no such item; the list has {len(node)}")
             index: Any = int(key)
         elif isinstance(node, dict):
             index = key
             if not last and node.get(key) is None:
                 node[key] = {}
         else:
-            raise JobError(f"--set {path}: '{'.'.join(keys[:depth])}' is a value, not a section")
+            raise JobError(f"{what} {path}: '{'.'.join(keys[:depth])}' is a value, not a section")
         if last:
-            node[index] = _parse_yaml(value, f"--set {path}")
+            node[index] = value
         else:
             node = node[index]
 
@@ -189,12 +242,24 @@ def _dotted(location: tuple[str | int, ...]) -> str:
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     """The keys that the section at this place may have."""
     model: type[BaseModel] | None = Job
+    named = False  # the next part is a key of the user's own
     for part in location:
         if isinstance(part, int):
             continue
+        if named:
+            named = False
+            continue
         field = model.model_fields.get(str(part)) if model else None
         model = _section_in(field.annotation) if field else None
+        named = field is not None and model is not None and _is_mapping(field.annotation)
     return list(model.model_fields) if model else []
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Whether sections lie under names of the user's own."""
+    arguments = get_args(annotation)
+    here = get_origin(annotation) is dict and _section_in(arguments[1]) is not None
+    return here or any(_is_mapping(argument) for argument in arguments)
 
 
 def _section_in(annotation: Any) -> type[BaseModel] | None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+from sigdca.job.search import Search
+from sigdca.job.section import Fraction, Positive, Section
+
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 Bits = Annotated[int, Field(ge=1, le=12)]
-Positive = Annotated[int, Field(ge=1)]
 Step = Annotated[float, Field(gt=1e-9, le=1e3)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DataSource(_Section):
+class DataSource(Section):
     """Where images and labels come from."""
 
     source: str = Field(
@@ -32,6 +29,9 @@ class DataSource(_Section):
         description="of an address: whether TRAIN reads images as a stream, epoch by epoch, or "
         "keeps them all in memory. None: a stream for more than 2 GiB of pixels",
     )
+    site: Literal["private", "public"] | None = Field(
+        None, description="where the images must stay: only servers of this site work on them"
+    )
 
     @model_validator(mode="after")
     def _streamed_whole(self) -> DataSource:
@@ -44,7 +44,7 @@ class DataSource(_Section):
         return self
 
 
-class Augment(_Section):
+class Augment(Section):
     """Random changes to each training image, drawn anew every epoch."""
 
     shift: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
@@ -59,7 +59,7 @@ class Augment(_Section):
     flip: bool = Field(False, description="mirror each image, left to right, half of the time")
 
 
-class Optimisation(_Section):
+class Optimisation(Section):
     """How a number of epochs are spent. The same words for TRAIN and for each RETRAIN."""
 
     epochs: Annotated[int, Field(ge=0)] = 1
@@ -224,7 +224,7 @@ Retrained = Prune | Share | Quantize | Rdoq
 """The passes that change weights, and may retrain the network."""
 
 
-class Encode(_Section):
+class Encode(Section):
     """Entropy coding of the shared, sparse weights into a container."""
 
     coder: Literal["huffman", "rans", "arithmetic"] = Field(
@@ -234,7 +234,7 @@ class Encode(_Section):
     )
 
 
-class Pass(_Section):
+class Pass(Section):
     """One step of a recipe: exactly one of the passes."""
 
     prune: Prune | None = None
@@ -271,7 +271,7 @@ class Pass(_Section):
         return config
 
 
-class Compress(_Section):
+class Compress(Section):
     """COMPRESS: the recipe, and how often it may be tried anew to meet the budget."""
 
     recipe: tuple[Pass, ...] = Field(min_length=1)
@@ -286,7 +286,7 @@ class Compress(_Section):
         return recipe
 
 
-class EdgeTest(_Section):
+class EdgeTest(Section):
     """EDGE TEST: how much of the test split each target's test leg sees."""
 
     num_samples: Positive | None = Field(
@@ -294,7 +294,7 @@ class EdgeTest(_Section):
     )
 
 
-class Budget(_Section):
+class Budget(Section):
     """What the result must meet. Everything left out is free."""
 
     accuracy_drop: float | None = Field(
@@ -310,7 +310,7 @@ class Budget(_Section):
     )
 
 
-class Job(_Section):
+class Job(Section):
     """One YAML file: model, data, training, compression, targets, budget."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -322,6 +322,7 @@ class Job(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     train: Train
     compress: Compress | None = None
+    search: Search | None = None
     targets: tuple[str, ...] = ()
     edge_test: EdgeTest = EdgeTest()
     budget: Budget = Budget()
@@ -331,6 +332,12 @@ class Job(_Section):
     def _something_to_start_from(self) -> Job:
         if self.train.epochs == 0 and self.weights is None:
             raise ValueError("train.epochs is 0 and no 'weights' are given: nothing to start from")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_search(self) -> Job:
+        if self.search is not None and self.compress is None:
+            raise ValueError("a search needs a 'compress' section: its recipe is the first trial")
         return self
 
     @model_validator(mode="after")
@@ -402,6 +409,9 @@ class Job(_Section):
         document["budget"] = {}
         document["train"].pop("accuracy_at_least", None)
         document["train"]["epochs"] = min(1, self.train.epochs)
+        if self.search is not None:
+            limits = {"num_trials": 4, "time_budget_s": None, "sensitivity_images": 200}
+            document["search"] = self.search.model_dump(exclude_unset=True) | limits
         for step in document.get("compress", {}).get("recipe", ()):
             for config in step.values():
                 if "epochs" in config:

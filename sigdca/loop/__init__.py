@@ -1,6 +1,7 @@
 """The process flow loop: its stages, their order, and what is remembered of them."""
 
 from sigdca.loop.check import check_job
+from sigdca.loop.edge import NoiseTask, noise_task
 from sigdca.loop.executor import (
     EdgeTask,
     Executor,
@@ -11,14 +12,16 @@ from sigdca.loop.executor import (
     Unobserved,
 )
 from sigdca.loop.local import LocalExecutor
+from sigdca.loop.points import Progress
 from sigdca.loop.run import Candidate, Outcome, run_job
-from sigdca.loop.stages import Progress, evaluation_metrics
+from sigdca.loop.stages import evaluation_metrics
 
 __all__ = [
     "Candidate",
     "EdgeTask",
     "Executor",
     "LocalExecutor",
+    "NoiseTask",
     "Observer",
     "Outcome",
     "Progress",
@@ -28,5 +31,6 @@ __all__ = [
     "Unobserved",
     "check_job",
     "evaluation_metrics",
+    "noise_task",
     "run_job",
 ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from sigdca.compression import layers_of, per_layer
+from collections.abc import Sequence
+
+from sigdca.compression import Layer, layers_of, per_layer
 from sigdca.data import check_split, find_source
-from sigdca.job import Job, Prune, Quantize, Rdoq, Share
+from sigdca.errors import JobError
+from sigdca.job import Job, Prune, Quantize, Rdoq, Search, Share
 from sigdca.loop.network import graph_of, initial_model
+from sigdca.search import corners, grid, job_of, trial_job
 from sigdca.targets import load_target
 
 
@@ -23,16 +27,43 @@ def check_job(job: Job, where: str) -> None:
     source = find_source(job.data.source)
     for split in ("train", "test") if job.train.epochs else ("test",):
         check_split(source, split)
-    for target in job.targets:
+    wanted = job.search.targets if job.search is not None else ()
+    for target in (*job.targets, *wanted):
         load_target(target)
     model = initial_model(job)
     graph_of(job, model)
+    layers = layers_of(model)
+    _check_recipe(job, layers, where)
+    if job.search is not None:
+        _check_space(job, job.search, layers, where)
+
+
+def _check_space(job: Job, search: Search, layers: Sequence[Layer], where: str) -> None:
+    """Each end of each range, and each alternative, must give a job that could run."""
+    at = f"{where}: search.space:"
+    for point in corners(search.space):
+        trial = trial_job(job_of(job, search.space, point, at), job.name, 1.0)
+        same = trial.model == job.model
+        _check_recipe(trial, layers if same else layers_of(initial_model(trial)), at)
+    for name in search.objectives:
+        figure, _, target = name.partition("@")
+        if figure == "energy_mj" and load_target(target).power is None:
+            raise JobError(
+                f"{where}: search.objectives.{name}: target '{target}' says nothing of its power; "
+                f"use latency_us@{target}"
+            )
+    if search.sampler == "grid":
+        grid(search.space, where)
+
+
+def _check_recipe(job: Job, layers: Sequence[Layer], where: str) -> None:
+    """The layers that passes name must be there."""
     steps = job.compress.recipe if job.compress else ()
     for number, step in enumerate(steps):
-        at = f"{where}: compress.recipe[{number}].{step.name}"
+        at = f"{where.removesuffix(':')}: compress.recipe[{number}].{step.name}"
         if isinstance(step.config, Prune):
-            per_layer(step.config.sparsity, layers_of(model), f"{at}.sparsity")
+            per_layer(step.config.sparsity, layers, f"{at}.sparsity")
         elif isinstance(step.config, Share):
-            per_layer(step.config.bits, layers_of(model), f"{at}.bits")
+            per_layer(step.config.bits, layers, f"{at}.bits")
         elif isinstance(step.config, Quantize | Rdoq):
-            per_layer(step.config.step, layers_of(model), f"{at}.step")
+            per_layer(step.config.step, layers, f"{at}.step")

@@ -38,7 +38,8 @@ def identity_of(source: DataSource) -> dict[str, Any]:
 
     A setting that is not given is left out, so that a new one leaves old runs as they are.
     """
-    words = source.model_dump(exclude={"streaming"} if source.streaming is None else None)
+    left_out = {"site"} | ({"streaming"} if source.streaming is None else set())
+    words = source.model_dump(exclude=left_out)
     if not is_address(source.source):
         return words
     splits = find_source(source.source).splits

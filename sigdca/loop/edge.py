@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from sigdca.codec import decode_container
+from sigdca.data import find_source
 from sigdca.edge.legs import LegResult, device_required, without_a_leg
-from sigdca.engines import to_onnx
+from sigdca.engines import open_engine, to_onnx
 from sigdca.errors import EngineError
+from sigdca.job import DataSource
 from sigdca.loop.dataset import num_images
 from sigdca.loop.executor import EdgeTask
-from sigdca.loop.stages import Run, Work, container_task
+from sigdca.loop.points import Run, Work
+from sigdca.loop.stages import container_task
 from sigdca.storage import Record
 from sigdca.targets import load_target
 
@@ -84,10 +87,47 @@ def _run_legs(
     return legs
 
 
+def noise_task(container: bytes, target: str, source: DataSource, num_samples: int) -> NoiseTask:
+    """What a board measures a container with: random images, so that no data leaves its site.
+
+    Args:
+        container: the container.
+        target: whose engine runs it.
+        source: the data, for its images' shape.
+        num_samples: how many images.
+
+    Raises:
+        EngineError: this machine lacks the target's engine.
+    """
+    engine = load_target(target).engine
+    unpacked = decode_container(container)
+    shape = find_source(source.source).input_shape
+    images = np.random.default_rng(0).integers(0, 256, (num_samples, *shape), dtype=np.uint8)
+    is_native = engine == "native"
+    server = open_engine(
+        engine,
+        unpacked.graph,
+        {} if is_native else unpacked.tensors,
+        threads=1,
+        container=container if is_native else None,
+    )
+    model = container if is_native else to_onnx(unpacked.graph, unpacked.tensors)
+    return NoiseTask(model, images, server.logits(images))
+
+
+@dataclass(frozen=True)
+class NoiseTask:
+    """What the target's engine takes, random images, and the server's logits of them."""
+
+    model: bytes
+    images: np.ndarray
+    reference_logits: np.ndarray
+
+
 def _model(run: Run, engine: str, container: str, limit: int) -> tuple[bytes, np.ndarray]:
     """What an engine takes on a target, and the logits that it gives on the server."""
     reference = run.executor.test(container_task(run, container, engine, limit)).logits
-    content = run.store.get(container)
+    content = run.artifacts.get(container)
     if engine == "native":
         return content, reference
     unpacked = decode_container(content)

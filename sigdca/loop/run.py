@@ -15,7 +15,7 @@ from sigdca.loop.edge import edge_tests
 from sigdca.loop.events import EventFiles
 from sigdca.loop.executor import Executor
 from sigdca.loop.network import graph_of, initial_model, pack, state_of
-from sigdca.loop.stages import Progress, Run, Watchers, Work
+from sigdca.loop.points import PACKAGE, Progress, Run, Watchers, Work
 from sigdca.storage import Record, Store
 
 Until = Literal["test", "retest", "edge-test"]
@@ -57,11 +57,13 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        baseline: the test point of the uncompressed network.
+        weights: sha256 of the uncompressed network's, among the run's artifacts.
+        baseline: its test point.
         best: the best container; None if the run stopped before COMPRESS.
         edge: the test points of the targets.
     """
 
+    weights: str
     baseline: Record
     best: Candidate | None
     edge: list[Record]
@@ -73,7 +75,12 @@ class Outcome:
 
 
 def run_job(
-    job: Job, executor: Executor, store: Store, progress: Progress, until: Until = "edge-test"
+    job: Job,
+    executor: Executor,
+    store: Store,
+    progress: Progress,
+    until: Until = "edge-test",
+    shared: Store | None = None,
 ) -> Outcome:
     """Runs the loop from wherever the run's ledger stands.
 
@@ -85,6 +92,8 @@ def run_job(
             there is a better one).
         progress: who watches.
         until: the last stage to run.
+        shared: a folder that holds the artifacts instead, and what other runs have done: stages
+            with the same inputs are taken from there.
 
     Returns:
         The outcome; a missed budget is an outcome, not an error.
@@ -95,26 +104,29 @@ def run_job(
     store.write("job.yaml", dump_job(job).encode())
     events = EventFiles(store)
     try:
-        return _run(job, executor, store, Watchers((progress, events)), until)
+        model = initial_model(job)
+        watchers = Watchers((progress, events))
+        run = Run(job, graph_of(job, model), store, executor, watchers, shared)
+        return _run(run, run.artifacts.put(pack(state_of(model))), until)
     finally:
         events.close()
 
 
-def _run(job: Job, executor: Executor, store: Store, progress: Progress, until: Until) -> Outcome:
-    model = initial_model(job)
-    run = Run(job, graph_of(job, model), store, executor, progress)
-    initial = store.put(pack(state_of(model)))
+def _run(run: Run, initial: str, until: Until) -> Outcome:
+    job = run.job
     trained, baseline = _train_until_accurate(run, initial)
     if until == "test" or job.compress is None:
-        return Outcome(baseline, None, [])
+        return Outcome(trained, baseline, None, [])
     best = _compress_until_budget(run, trained, baseline)
     if until == "retest":
-        return Outcome(baseline, best, [])
+        return Outcome(trained, baseline, best, [])
     edge = edge_tests(run, best.iteration, job.targets, best.container)
     fps = {record.label: device_fps(record) for record in edge}
     lines = _budget_lines(job, best.figures, fps)
-    store.remove("checkpoints")
-    return Outcome(baseline, Candidate(best.iteration, best.container, best.figures, lines), edge)
+    run.store.remove("checkpoints")
+    return Outcome(
+        trained, baseline, Candidate(best.iteration, best.container, best.figures, lines), edge
+    )
 
 
 def device_fps(edge_test: Record) -> float | None:
@@ -196,13 +208,13 @@ def _package(run: Run, best: Candidate) -> None:
     inputs = {"container": best.container, "budget": run.job.budget.model_dump()}
 
     def work(_key: str) -> Work:
-        container = run.store.get(best.container)
+        container = run.artifacts.get(best.container)
         run.store.write("model.dca", container)
         return Work(dict(best.figures) | {"meets_budget": best.meets_budget}, container)
 
-    record = run.stage("package", "", best.iteration, inputs, work)
-    if run.store.read("model.dca") != run.store.get(_artifact(record)):
-        run.store.write("model.dca", run.store.get(_artifact(record)))
+    record = run.stage(PACKAGE, "", best.iteration, inputs, work)
+    if run.store.read("model.dca") != run.artifacts.get(_artifact(record)):
+        run.store.write("model.dca", run.artifacts.get(_artifact(record)))
 
 
 def _budget_lines(

@@ -2,180 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import platform
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from sigdca.codec import Graph, decode_container, encode_container, inspect_container
+from sigdca.codec import decode_container, encode_container, inspect_container
 from sigdca.compression import prepare_
 from sigdca.data import find_source
 from sigdca.engines import container_engine, logits_sha256
-from sigdca.job import Job, Pass, Retrained
-from sigdca.loop.dataset import identity_of
-from sigdca.loop.executor import Executor, State, TestTask, TrainTask
+from sigdca.job import Pass, Retrained
+from sigdca.loop.executor import State, TestTask, TrainTask
 from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
-from sigdca.storage import Ledger, Record, Store
+from sigdca.loop.points import Progress, Run, Work
+from sigdca.storage import Record
 from sigdca.training import SpeedChoice, TestCounts
-
-
-class Progress(Protocol):
-    """Whoever watches the run."""
-
-    def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
-        """A stage starts."""
-
-    def step(self, figures: Mapping[str, Any]) -> None:
-        """So many steps of an epoch are done; not told of each."""
-
-    def epoch(self, figures: Mapping[str, Any]) -> None:
-        """An epoch of the current stage is done."""
-
-    def note(self, line: str) -> None:
-        """Something happened that a person should know."""
-
-    def end(self, record: Record, reused: bool) -> None:
-        """A stage is done, or was found in the ledger."""
-
-
-@dataclass(frozen=True)
-class Watchers:
-    """Several who watch one run."""
-
-    each: tuple[Progress, ...]
-
-    def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
-        """See `Progress`."""
-        for watcher in self.each:
-            watcher.begin(stage, label, iteration, num_epochs)
-
-    def note(self, line: str) -> None:
-        """See `Progress`."""
-        for watcher in self.each:
-            watcher.note(line)
-
-    def step(self, figures: Mapping[str, Any]) -> None:
-        """See `Progress`."""
-        for watcher in self.each:
-            watcher.step(figures)
-
-    def epoch(self, figures: Mapping[str, Any]) -> None:
-        """See `Progress`."""
-        for watcher in self.each:
-            watcher.epoch(figures)
-
-    def end(self, record: Record, reused: bool) -> None:
-        """See `Progress`."""
-        for watcher in self.each:
-            watcher.end(record, reused)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a stage's function gives back: figures, and what it made.
-
-    `duration_s` is for a function that shared its time with another stage's.
-    """
-
-    metrics: dict[str, Any]
-    artifact: bytes | None = None
-    epochs: tuple[dict[str, Any], ...] = ()
-    device_required: bool = False
-    duration_s: float | None = None
-
-
-@dataclass
-class Run:
-    """One run of a job: where it lies, who works, who watches."""
-
-    job: Job
-    graph: Graph
-    store: Store
-    executor: Executor
-    progress: Progress
-    ledger: Ledger = field(init=False)
-    data: Mapping[str, Any] = field(init=False)
-    started: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.ledger = Ledger(self.store)
-        self.data = identity_of(self.job.data)
-
-    def stage(
-        self,
-        stage: str,
-        label: str,
-        iteration: int,
-        inputs: Mapping[str, Any],
-        work: Callable[[str], Work],
-        num_epochs: int = 0,
-    ) -> Record:
-        """Runs a stage, unless the ledger has it with the same inputs.
-
-        Args:
-            stage: which box.
-            label: which pass or target.
-            iteration: from 1.
-            inputs: all that determines the result besides the job's model, data and seed.
-            work: does it; is given the stage's key.
-            num_epochs: for the progress bar.
-
-        Returns:
-            The test point, which is on disk, its artifact too.
-        """
-        key = self._key(stage, label, iteration, inputs)
-        known = self._known(key)
-        if known is not None:
-            self.progress.end(known, reused=True)
-            return known
-        self.progress.begin(stage, label, iteration, num_epochs)
-        start = time.monotonic()
-        done = work(key)
-        elapsed = time.monotonic() - start
-        record = Record(
-            number=len(self.ledger.records) + 1,
-            key=key,
-            stage=stage,
-            label=label,
-            iteration=iteration,
-            status="device-required" if done.device_required else "done",
-            duration_s=round(elapsed if done.duration_s is None else done.duration_s, 3),
-            metrics=done.metrics,
-            artifact=None if done.artifact is None else self.store.put(done.artifact),
-            epochs=done.epochs,
-            seed=self.job.seed,
-            versions=versions(),
-            machine=machine(),
-        )
-        self.ledger.append(record)
-        self.progress.end(record, reused=False)
-        return record
-
-    def is_known(self, stage: str, label: str, iteration: int, inputs: Mapping[str, Any]) -> bool:
-        """Whether `stage` would find these inputs in the ledger."""
-        return self._known(self._key(stage, label, iteration, inputs)) is not None
-
-    def _key(self, stage: str, label: str, iteration: int, inputs: Mapping[str, Any]) -> str:
-        determines = {
-            "model": self.job.model,
-            "graph": repr(self.graph),
-            "data": self.data,
-            "seed": self.job.seed,
-            "stage": [stage, label, iteration],
-            "inputs": inputs,
-        }
-        return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
-
-    def _known(self, key: str) -> Record | None:
-        record = self.ledger.find(key)
-        if record is None or record.artifact is None or self.store.has(record.artifact):
-            return record
-        return None  # its artifact is lost or damaged
 
 
 def train(run: Run, iteration: int, state: str) -> Record:
@@ -204,7 +43,7 @@ def compress(run: Run, iteration: int, step: Pass, state: str) -> Record:
     inputs = {"state": state, "pass": {step.name: config.model_dump()}}
 
     def work(key: str) -> Work:
-        model = model_with(run.job, unpack(run.store.get(state)))
+        model = model_with(run.job, unpack(run.artifacts.get(state)))
         metrics = prepare_(model, config, seed=_seed(key))
         return Work(metrics, pack(state_of(model)))
 
@@ -246,7 +85,7 @@ def encode(run: Run, iteration: int, step: Pass, state: str) -> Record:
     inputs = {"state": state, "coder": coder, "metadata": metadata}
 
     def work(_key: str) -> Work:
-        weights = weights_of(run.graph, unpack(run.store.get(state)))
+        weights = weights_of(run.graph, unpack(run.artifacts.get(state)))
         container = encode_container(run.graph, weights, coder=coder, metadata=metadata)
         info = inspect_container(container)
         metrics = {
@@ -265,14 +104,14 @@ def retest_container(run: Run, iteration: int, container: str) -> Record:
 
     def work(_key: str) -> Work:
         task = container_task(run, container, engine)
-        return _tested(run, task, decode_container(run.store.get(container)).tensors)
+        return _tested(run, task, decode_container(run.artifacts.get(container)).tensors)
 
     return run.stage("retest", "encode", iteration, inputs, work)
 
 
 def container_task(run: Run, container: str, engine: str, limit: int | None = None) -> TestTask:
     """The test of a container by an engine, on the first `limit` test images."""
-    content = run.store.get(container)
+    content = run.artifacts.get(container)
     unpacked = decode_container(content)
     source = run.job.data if limit is None else run.job.data.model_copy(update={"limit": limit})
     is_native = engine == "native"
@@ -284,29 +123,6 @@ def container_task(run: Run, container: str, engine: str, limit: int | None = No
         num_shares=run.job.train.workers,
         container=content if is_native else None,
     )
-
-
-def versions() -> dict[str, str]:
-    """The versions of what takes part."""
-    found = {"python": platform.python_version()}
-    for package in ("sigdca", "torch", "ray", "numpy", "onnx", "onnxruntime", "pyarrow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, str]:
-    """What the driver runs on."""
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            models = [line for line in file if line.startswith("model name")]
-        name = models[0].split(":", 1)[1].strip() if models else name
-    except OSError:
-        pass  # not Linux: the platform's own word will do
-    return {"processor": name, "cores": str(os.cpu_count()), "system": platform.platform()}
 
 
 def _seed(key: str) -> int:
@@ -353,7 +169,7 @@ def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: 
     task = TrainTask(
         key=key[:16],
         model=job.model,
-        state=unpack(run.store.get(state)),
+        state=unpack(run.artifacts.get(state)),
         source=job.data,
         config=retrained or job.train,
         train=job.train,
@@ -379,7 +195,7 @@ def _test(run: Run, stage: str, label: str, iteration: int, artifact: str) -> Re
     inputs = {"artifact": artifact, "engine": "torch"}
 
     def work(_key: str) -> Work:
-        state = weights_of(run.graph, unpack(run.store.get(artifact)))
+        state = weights_of(run.graph, unpack(run.artifacts.get(artifact)))
         task = TestTask(run.graph, state, run.job.data, "torch", run.job.train.workers)
         return _tested(run, task, state)
 

@@ -15,6 +15,7 @@ from sigdca.report.schema import (
     dump_report,
     validate_report,
 )
+from sigdca.report.study import build_study_report, is_study
 from sigdca.report.summary import summary_table
 
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
     "TargetResult",
     "TestPoint",
     "build_report",
+    "build_study_report",
     "collect_report",
     "dump_report",
+    "is_study",
     "summary_table",
     "validate_report",
 ]

@@ -61,27 +61,32 @@ def build_report(report: Mapping[str, Any] | Report) -> str:
         FormatError: the report is not what `schema.Report` says.
     """
     checked = validate_report(report)
-    environment = Environment(
-        loader=FunctionLoader(_resource),
+    return environment().get_template("report.html.j2").render(_view(checked))
+
+
+def environment() -> Environment:
+    """What fills our templates: everything is escaped, nothing may be missing."""
+    return Environment(
+        loader=FunctionLoader(resource),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(_view(checked))
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """One of this package's own files."""
     return files("sigdca.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _view(report: Report) -> dict[str, Any]:
-    style, script = _resource("style.css.j2"), _resource("copy.js.j2")
+    style, script = resource("style.css.j2"), resource("copy.js.j2")
     return {
         "report": report,
         "style": Markup(style),  # our own package data, never a run's text
         "script": Markup(script),
-        "policy": _policy(style, script),
+        "policy": policy(style, script),
         "headline": headline(report),
         "status": _status(report),
         "tiles": _tiles(report),
@@ -102,7 +107,7 @@ def _view(report: Report) -> dict[str, Any]:
     }
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str) -> str:
     """A content security policy that lets in this very style and this very script only."""
 
     def digest(text: str) -> str:

@@ -133,6 +133,11 @@ class Store:
         with _explained("remove", self.path(name)), contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_dir(self.path(name))
 
+    def remove_file(self, name: str) -> None:
+        """Removes the file `name`, if it is there."""
+        with _explained("remove", self.path(name)), contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(self.path(name))
+
     def set_aside(self, name: str) -> str | None:
         """Renames the folder `name` to `name.1` (or .2, ...), so that nothing is overwritten.
 
@@ -161,13 +166,17 @@ class Store:
                 self.filesystem.copy_file(info.path, copy)
 
     @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
+    def lock(self, name: str, wait: bool = False) -> Iterator[None]:
         """Keeps `name` to this process; the lock ends with the process, however that ends.
 
         Object stores have no locks: there it is up to the user not to run a job twice at once.
 
+        Args:
+            name: what is locked.
+            wait: until another process that holds it lets go, or ends.
+
         Raises:
-            StorageError: another process holds it.
+            StorageError: another process holds it, and `wait` is False.
         """
         if not self.is_local:
             yield
@@ -178,7 +187,7 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(open(path, "a"))
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
                 raise StorageError(
                     f"{self.path(name)}: another process is at work there"

@@ -42,7 +42,9 @@ def why_not():
 class Lab:
     """Four hosts; `head` has no CPU for workers, the others one each."""
 
-    def __init__(self):
+    def __init__(self, labels=None):
+        """`labels`: host -> what `ray start --labels` takes."""
+        self._labels = labels or {}
         self._mark = f"sg{os.getpid() % 100000}"
         self._net = f"10.213.{os.getpid() % 250}"
         self._folder = Path(tempfile.mkdtemp(prefix="sg-", dir="/tmp"))  # sockets need short paths
@@ -122,6 +124,7 @@ class Lab:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
         command += ["--node-ip-address", f"{self._net}.{number}", "--disable-usage-stats"]
         command += ["--temp-dir", str(self._folder / host), "--object-store-memory", "200000000"]
+        command += ["--labels", self._labels[host]] if host in self._labels else []
         command += ["--include-dashboard", "false"] if "--head" in options else []
         log = self._folder / f"{host}.log"
         with log.open("w") as file:

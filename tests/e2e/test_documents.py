@@ -19,7 +19,8 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 DATA = (ROOT / "docs/data.md").read_text()
-DOCUMENTS = DATA + (ROOT / "docs/edge.md").read_text()
+SEARCH = (ROOT / "docs/search.md").read_text()
+DOCUMENTS = DATA + SEARCH + (ROOT / "docs/edge.md").read_text()
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
 
 
@@ -109,3 +110,14 @@ def test_pre_commit_runs_what_make_lint_runs():
     for tool in ("ruff check", "ruff format", "mypy", "lint-imports"):
         assert tool in entries
         assert f"$(BIN)/{tool}" in lint
+
+
+def test_the_search_sections_that_are_shown_are_such():
+    sections = re.findall(r"```yaml\n(.*?)```", SEARCH, re.S)
+    recipe = "[{prune: {sparsity: {ip1: 0.9}, epochs: 8}}, {share: {bits: 4}}, encode]"
+    begin = "name: shown\nmodel: lenet-5\ndata: {source: mnist}\ntrain: {epochs: 1}\n"
+    begin += f"compress: {{recipe: {recipe}}}\n"
+    check_job(parse_job(begin + sections[0], "search.md"), "search.md")
+    space = yaml.safe_load(sections[1])["space"]
+    search = yaml.safe_dump({"search": {"space": space, "num_trials": 3}})
+    check_job(parse_job(begin + search, "search.md"), "search.md")

@@ -3,7 +3,7 @@
 import pytest
 
 from sigdca.distributed.training import scaling
-from sigdca.job import Train
+from sigdca.job import DataSource, Train
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,8 @@ from sigdca.job import Train
 def test_each_worker_has_a_gpu_where_there_are_enough_for_the_fewest(
     least, most, num_gpus, use_gpu
 ):
-    found = scaling(Train(epochs=1, workers=most, workers_at_least=least), num_gpus)
+    train = Train(epochs=1, workers=most, workers_at_least=least)
+    found = scaling(train, DataSource(source="mnist"), num_gpus)
     assert found.use_gpu is use_gpu
     assert found.num_workers == (most if least is None else (least, most))
     assert found.resources_per_worker == {"CPU": 1}

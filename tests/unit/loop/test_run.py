@@ -290,3 +290,23 @@ def test_the_local_executor_runs_the_whole_loop(tmp_path):
     assert verdicts == ["exact", "exact", "device-required"], outcome.edge
     assert dataclasses.asdict(outcome.best)["iteration"] == 1
     assert "train-1" in store.child("tensorboard").names()
+
+
+def test_runs_with_a_folder_in_common_do_the_same_stages_once(tmp_path):
+    store = open_store(str(tmp_path))
+    outcomes, reused = [], []
+    for name, settings in (("a", []), ("b", []), ("c", ["compress.recipe.0.prune.sparsity=0.8"])):
+        executor, progress = ToldExecutor([190, 180, 185]), Quiet()
+        job = parse_job(JOB, "told.yaml", [f"name={name}", *settings])
+        done = run_job(job, executor, store.child(name), progress, "retest", store.child("shared"))
+        outcomes.append(done)
+        reused.append([stage for stage, *_, again in progress.ended if again])
+        ledger = Ledger(store.child(name))
+        assert [record.number for record in ledger.records] == list(range(1, 9))
+        assert store.child(name).read("model.dca") == store.child("shared").get(
+            done.best.container
+        )
+    assert reused[0] == []
+    assert reused[1] == ["train", "test", "compress", "retrain", "retest", "compress", "retest"]
+    assert reused[2] == ["train", "test"], "the recipe differs from its first pass on"
+    assert outcomes[1].best.container == outcomes[0].best.container

@@ -1,0 +1,301 @@
+"""SEARCH on a cluster: a study's trials by Ray Tune, one process a trial, N cores N trials."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from ray import tune
+from ray.exceptions import RayError
+from ray.tune.search import ConcurrencyLimiter
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sigdca.distributed import JOURNAL
+from sigdca.distributed.boards import Boards
+from sigdca.distributed.cluster import SITE_LABEL, Cluster
+from sigdca.distributed.faults import root_cause
+from sigdca.distributed.hparams import HparamFiles
+from sigdca.distributed.searcher import (
+    StudySearch,
+    make_scheduler,
+    open_optuna,
+)
+from sigdca.distributed.sensitivity import scan_on_cluster
+from sigdca.distributed.sites import selector_of, servers_of
+from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
+from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
+from sigdca.errors import SigdcaError
+from sigdca.search import (
+    SHARED,
+    Point,
+    Space,
+    Study,
+    StudyRecord,
+    grid,
+    kinds_of,
+    narrowed,
+    own_point,
+    seeds,
+)
+from sigdca.storage import Store
+
+INTERRUPTED = "interrupted"
+POLL_S = 0.5
+
+# Tune's own loggers, checkpoints and signals are of no use here: the study keeps its own record.
+_TUNE = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000000",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyRecord:
+    """Runs a study from wherever its files stand, until it is over or interrupted.
+
+    Args:
+        cluster: that this process is connected to.
+        study: the study; every finished trial is on disk.
+        store: its folder, which all servers must see.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        SigdcaError: a fault before the first trial, or the cluster is lost. What was done is kept.
+    """
+    spec = TrialSpec(study.job, study.search.space, store)
+    study.watchers.append(HparamFiles(store))
+    with _signals(study):
+        study.save("running")
+        try:
+            _check_nodes(study, spec)
+            own, space, first = _prepare(study, spec)
+            spec = TrialSpec(study.job, space, store)
+            while run_trials(cluster, study, spec, own, first):
+                pass
+        except _StoppedError:
+            pass
+        why = study.why_over() or "all trials are done"
+        for record in study.unfinished():
+            study.end(record.number, "stopped", why)
+        store.child(SHARED).remove("locks")
+        return study.save("interrupted" if study.stop == INTERRUPTED else "done", why)
+
+
+class _StoppedError(Exception):
+    """The study is over while something else than a trial is at work."""
+
+
+@contextlib.contextmanager
+def _signals(study: Study) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the study with the best so far; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(_number: int, _frame: Any) -> None:
+        study.stop = INTERRUPTED
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
+    """The tasks' results; gives up when the study is over."""
+    waiting = list(tasks)
+    while waiting:
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_S)
+        if waiting and study.why_over() is not None:
+            for task in waiting:
+                ray.cancel(task, force=True)
+            raise _StoppedError
+    try:
+        return list(ray.get(list(tasks)))
+    except RayError as error:
+        if isinstance(cause := getattr(error, "cause", None), SigdcaError):
+            raise cause from None
+        raise SigdcaError(f"search: {root_cause(error)}") from error
+
+
+def _check_nodes(study: Study, spec: TrialSpec) -> None:
+    """Each server must see the study's folder: trials write there."""
+    servers = [
+        node for node in ray.nodes() if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
+    ]
+    for node in servers:
+        pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(num_cpus=0, scheduling_strategy=pinned)(_sees)
+        (sees,) = _gather(study, [task.remote(spec.store)])
+        if not sees:
+            raise SigdcaError(
+                f"storage: {spec.store.root} is not to be seen on node "
+                f"{node['NodeManagerAddress']}; give a place that all servers share"
+            )
+
+
+def _sees(store: Store) -> bool:
+    return store.exists("study.json")
+
+
+def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[Point]]:
+    """The dense TRAIN, the scan, and what follows: own point, space, points to begin with."""
+    dense = ray.remote(num_cpus=1, label_selector=servers_of(spec.job.data))(run_dense)
+    (figures,) = _gather(study, [dense.remote(spec)])
+    weights = figures.pop("artifact")
+    study.baseline = figures
+    study.save("running")
+    search, space = study.search, study.search.space
+    own = own_point(study.job, space)
+    if search.sampler == "grid":
+        return own, space, [point for point in grid(space, study.job.name) if point != own]
+    kinds = kinds_of(space) if search.sensitivity_images else []
+    sensitivity = None
+    if kinds:
+        sensitivity = scan_on_cluster(spec, weights, kinds, lambda tasks: _gather(study, tasks))
+        space = narrowed(space, sensitivity, own)
+    first = [] if search.sampler == "random" else seeds(space, sensitivity, own)
+    return own, space, [point for point in first if point != own]
+
+
+def run_trials(
+    cluster: Cluster, study: Study, spec: TrialSpec, own: Point | None, first: list[Point]
+) -> bool:
+    """The trials of a study that is prepared.
+
+    Args:
+        cluster: where they run.
+        study: the study; its unfinished trials come first.
+        spec: what they have in common.
+        own: the job's own point, if the space holds it.
+        first: the points to begin with.
+
+    Returns:
+        Whether to call again: trials wait for a site whose last server is lost, and go elsewhere.
+    """
+    num_trials = _num_trials(study, first)
+    if study.why_over() is not None or num_trials == 0:
+        return False
+    _quieten()
+    folder = tempfile.mkdtemp(prefix="sigdca-tune-")
+    boards = Boards(cluster, study.job, spec.store, study.measured)
+    try:
+        optuna_store = _optuna_storage(spec.store, folder)
+        open_optuna(study, optuna_store, spec.space)
+        _enqueue(study, optuna_store, own, first)
+        watcher = Watcher(study, boards)
+        searcher = StudySearch(
+            study, spec.space, optuna_store, watcher.choose_site, own is not None
+        )
+        limiter = ConcurrencyLimiter(searcher, max_concurrent=watcher.most())
+        watcher.attach(searcher, limiter)
+        os.environ.update(_TUNE)
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(TrialRunner, spec=spec), _resources),
+            tune_config=tune.TuneConfig(
+                search_alg=limiter,
+                scheduler=make_scheduler(study),
+                num_samples=num_trials,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: f"{trial.trial_id}",
+            ),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=folder,
+                callbacks=[watcher],
+                stop=Over(study, watcher),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=MAX_NODE_LOSSES),
+                verbose=0,
+            ),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                tuner.fit()
+            except (RayError, tune.TuneError) as error:
+                raise SigdcaError(f"search: {root_cause(error)}") from error
+        while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
+            time.sleep(POLL_S)
+            watcher.on_step_end(0, [])
+        return watcher.is_stuck
+    finally:
+        boards.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quieten() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for name in ("ray.tune", "ray.air", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _num_trials(study: Study, first: Sequence[Point]) -> int:
+    """How many trials are still to be run; -1: any number."""
+    limit = study.search.num_trials
+    if study.search.sampler == "grid":
+        limit = min(limit or len(first) + 1, len(first) + 1)
+    if limit is None:
+        return -1
+    finished = len(study.trials()) - len(study.unfinished())
+    return max(0, limit - finished)
+
+
+def _optuna_storage(store: Store, folder: str) -> JournalStorage:
+    """Optuna's own record, which dashboards read; it is made anew from the study's files."""
+    place = Path(store.root if store.is_local else folder)
+    for old in place.glob(f"{JOURNAL}*"):
+        old.unlink()
+    return JournalStorage(JournalFileBackend(str(place / JOURNAL)))
+
+
+def _enqueue(
+    study: Study, storage: JournalStorage, own: Point | None, first: Sequence[Point]
+) -> None:
+    """What is run before the sampler draws: trials cut off, the job's own recipe, the seeds."""
+    made = optuna.load_study(study_name=study.job.name, storage=storage)
+    numbers = {record.number for record in study.trials()}
+    for record in study.unfinished():
+        made.enqueue_trial(
+            record.point, user_attrs={"number": record.number, "origin": record.origin}
+        )
+    if 1 not in numbers:
+        made.enqueue_trial(own or {}, user_attrs={"number": 1, "origin": "job"})
+        numbers.add(1)
+    origin = "sampler" if study.search.sampler == "grid" else "seed"
+    for number, point in enumerate(first, 2):
+        if number not in numbers:
+            made.enqueue_trial(point, user_attrs={"number": number, "origin": origin})
+
+
+def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory(
+        [{"CPU": 1}], bundle_label_selector=[selector_of(config["site"])]
+    )

@@ -1,0 +1,300 @@
+"""Optuna by Tune's own OptunaSearch; promotion between fidelities by several objectives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from sigdca.search import (
+    Point,
+    Promotion,
+    Settings,
+    Space,
+    Study,
+    TrialRecord,
+    draw,
+    missed_bounds,
+    values_of,
+)
+
+# A trial that did not come to full fidelity misses this by the share that it lacks, so that no
+# sampler takes it for as good as one that did.
+UNFINISHED = "unfinished"
+
+Site = Callable[[int], str]
+"""Where the trial of a number goes."""
+
+
+def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """The job's sampler. It knows the budget by the constraints that each trial comes with.
+
+    A grid's points are all enqueued: nothing is drawn.
+    """
+    samplers = optuna.samplers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "tpe":
+            return samplers.TPESampler(
+                seed=seed,
+                multivariate=True,
+                group=True,  # parameters that exist together are modelled together
+                constant_liar=True,  # trials at work count as bad, so that others go elsewhere
+            )
+        if name == "nsga2":
+            return samplers.NSGAIISampler(seed=seed)
+        if name == "nsga3":
+            return samplers.NSGAIIISampler(seed=seed)
+    return samplers.RandomSampler(seed=seed)
+
+
+def constraints(study: Study, missed: Mapping[str, float], share: float) -> dict[str, float]:
+    """What Optuna holds against a trial, by name: at most 0 where it holds."""
+    bounds = (name for name, bound in study.job.budget if bound is not None and name != "time_s")
+    of_budget = {
+        name: sum(by for what, by in missed.items() if what.partition("@")[0] == name)
+        for name in bounds
+    }
+    return of_budget | {UNFINISHED: 1.0 - share}
+
+
+def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space) -> None:
+    """Writes what a study knows into an empty storage: finished trials with their values."""
+    minimize, maximize = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
+    ways = study.search.objectives.values()
+    directions = [minimize if way == "min" else maximize for way in ways]
+    made = optuna.create_study(storage=storage, study_name=study.job.name, directions=directions)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        made.set_metric_names(list(study.search.objectives))
+    unfinished = {record.number for record in study.unfinished()}
+    for record in study.trials():
+        if record.number not in unfinished:
+            made.add_trial(_past(study, record, space))
+
+
+def _past(study: Study, record: TrialRecord, space: Space) -> FrozenTrial:
+    last = record.last
+    values = None
+    if last is not None and record.status != "failed":
+        values = values_of(study.search.objectives, last.figures)
+    attributes: dict[str, Any] = {"number": record.number, "origin": record.origin}
+    distributions, point = _Distributions(), record.point
+    try:
+        if point:
+            draw(space, distributions.given(point))
+    except KeyError:  # of another space: the job was changed before --resume
+        distributions, point = _Distributions(), {}
+    if last is None or values is None:
+        return optuna.trial.create_trial(
+            state=optuna.trial.TrialState.FAIL,
+            params=point,
+            distributions=distributions.found,
+            user_attrs=attributes,
+        )
+    return optuna.trial.create_trial(
+        values=[last.figures[name] for name in study.search.objectives],
+        params=point,
+        distributions=distributions.found,
+        user_attrs=attributes,
+        constraints=constraints(study, last.missed, last.share),
+    )
+
+
+class _Distributions:
+    """Gives a point's values, and notes from what they were drawn."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, optuna.distributions.BaseDistribution] = {}
+        self._point: Point = {}
+
+    def given(self, point: Point) -> _Distributions:
+        self._point = point
+        return self
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        self.found[name] = optuna.distributions.FloatDistribution(low, high, log=log, step=step)
+        return float(self._point[name])
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        self.found[name] = optuna.distributions.IntDistribution(low, high)
+        return int(self._point[name])
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        self.found[name] = optuna.distributions.CategoricalDistribution(choices)
+        return self._point[name]
+
+
+class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
+    """Tune's OptunaSearch; tells Optuna what of the budget is missed, and at which fidelity."""
+
+    def __init__(
+        self,
+        study: Study,
+        space: Space,
+        storage: optuna.storages.BaseStorage,
+        site: Site,
+        in_space: bool,
+    ) -> None:
+        """Draws from the study's space.
+
+        Args:
+            study: the study.
+            space: what is drawn from.
+            storage: what `open_optuna` has filled.
+            site: where the next trial goes.
+            in_space: the job's own recipe is a point of the space.
+        """
+        search = study.search
+        self._study, self._drawn_from = study, space
+        self._site, self._in_space = site, in_space
+        self._held: dict[str, tuple[int, dict[str, Any]]] = {}
+        names, modes = list(search.objectives), list(search.objectives.values())
+        seed = search.seed if search.seed is not None else study.job.seed
+        past = len(study.trials())  # a study that goes on does not draw the same again
+        several = len(names) > 1
+        super().__init__(
+            self._draw,
+            metric=names if several else names[0],
+            mode=modes if several else modes[0],
+            sampler=make_sampler(search.sampler, seed + past),
+            study_name=study.job.name,
+            storage=storage,
+        )
+
+    def _draw(self, trial: Any) -> dict[str, Any]:
+        """Draws one trial; gives its configuration for Tune."""
+        origin = trial.user_attrs.get("origin", "sampler")
+        number = trial.user_attrs.get("number") or self._study.newest + 1
+        fixed = origin == "job" and not self._in_space
+        drawn = Settings() if fixed else draw(self._drawn_from, trial)
+        point = {} if fixed else dict(trial.params)
+        self._study.begin(number, origin, point, drawn)
+        shares = [1.0] if origin == "job" else list(self._study.search.fidelities)
+        return {
+            "number": number,
+            "origin": origin,
+            "point": point,
+            "shares": shares,
+            "site": self._site(number),
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A fidelity is done."""
+        if not result.get("failed"):
+            super().on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """A trial has ended: Optuna hears its constraints with its values, or that it failed."""
+        figures = trial_figures(result) if result else {}
+        if result is None or not figures or result.get("failed"):
+            super().on_trial_complete(trial_id, None, error=bool(result and result.get("failed")))
+            return
+        if result["share"] == 1.0:
+            self._held[trial_id] = (result["number"], result)
+        else:
+            self._tell(trial_id, result, figures)
+
+    def release(self, owes: Callable[[int], bool]) -> None:
+        """Tells Optuna of trials at full fidelity, but for those that a board is to measure."""
+        for trial_id, (number, result) in list(self._held.items()):
+            full = self._study.trial(number).full
+            if full is not None and not owes(number):
+                del self._held[trial_id]
+                self._tell(trial_id, result | full.figures, full.figures)
+
+    def _tell(self, trial_id: str, result: dict[str, Any], figures: Mapping[str, float]) -> None:
+        missed = missed_bounds(self._study.job, figures)
+        for name, value in constraints(self._study, missed, result["share"]).items():
+            self._ot_trials[trial_id].set_constraint(name, value)
+        super().on_trial_complete(trial_id, result)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Keeps nothing: a study goes on from its own files."""
+        Path(checkpoint_path).touch()
+
+
+class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
+    """Lets the best at each fidelity go on to the next, where several objectives count.
+
+    Tune's own schedulers know one figure.
+    """
+
+    def __init__(self, study: Study) -> None:
+        """Knows what the study's trials gave so far."""
+        super().__init__()
+        search = study.search
+        self._study = study
+        self._promotion = Promotion(len(search.fidelities), search.keep)
+        for record in study.trials():
+            for rung in record.rungs:
+                self._add(record.number, search.fidelities.index(rung.share), rung.figures)
+
+    def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:
+        values = values_of(self._study.search.objectives, figures)
+        if values is None:
+            return False
+        violation = sum(missed_bounds(self._study.job, figures).values())
+        self._promotion.add(number, fidelity, violation, values)
+        return True
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether a trial goes on to the next fidelity."""
+        number, fidelity = result["number"], result["fidelity"] - 1
+        if not self._add(number, fidelity, trial_figures(result)):
+            return str(TrialScheduler.STOP)
+        goes_on = self._promotion.goes_on(number, fidelity)
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Trials in the order in which they were drawn; only a few of them are live."""
+        live = tune_controller.get_live_trials()
+        return min((t for t in live if t.status == Trial.PENDING), key=_drawn, default=None)
+
+
+def _drawn(trial: Trial) -> int:
+    return int(trial.config["number"])
+
+
+def trial_figures(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures in a result, which Tune has flattened."""
+    prefix = "figures/"
+    nested = result.get("figures")
+    if nested is not None:
+        return dict(nested)
+    return {
+        name.removeprefix(prefix): value
+        for name, value in result.items()
+        if name.startswith(prefix)
+    }
+
+
+def make_scheduler(study: Study) -> TrialScheduler:
+    """ASHA where one objective rules; the same by Pareto fronts where several do."""
+    search = study.search
+    num_fidelities = len(search.fidelities)
+    if num_fidelities == 1 or search.keep == 1.0:
+        return FIFOScheduler()
+    if len(search.objectives) > 1:
+        return ParetoScheduler(study)
+    (name, mode), *_ = search.objectives.items()
+    return AsyncHyperBandScheduler(
+        time_attr="fidelity",
+        metric=name,
+        mode=mode,
+        max_t=num_fidelities,
+        grace_period=1,
+        reduction_factor=1 / search.keep,
+    )

@@ -1,0 +1,72 @@
+"""Where trials may run: private servers first, public ones when those are full; never a board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import ray
+
+from sigdca.distributed.cluster import SITE_LABEL
+from sigdca.job import DataSource
+
+PRICE_LABEL = "sigdca.io/price"  # of a CPU for an hour
+
+PRIVATE = "private"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something ran, and what a CPU for an hour costs there."""
+
+    node: str
+    site: str
+    price: float
+
+
+def servers_of(source: DataSource) -> dict[str, str]:
+    """Chooses the nodes that may work on this data: its own site's servers, or all servers."""
+    return {SITE_LABEL: "!edge"} if source.site is None else selector_of(source.site)
+
+
+def selector_of(site: str) -> dict[str, str]:
+    """Chooses the servers of one site; those without a label count as public."""
+    return {SITE_LABEL: PRIVATE if site == PRIVATE else f"!in(edge,{PRIVATE})"}
+
+
+def here(prices: Mapping[str, float]) -> Place:
+    """The node that this process runs on.
+
+    Args:
+        prices: by site, for nodes whose labels do not say.
+    """
+    context = ray.get_runtime_context()
+    labels = context.get_node_labels()
+    site = labels.get(SITE_LABEL, "public")
+    price = labels.get(PRICE_LABEL)
+    return Place(context.get_node_id(), site, float(price or prices.get(site, 0.0)))
+
+
+def slots(source: DataSource) -> dict[str, int]:
+    """How many trials of one CPU each site can run: the preferred site first."""
+    found: dict[str, int] = {}
+    for node in ray.nodes():
+        site = node["Labels"].get(SITE_LABEL, "public")
+        allowed = site == source.site if source.site is not None else site != "edge"
+        if node["Alive"] and allowed:
+            where = PRIVATE if site == PRIVATE else "public"
+            found[where] = found.get(where, 0) + int(node["Resources"].get("CPU", 0))
+    return dict(sorted(found.items()))
+
+
+def next_site(free: Mapping[str, int], at_work: Mapping[str, int]) -> str:
+    """Where the next trial goes: the first site with room, else the first of all.
+
+    Args:
+        free: what `slots` gave.
+        at_work: trials that are at work, by site.
+    """
+    for site, num_slots in free.items():
+        if at_work.get(site, 0) < num_slots:
+            return site
+    return next(iter(free), PRIVATE)

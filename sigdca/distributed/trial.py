@@ -1,0 +1,169 @@
+"""A trial on its node: a Tune trainable whose every step is the job's run at one fidelity."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ray import tune
+
+from sigdca.codec import inspect_container
+from sigdca.distributed.sites import here
+from sigdca.errors import SigdcaError
+from sigdca.job import Job
+from sigdca.loop import LocalExecutor, run_job
+from sigdca.search import DENSE, SHARED, Point, Space, StudyFolder, job_of, trial_job
+from sigdca.storage import Record, Store
+from sigdca.targets import load_target, predict
+
+
+class Silent:
+    """Nobody watches."""
+
+    def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
+        """See `sigdca.loop.Progress`."""
+
+    def step(self, figures: Mapping[str, Any]) -> None:
+        """See `sigdca.loop.Progress`."""
+
+    def epoch(self, figures: Mapping[str, Any]) -> None:
+        """See `sigdca.loop.Progress`."""
+
+    def note(self, line: str) -> None:
+        """See `sigdca.loop.Progress`."""
+
+    def end(self, record: Record, reused: bool) -> None:
+        """See `sigdca.loop.Progress`."""
+
+
+def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[str, Any]:
+    """One trial at one fidelity, in this process.
+
+    Returns:
+        `figures`, `predicted` (names of figures that no device measured), `container` (sha256),
+        `run` (folder), `failed` (empty).
+
+    Raises:
+        SigdcaError: the trial cannot be run, or diverged.
+    """
+    folder = StudyFolder(spec.store)
+    name = folder.run_name(number, share)
+    job = job_of(spec.job, spec.space, point, f"trial {number}:")
+    run_name = f"{spec.job.name[:85]}-{name.rpartition('/')[2]}"
+    store, shared = spec.store.child(name), spec.store.child(SHARED)
+    outcome = run_job(
+        trial_job(job, run_name, share), LocalExecutor(), store, Silent(), "retest", shared
+    )
+    assert outcome.best is not None
+    of_targets = predicted_figures(job, shared.get(outcome.best.container))
+    return {
+        "figures": dict(outcome.best.figures) | of_targets,
+        "predicted": list(of_targets),
+        "container": outcome.best.container,
+        "run": name,
+        "failed": "",
+    }
+
+
+def predicted_figures(job: Job, container: bytes) -> dict[str, float]:
+    """What the container would do on each target that the search or the budget asks about."""
+    asked = job.search.targets if job.search is not None else ()
+    if job.budget.fps is not None:
+        asked = tuple(dict.fromkeys((*asked, *job.targets)))
+    info = inspect_container(container) if asked else None
+    figures = {}
+    for name in asked:
+        assert info is not None
+        found = predict(load_target(name), info)
+        figures[f"latency_us@{name}"] = found.latency_us
+        figures[f"fps@{name}"] = 1e6 / found.latency_us
+        if found.energy_mj is not None:
+            figures[f"energy_mj@{name}"] = found.energy_mj
+    return figures
+
+
+Work = Callable[["TrialSpec", int, Point, float], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What all trials of a study have in common.
+
+    Attributes:
+        job: the job with its search.
+        space: the space that is drawn from.
+        store: the study's folder.
+        work: runs a trial, given this, its number, its point and the share of the epochs.
+    """
+
+    job: Job
+    space: Space
+    store: Store
+    work: Work = run_trial
+
+
+class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
+    """Runs trials one after the other in one process, which keeps what it has imported.
+
+    A fault of the trial itself - a loss that is no number, values that do not go together - is its
+    result: it would come again. A lost process or node is Tune's to retry.
+    """
+
+    def setup(self, config: dict[str, Any], spec: TrialSpec | None = None) -> None:
+        """Takes the first trial."""
+        assert spec is not None
+        self._spec = spec
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes the next trial."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._number, self._point = int(config["number"]), dict(config["point"])
+        self._shares, self._done = list(config["shares"]), 0
+
+    def step(self) -> dict[str, Any]:
+        """One fidelity."""
+        share = self._shares[self._done]
+        self._done += 1
+        assert self._spec.job.search is not None
+        all_shares = self._spec.job.search.fidelities
+        place = here(self._spec.job.search.prices)
+        start = time.monotonic()
+        try:
+            result = self._spec.work(self._spec, self._number, self._point, share)
+        except Exception as error:  # whatever it is, it is this trial's, and is told
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            kind = "" if isinstance(error, SigdcaError) else f"{type(error).__name__}: "
+            reason = kind + (lines[0] if lines else "no message")
+            result = {"failed": reason, "figures": {}, "done": True}
+        last = self._done == len(self._shares) or bool(result["failed"])
+        figures = result["figures"]
+        return {
+            **result,
+            **figures,
+            **asdict(place),
+            "number": self._number,
+            "share": share,
+            "fidelity": all_shares.index(share) + 1,
+            "trial_s": time.monotonic() - start,
+            "done": last,
+        }
+
+
+def run_dense(spec: TrialSpec) -> dict[str, Any]:
+    """TRAIN and TEST before the first trial; each trial finds them done.
+
+    Returns:
+        The test point's figures, and the `artifact` with the weights.
+    """
+    job = trial_job(spec.job, f"{spec.job.name[:85]}-{DENSE}", 1.0)
+    store, shared = spec.store.child(DENSE), spec.store.child(SHARED)
+    outcome = run_job(job, LocalExecutor(), store, Silent(), "test", shared)
+    names = ("accuracy", "error", "num_samples", "dense_bytes", "num_parameters")
+    figures = {name: outcome.baseline.metrics[name] for name in names}
+    return figures | {"artifact": outcome.weights}

@@ -1,0 +1,138 @@
+"""What watches Tune for a study: writes results down, looks after servers and boards, ends it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import ConcurrencyLimiter
+
+from sigdca.distributed.boards import Boards
+from sigdca.distributed.searcher import StudySearch, trial_figures
+from sigdca.distributed.sites import next_site, slots
+from sigdca.search import Rung, Study, TrialRecord, missed_bounds
+
+MAX_NODE_LOSSES = 3  # a trial's process or node may be lost so often
+LOOK_EVERY_S = 5.0
+
+
+class Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
+    """Ends all trials when the study is over, or must begin anew."""
+
+    def __init__(self, study: Study, watcher: Watcher) -> None:
+        """Asks both at every step of Tune's."""
+        self._study, self._watcher = study, watcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial ends by its result here: schedulers decide."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all trials end now."""
+        return self._watcher.is_stuck or self._study.why_over() is not None
+
+
+class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
+    """Writes what comes from the trials into the study."""
+
+    def __init__(self, study: Study, boards: Boards) -> None:
+        self._study, self._boards = study, boards
+        self.is_stuck = False
+        self._searcher: StudySearch | None = None
+        self._limiter: ConcurrencyLimiter | None = None
+        self._looked = time.monotonic()
+        for record in study.trials():
+            self._ask(record)
+        self._sites: dict[int, str] = {}
+
+    def attach(self, searcher: StudySearch, limiter: ConcurrencyLimiter) -> None:
+        """Tells the searcher of measurements, and the limiter of servers that come and go."""
+        self._searcher, self._limiter = searcher, limiter
+
+    def most(self) -> int:
+        """How many trials may be at work."""
+        num_slots = sum(slots(self._study.job.data).values())
+        return self._study.search.max_concurrent or max(1, num_slots)
+
+    def _look(self, trials: list[Trial]) -> None:
+        """Every few seconds: how many servers there are, and who waits for a lost site."""
+        if time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        if self._limiter is not None:
+            self._limiter.max_concurrent = self.most()
+        sites = slots(self._study.job.data)
+        waiting = [trial.config["site"] for trial in trials if trial.status == Trial.PENDING]
+        self.is_stuck = bool(sites) and any(site not in sites for site in waiting)
+
+    def choose_site(self, number: int) -> str:
+        """Where the trial of a number goes."""
+        known = self._sites
+        others = (record.number for record in self._study.unfinished())
+        at_work = Counter(known[other] for other in others if other in known and other != number)
+        known[number] = next_site(slots(self._study.job.data), at_work)
+        return known[number]
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """A fidelity is done, or the trial failed."""
+        number = result["number"]
+        place = {"node": result["node"], "site": result["site"], "price": result["price"]}
+        if result["failed"]:
+            self._study.fail(number, result["failed"], result["trial_s"], place)
+            return
+        figures = trial_figures(result)
+        rung = Rung(
+            share=result["share"],
+            figures=figures,
+            predicted=tuple(result["predicted"]),
+            missed=missed_bounds(self._study.job, figures),
+            container=result["container"],
+            run=result["run"],
+            duration_s=round(result["trial_s"], 3),
+        )
+        self._study.add(number, rung, place)
+        self._ask(self._study.trial(number))
+
+    def _ask(self, record: TrialRecord) -> None:
+        """Has a trial at full fidelity measured, where nobody has done so."""
+        full = record.full
+        if full is not None and full.predicted:
+            self._boards.ask(record.number, full.container)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune has handled an event, or waited for one."""
+        self._boards.poll()
+        self._look(trials)
+        if self._searcher is not None:
+            self._searcher.release(self._boards.owes)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial has ended."""
+        record = self._study.trial(trial.config["number"])
+        if record.status != "running":
+            return
+        if record.full is not None:
+            self._study.end(record.number, "done")
+        elif (why := self._study.why_over()) is not None:
+            self._study.end(record.number, "stopped", why)
+        elif not self.is_stuck:
+            self._study.end(record.number, "pruned", "others were better at this fidelity")
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial's process was lost too often."""
+        reason = f"its process or node was lost {MAX_NODE_LOSSES + 1} times"
+        self._study.end(trial.config["number"], "failed", reason)

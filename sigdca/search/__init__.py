@@ -1,0 +1,61 @@
+"""SEARCH without a cluster: the space, the objectives, the front, and the study on disk."""
+
+from sigdca.search.objectives import dominates, front, hypervolume, values_of
+from sigdca.search.promotion import Promotion
+from sigdca.search.record import (
+    DENSE,
+    SHARED,
+    FrontRecord,
+    Rung,
+    StudyFolder,
+    StudyRecord,
+    TrialRecord,
+)
+from sigdca.search.sensitivity import Curve, Kind, Sensitivity, kinds_of, narrowed, seeds
+from sigdca.search.space import (
+    Point,
+    Settings,
+    Space,
+    corners,
+    draw,
+    grid,
+    job_of,
+    own_point,
+    settings_of,
+    trial_job,
+)
+from sigdca.search.study import Study, missed_bounds, preference
+
+__all__ = [
+    "DENSE",
+    "SHARED",
+    "Curve",
+    "FrontRecord",
+    "Kind",
+    "Point",
+    "Promotion",
+    "Rung",
+    "Sensitivity",
+    "Settings",
+    "Space",
+    "Study",
+    "StudyFolder",
+    "StudyRecord",
+    "TrialRecord",
+    "corners",
+    "dominates",
+    "draw",
+    "front",
+    "grid",
+    "hypervolume",
+    "job_of",
+    "kinds_of",
+    "missed_bounds",
+    "narrowed",
+    "own_point",
+    "preference",
+    "seeds",
+    "settings_of",
+    "trial_job",
+    "values_of",
+]

@@ -1,0 +1,234 @@
+"""What single layers stand, and what follows: narrower ranges, points to begin with."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sigdca.job import Alternative, Dimension
+from sigdca.search.space import Point, Space, Suggest, draw, parameters, steps
+
+Kind = Literal["sparsity", "bits", "step"]
+
+_PATHS = re.compile(r"compress\.recipe\.\d+\.(?:prune|share|quantize|rdoq)\.(sparsity|bits|step)")
+TOLERANCES = (0.5, 2.0, 8.0)  # percentage points that one layer alone may cost, a point each
+FREE = 0.0  # what one layer alone may cost for a bound: nothing
+MAX_SEEDS = 12
+
+
+class Curve(BaseModel):
+    """The accuracy when one layer alone is changed.
+
+    Attributes:
+        layer: its name.
+        layer_kind: `conv` or `fc`.
+        kind: what was changed.
+        levels: to what, from harmless to harsh.
+        accuracy: in percent, for each level.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: str
+    layer_kind: str
+    kind: Kind
+    levels: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+    def harshest(self, least: float) -> float | None:
+        """The harshest level up to which the accuracy never falls below `least`."""
+        found = None
+        for level, accuracy in zip(self.levels, self.accuracy, strict=True):
+            if accuracy < least:
+                break
+            found = level
+        return found
+
+
+class Sensitivity(BaseModel):
+    """A scan of all layers.
+
+    Attributes:
+        key: hash of what determines it.
+        num_images: of the train split.
+        accuracy: of the uncompressed network on them, percent.
+        curves: by layer and kind.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    num_images: int
+    accuracy: float
+    curves: tuple[Curve, ...]
+
+    def harshest(self, kind: str, key: str, tolerance: float) -> float | None:
+        """The harshest level that every layer a key speaks of stands at this tolerance."""
+        levels = [
+            curve.harshest(self.accuracy - tolerance)
+            for curve in self.curves
+            if curve.kind == kind and _speaks_of(key, curve, self.curves)
+        ]
+        known = [level for level in levels if level is not None]
+        if not known or len(known) < len(levels):
+            return None
+        return max(known) if kind == "bits" else min(known)
+
+
+def kinds_of(space: Space) -> list[Kind]:
+    """What of the layers a space asks about."""
+    found = {kind for _, path, _ in parameters(space) if (kind := _layer_setting(path)[0])}
+    return sorted(found)  # type: ignore[arg-type]  # the pattern has these three
+
+
+def narrowed(
+    space: Space, sensitivity: Sensitivity, own: Point | None, prefix: str = ""
+) -> dict[str, Dimension]:
+    """The space without what is certainly needless.
+
+    A layer that alone loses nothing at some sparsity, even without retraining, need not be less
+    sparse; the same for bits and steps. The job's own values stay inside.
+
+    Args:
+        space: the job's.
+        sensitivity: the scan.
+        own: the job's own point, if the space holds it.
+        prefix: what the names of this space's parameters begin with.
+    """
+    found = {}
+    for path, dimension in space.items():
+        name = prefix + path
+        if dimension.optional is not None:
+            inside = narrowed(dimension.optional, sensitivity, own, prefix)
+            found[path] = Dimension(optional=inside)
+        elif isinstance(dimension.choice, dict):
+            found[path] = Dimension(
+                choice={
+                    label: Alternative(
+                        value=one.value,
+                        space=narrowed(one.space, sensitivity, own, f"{name}={label}:"),
+                    )
+                    for label, one in dimension.choice.items()
+                }
+            )
+        else:
+            found[path] = _narrowed(path, dimension, sensitivity, (own or {}).get(name))
+    return found
+
+
+def seeds(space: Space, sensitivity: Sensitivity | None, own: Point | None) -> list[Point]:
+    """Points to begin with: all layers as harsh as each stands alone, at three tolerances."""
+    found: list[Point] = []
+    for wanted in _alternatives(space):
+        for number, tolerance in enumerate(TOLERANCES):
+            seed = _Seed(sensitivity, tolerance, (number + 1) / (len(TOLERANCES) + 1), own, wanted)
+            draw(space, seed)
+            if seed.point not in found:
+                found.append(seed.point)
+    return found[:MAX_SEEDS]
+
+
+def _layer_setting(path: str) -> tuple[str, str]:
+    """`sparsity`, `bits` or `step`, and which layers; empty where a path is of neither."""
+    match = _PATHS.match(path)
+    rest = path[match.end() :] if match else ""
+    if match is None or (rest and not rest.startswith(".")):
+        return "", ""
+    return match[1], rest[1:]
+
+
+def _speaks_of(key: str, curve: Curve, curves: tuple[Curve, ...]) -> bool:
+    """As `sigdca.compression.per_layer` has it: a layer, a kind, else a prefix; none: all."""
+    if not key or curve.layer == key:
+        return True
+    if any(other.layer == key for other in curves):
+        return False
+    if any(other.layer_kind == key for other in curves):
+        return curve.layer_kind == key
+    return curve.layer.startswith(key)
+
+
+def _narrowed(path: str, dimension: Dimension, scan: Sensitivity, own: float | None) -> Dimension:
+    kind, key = _layer_setting(path)
+    free = scan.harshest(kind, key, FREE) if kind else None
+    if free is None:
+        return dimension
+    document = dimension.model_dump(exclude_unset=True)
+    (name, ends), *_ = document.items()
+    if name not in ("uniform", "loguniform", "quantized", "int"):
+        return dimension
+    low, high, *step = ends
+    if kind == "bits":
+        high = min(high, max(free, low + 1, own if own is not None else low))
+    elif name == "quantized":
+        inside = [value for value in steps(low, high, *step) if value <= min(free, own or free)]
+        low = inside[-1] if inside else low
+    else:
+        low = max(low, min(free, own if own is not None else free))
+    if low >= high:
+        return dimension
+    return Dimension.model_validate({name: [low, high, *step]})
+
+
+def _alternatives(space: Space) -> Iterator[Point]:
+    """Each named alternative once, the others as the seed has them."""
+    choices = [
+        (name, label)
+        for name, _, dimension in parameters(space)
+        if isinstance(dimension.choice, dict)
+        for label in dimension.choice
+    ]
+    yield from ({name: label} for name, label in choices) if choices else ({},)
+
+
+class _Seed(Suggest):
+    """Gives each layer's setting as harsh as its tolerance lets it, the rest as the job has it."""
+
+    def __init__(
+        self,
+        sensitivity: Sensitivity | None,
+        tolerance: float,
+        harshness: float,
+        own: Point | None,
+        wanted: Point,
+    ) -> None:
+        self._sensitivity, self._tolerance = sensitivity, tolerance
+        self._harshness, self._own, self._wanted = harshness, own or {}, wanted
+        self.point: Point = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        value = self._harshest(name)
+        if value is None and name.endswith(".rate_lambda"):
+            share = self._harshness
+            value = low * (high / low) ** share if log else low + share * (high - low)
+        if value is None:
+            value = self._own.get(name, math.sqrt(low * high) if log else (low + high) / 2)
+        value = min(high, max(low, value))
+        if step is not None:
+            drawn = value
+            value = min(steps(low, high, step), key=lambda at: abs(at - drawn))
+        self.point[name] = value
+        return float(value)
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        value = self._harshest(name)
+        if value is None:
+            value = self._own.get(name, (low + high) // 2)
+        self.point[name] = min(high, max(low, int(value)))
+        return int(self.point[name])
+
+    def suggest_categorical(self, name: str, choices: list[object]) -> object:
+        self.point[name] = self._wanted.get(name, self._own.get(name, choices[0]))
+        return self.point[name]
+
+    def _harshest(self, name: str) -> float | None:
+        kind, key = _layer_setting(name.rpartition(":")[2])
+        if not kind or self._sensitivity is None:
+            return None
+        return self._sensitivity.harshest(kind, key, self._tolerance)

@@ -1,0 +1,296 @@
+"""A study as it goes: what was tried, what is best, what is on the front, and when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sigdca.job import Job, dump_job
+from sigdca.job.budget import check_budget
+from sigdca.search.objectives import Values, dominates, hypervolume, values_of
+from sigdca.search.record import (
+    FrontRecord,
+    Origin,
+    Rung,
+    Status,
+    StudyFolder,
+    StudyRecord,
+    StudyStatus,
+    TrialRecord,
+)
+from sigdca.search.space import Point, Settings
+
+MOST_WORK = 10_000  # slices of a hypervolume; beyond, it would take longer than a trial
+FINISHED = ("done", "pruned", "failed")
+Clock = Callable[[], float]
+OnChange = Callable[["Study", TrialRecord], None]
+
+
+class Study:
+    """All trials of a study. Every change is on disk when the call returns."""
+
+    def __init__(
+        self, job: Job, folder: StudyFolder, now: Callable[[], float] = time.time
+    ) -> None:
+        """Goes on from what the folder holds.
+
+        Args:
+            job: the job, with its search.
+            folder: where the study lies.
+            now: seconds since 1970.
+        """
+        assert job.search is not None
+        self.job, self.search, self.folder = job, job.search, folder
+        self.stop: str | None = None
+        self.watchers: list[OnChange] = []
+        self._now, self._started = now, now()
+        self._trials = {record.number: record for record in folder.trials()}
+        before = folder.study()
+        self._elapsed_before = before.elapsed_s if before is not None else 0.0
+        self.baseline = dict(before.baseline) if before is not None else {}
+        # Of thousands of trials, none of these may be looked for anew at each change.
+        self._counts = Counter(record.status for record in self._trials.values())
+        self._open = {n for n, record in self._trials.items() if record.status not in FINISHED}
+        self._newest = max(self._trials, default=0)
+        self._cost = sum(record.cost for record in self._trials.values())
+        self._front: list[tuple[Values, TrialRecord]] = []
+        self._chosen: TrialRecord | None = None
+        for record in self.trials():
+            self._consider(record)
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials, by number."""
+        return sorted(self._trials.values(), key=lambda record: record.number)
+
+    def trial(self, number: int) -> TrialRecord:
+        """One of them."""
+        return self._trials[number]
+
+    def unfinished(self) -> list[TrialRecord]:
+        """Those that were cut off: they run again, before any new one."""
+        return [self._trials[number] for number in sorted(self._open)]
+
+    @property
+    def newest(self) -> int:
+        """The number of the trial that was drawn last; 0 before the first."""
+        return self._newest
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long the study has run, over all its starts."""
+        return self._elapsed_before + self._now() - self._started
+
+    @property
+    def cost(self) -> float:
+        """What all trials have cost."""
+        return self._cost
+
+    def begin(self, number: int, origin: Origin, point: Point, settings: Settings) -> None:
+        """A trial is drawn."""
+        self._put(
+            TrialRecord(
+                number=number,
+                origin=origin,
+                point=point,
+                values=settings.values,
+                without=tuple(settings.without),
+                started=self._now(),
+            )
+        )
+
+    def add(self, number: int, rung: Rung, place: Mapping[str, Any]) -> None:
+        """A trial has come to the end of a fidelity; one that did so before is replaced.
+
+        Args:
+            number: which trial.
+            rung: what it gave.
+            place: `node`, `site` and `price`.
+        """
+        record = self._trials[number]
+        rungs = [known for known in record.rungs if known.share != rung.share] + [rung]
+        rungs.sort(key=lambda known: known.share)
+        changes = {"rungs": tuple(rungs)} | self._spent(record, rung.duration_s, place)
+        self._put(record.model_copy(update=changes))
+
+    def fail(self, number: int, reason: str, duration_s: float, place: Mapping[str, Any]) -> None:
+        """A trial has failed; what it took is paid for all the same.
+
+        Args:
+            number: which trial.
+            reason: one line.
+            duration_s: how long its last fidelity took.
+            place: `node`, `site` and `price`.
+        """
+        record = self._trials[number]
+        changes = {"status": "failed", "reason": reason, "ended": self._now()}
+        spent = self._spent(record, duration_s, place)
+        self._put(record.model_copy(update=changes | spent))
+
+    def _spent(
+        self, record: TrialRecord, duration_s: float, place: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What changes of a trial that was at work somewhere."""
+        cost = float(place["price"]) * duration_s / 3600
+        self._cost += cost
+        duration_s = round(record.duration_s + duration_s, 3)
+        return {"cost": record.cost + cost, "duration_s": duration_s, **place}
+
+    def measured(self, number: int, figures: Mapping[str, float]) -> None:
+        """A board has measured a trial's container: figures that were predicted no longer are."""
+        record = self._trials[number]
+        last = record.rungs[-1]
+        predicted = tuple(name for name in last.predicted if name not in figures)
+        merged = dict(last.figures) | dict(figures)
+        for name, value in figures.items():  # energy is power times time, and only time is new
+            figure, _, target = name.partition("@")
+            energy = f"energy_mj@{target}"
+            if figure == "latency_us" and energy in merged:
+                merged[energy] *= value / last.figures[name]
+        rung = last.model_copy(
+            update={
+                "figures": merged,
+                "predicted": predicted,
+                "missed": missed_bounds(self.job, merged),
+            }
+        )
+        self._forget(number)
+        self._put(record.model_copy(update={"rungs": (*record.rungs[:-1], rung)}))
+
+    def end(self, number: int, status: Status, reason: str = "") -> None:
+        """A trial has ended."""
+        changes = {"status": status, "reason": reason, "ended": self._now()}
+        self._put(self._trials[number].model_copy(update=changes))
+
+    def why_over(self) -> str | None:
+        """What ends the study now; None: it goes on."""
+        if self.stop is not None:
+            return self.stop
+        limit = self.search.time_budget_s
+        if limit is not None and self.elapsed_s >= limit:
+            return f"time_budget_s: {limit:g} s are over"
+        if self.search.cost is not None and self._cost >= self.search.cost:
+            return f"cost: {self._cost:.4g} of {self.search.cost:g} are spent"
+        return None
+
+    @property
+    def chosen(self) -> TrialRecord | None:
+        """The best trial at full fidelity; see `preference`."""
+        return self._chosen
+
+    def front(self) -> list[TrialRecord]:
+        """The trials that no other dominates, in the order of the first objective."""
+        return [record for _, record in sorted(self._front, key=lambda entry: entry[0])]
+
+    def save(self, status: StudyStatus, why: str = "") -> StudyRecord:
+        """Writes `study.json` and `front.json`."""
+        full = self._chosen.full if self._chosen is not None else None
+        record = StudyRecord(
+            name=self.job.name,
+            job=dump_job(self.job),
+            status=status,
+            why=why,
+            elapsed_s=round(self.elapsed_s, 3),
+            cost=self._cost,
+            num_trials={status: n for status, n in sorted(self._counts.items()) if n},
+            chosen=self._chosen.number if self._chosen is not None else None,
+            meets_budget=full is not None and not full.missed,
+            baseline=self.baseline,
+            hypervolume=self._hypervolume(),
+        )
+        front = FrontRecord(objectives=dict(self.search.objectives), trials=tuple(self.front()))
+        self.folder.write_front(front)
+        self.folder.write_study(record)
+        return record
+
+    def _put(self, record: TrialRecord) -> None:
+        before = self._standing()
+        known = self._trials.get(record.number)
+        if known is not None:
+            self._counts[known.status] -= 1
+        self._counts[record.status] += 1
+        (self._open.discard if record.status in FINISHED else self._open.add)(record.number)
+        self._newest = max(self._newest, record.number)
+        self._trials[record.number] = record
+        self.folder.write_trial(record)
+        self._consider(record)
+        if self._standing() != before:
+            self.publish()
+        for watcher in self.watchers:
+            watcher(self, record)
+        self.save("running")
+
+    def publish(self) -> None:
+        """Puts the best container, and those of the front, where people look for them."""
+        rungs = {f"{record.number:04d}.dca": record.full for record in self.front()}
+        front = {name: rung for name, rung in rungs.items() if rung is not None}
+        self.folder.publish(self._chosen.full if self._chosen is not None else None, front)
+
+    def _standing(self) -> tuple[int | None, set[int]]:
+        chosen = self._chosen.number if self._chosen is not None else None
+        return chosen, {record.number for _, record in self._front}
+
+    def _consider(self, record: TrialRecord) -> None:
+        """Whether a trial is on the front, or the best."""
+        full = record.full
+        if full is None or record.status == "failed":
+            return
+        values = values_of(self.search.objectives, full.figures)
+        if values is None:
+            return
+        others = [entry for entry in self._front if entry[1].number != record.number]
+        if not any(found == values or dominates(found, values) for found, _ in others):
+            others = [entry for entry in others if not dominates(values, entry[0])]
+            self._front = [*others, (values, record)]
+        best = self._chosen
+        if best is None or best.number == record.number or preference(record) < preference(best):
+            self._chosen = record
+
+    def _forget(self, number: int) -> None:
+        """Figures of a trial change: the front and the best are found anew, without it."""
+        self._front, self._chosen = [], None
+        for record in self.trials():
+            if record.number != number:
+                self._consider(record)
+
+    def _hypervolume(self) -> float | None:
+        first = self._trials.get(1)
+        own = first.full if first is not None else None
+        if own is None or any(way != "min" for way in self.search.objectives.values()):
+            return None
+        reference = values_of(self.search.objectives, own.figures)
+        if reference is None or min(reference) <= 0:
+            return None
+        if len(self._front) ** (len(reference) - 1) > MOST_WORK:
+            return None
+        # Twice as bad as the job's own recipe in each objective: what is beyond counts nothing.
+        scaled = [
+            tuple(value / (2 * most) for value, most in zip(values, reference, strict=True))
+            for values, _ in self._front
+        ]
+        return hypervolume(scaled, (1.0,) * len(reference))
+
+
+def preference(record: TrialRecord) -> tuple[float, float, float, int]:
+    """Sorts trials at full fidelity, best first: bounds missed, then bytes, then error."""
+    full = record.full
+    assert full is not None
+    figures = full.figures
+    return sum(full.missed.values()), figures["container_bytes"], figures["error"], record.number
+
+
+def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
+    """The budget's bounds that do not hold, by name -> by how much, relative to the bound."""
+    lines = check_budget(
+        job.budget,
+        accuracy_drop=figures["accuracy_drop"],
+        error=figures["error"],
+        container_bytes=int(figures["container_bytes"]),
+        device_fps={target: figures.get(f"fps@{target}") for target in job.targets},
+    )
+    return {
+        line.name: abs(line.value - line.bound) / max(abs(line.bound), 1.0)
+        for line in lines
+        if line.met is False and line.value is not None
+    }

@@ -1,0 +1,130 @@
+"""SEARCH by Ray Tune: the same trials again, each a run of its own, nothing done twice."""
+
+import shutil
+
+import pytest
+
+from sigdca.codec import inspect_container
+from sigdca.distributed import search
+from sigdca.distributed.trial import Silent
+from sigdca.job import load_job, parse_job
+from sigdca.loop import run_job
+from sigdca.search import FrontRecord, Study, StudyFolder
+from sigdca.storage import open_store
+
+JOB = """
+name: study
+model: lenet-300-100
+data: {source: mnist, limit: 600}
+train: {workers: 2, epochs: 1, batch_size: 50, learning_rate: 0.1}
+compress:
+  recipe:
+    - prune: {sparsity: {ip1: 0.9, ip2: 0.8}, epochs: 2, learning_rate: 0.05}
+    - share: {bits: 4, epochs: 0}
+    - encode
+search:
+  space:
+    compress.recipe.0.prune.sparsity.ip1: {uniform: [0.7, 0.99]}
+    compress.recipe.0.prune.learning_rate: {choice: {tame: {value: 0.05}, wild: {value: 1.0e+12}}}
+    compress.recipe.1: {optional: {compress.recipe.1.share.bits: {int: [2, 6]}}}
+  num_trials: 9
+  max_concurrent: 1
+  sensitivity_images: 100
+  fidelities: [0.0, 1.0]
+budget: {container_bytes: 60000}
+"""
+
+
+def run_study(executor, folder, settings=()):
+    store = open_store(str(folder))
+    store.write("job.yaml", JOB.encode())
+    study = Study(parse_job(JOB, "study.yaml", settings), StudyFolder(store))
+    return study, search(executor, study, store)
+
+
+@pytest.fixture(scope="module")
+def finished(executor, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    study, outcome = run_study(executor, folder)
+    return folder, study, outcome
+
+
+def trials_of(study):
+    return [
+        (trial.number, trial.status, trial.point, [rung.container for rung in trial.rungs])
+        for trial in study.trials()
+    ]
+
+
+def test_the_first_trial_is_the_job_itself_and_failures_are_kept(finished):
+    folder, study, outcome = finished
+    trials = study.trials()
+    assert [trial.number for trial in trials] == list(range(1, 10))
+    assert (trials[0].origin, trials[0].status) == ("job", "done")
+    assert trials[0].values["compress.recipe.0.prune.sparsity.ip1"] == 0.9
+    failed = [trial for trial in trials if trial.status == "failed"]
+    assert failed, "no trial with a learning rate of 1e12"
+    assert "the loss is" in failed[0].reason
+    assert failed[0].values["compress.recipe.0.prune.learning_rate"] == 1e12
+    assert {trial.site for trial in trials if trial.rungs} == {"private"}
+    assert outcome.status == "done"
+    assert outcome.meets_budget
+    content = (folder / "model.dca").read_bytes()
+    best = trials[outcome.chosen - 1]
+    assert inspect_container(content).container_bytes == best.full.figures["container_bytes"]
+    front = FrontRecord.model_validate_json((folder / "front.json").read_text())
+    assert sorted(path.name for path in (folder / "front").iterdir()) == sorted(
+        f"{trial.number:04d}.dca" for trial in front.trials
+    )
+
+
+def test_a_trials_own_job_file_gives_the_same_container(executor, finished, tmp_path):
+    folder, study, _ = finished
+    run = folder / study.chosen.full.run
+    job = load_job(run / "job.yaml")
+    assert job.search is None
+    store = open_store(str(tmp_path))
+    again = run_job(job, executor, store, Silent(), "retest")
+    assert again.best.container == study.chosen.full.container
+    assert store.read("model.dca") == (folder / "model.dca").read_bytes()
+
+
+def test_a_study_goes_on_from_its_files_and_does_nothing_twice(executor, finished, tmp_path):
+    folder, study, _ = finished
+    copy = tmp_path / "study"
+    shutil.copytree(folder, copy)
+    done = {path: path.stat().st_mtime_ns for path in (copy / "shared" / "index").iterdir()}
+    # As a kill leaves it: the last trial not drawn, the one before cut off, no word of its end.
+    (copy / "trials" / "0009.json").unlink()
+    cut = StudyFolder(open_store(str(copy)))
+    before = study.trial(8)
+    cut.write_trial(before.model_copy(update={"status": "running", "rungs": (), "ended": None}))
+    again, _ = run_study(executor, copy)
+    assert again.trial(8).point == before.point
+    assert [rung.container for rung in again.trial(8).rungs] == [
+        rung.container for rung in before.rungs
+    ]
+    assert len(again.trials()) == 9
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert trials_of(again)[:8] == trials_of(study)[:8]
+    more, _ = run_study(executor, copy)
+    assert trials_of(more) == trials_of(again), "it was at its end"
+
+
+def test_the_same_job_one_worker_and_one_seed_give_the_same_trials(executor, finished, tmp_path):
+    _, study, _ = finished
+    again, _ = run_study(executor, tmp_path)
+    assert trials_of(again) == trials_of(study)
+
+
+def test_one_objective_is_ashas(executor, tmp_path):
+    settings = ["search.objectives={container_bytes: min}", "search.num_trials=4"]
+    settings += ["search.sensitivity_images=0", "search.fidelities=[0.0, 0.5, 1.0]"]
+    settings += ["search.space={compress.recipe.0.prune.sparsity.ip1: {uniform: [0.7, 0.99]}}"]
+    study, outcome = run_study(executor, tmp_path, settings)
+    assert set(outcome.num_trials) <= {"done", "pruned"}
+    assert sum(outcome.num_trials.values()) == 4
+    assert [rung.share for rung in study.trial(1).rungs] == [1.0]
+    assert {rung.share for rung in study.trial(2).rungs} >= {0.0, 0.5}, "the first goes on"
+    sizes = [trial.full.figures["container_bytes"] for trial in study.trials() if trial.full]
+    assert study.chosen.full.figures["container_bytes"] == min(sizes)

@@ -1,0 +1,143 @@
+"""A study on two servers and a board in network namespaces: bound, bursting, each one lost."""
+
+import json
+import platform
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from lab import Lab, why_not
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+
+LABELS = {
+    "one": "sigdca.io/site=private",
+    "two": "sigdca.io/site=public,sigdca.io/price=3.6",
+    "three": "sigdca.io/site=edge,sigdca.io/target=this-machine",
+}
+JOB = """
+model: lenet-300-100
+data: {source: mnist, limit: 600}
+train: {epochs: 1, batch_size: 50, learning_rate: 0.1}
+compress:
+  recipe:
+    - prune: {sparsity: {ip1: 0.9, ip2: 0.8}, epochs: 6, learning_rate: 0.05}
+    - encode
+search:
+  space: {compress.recipe.0.prune.sparsity.ip1: {uniform: [0.7, 0.99]}}
+  sampler: random
+  sensitivity_images: 0
+  fidelities: [1.0]
+  prices: {private: 0.36}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab():
+    made = Lab(LABELS)
+    try:
+        made.start()
+        made.wait_for_nodes()
+        yield made
+    finally:
+        made.stop()
+
+
+def study(lab, folder, name, *settings, on_trial=lambda line: None):
+    """Runs a search from the head; gives its outcome and its trials."""
+    job = folder / f"{name}.yaml"
+    job.write_text(f"name: {name}\nstorage: {folder}\n{JOB}")
+    options = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "sigdca", "search", str(job), "--address", lab.address]
+    driver = lab.popen(
+        "head",
+        *(*command, "--json", *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    said = []
+    with driver:
+        for line in driver.stderr:
+            said.append(line)
+            if line.startswith("trial "):
+                on_trial(line)
+        outcome = driver.stdout.read()
+    assert driver.returncode == 0, "".join(said)
+    files = sorted((folder / name / "trials").glob("*.json"))
+    return json.loads(outcome), [json.loads(path.read_text()) for path in files]
+
+
+def test_bound_data_stays_at_home_and_other_trials_go_where_there_is_room(lab, tmp_path):
+    _, bound = study(lab, tmp_path, "bound", "data.site=private", "search.num_trials=3")
+    assert {(trial["site"], trial["price"]) for trial in bound} == {("private", 0.36)}
+    assert len({trial["node"] for trial in bound}) == 1
+    outcome, free = study(lab, tmp_path, "free", "search.num_trials=6")
+    assert {(trial["site"], trial["price"]) for trial in free} == {
+        ("private", 0.36),
+        ("public", 3.6),
+    }
+    assert outcome["cost"] == pytest.approx(
+        sum(trial["price"] * trial["duration_s"] / 3600 for trial in free), rel=1e-3
+    )
+
+
+def this_machine(folder):
+    """The file of a target that this machine is, and so every host of the lab."""
+    text = (ROOT / "sigdca/targets/atom-x5-e3940.toml").read_text()
+    text = text[: text.index("[emulator]")]
+    text = text.replace('name = "atom-x5-e3940"', 'name = "this-machine"')
+    text = text.replace('engine = "native"', 'engine = "onnxruntime"')
+    text = re.sub(r'machine = ".*"', f'machine = "{platform.machine()}"', text)
+    text = re.sub(r"pattern = '.*'", "pattern = 'processor'", text)
+    path = folder / "this-machine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_board_measures_while_it_is_there_and_then_its_figures_are_predicted(lab, tmp_path):
+    latency = f"latency_us@{this_machine(tmp_path)}"
+    measured = tmp_path / "board" / "measured"
+
+    def kill(_line):
+        deadline = time.monotonic() + 120
+        while not measured.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        lab.kill("three")
+
+    lines = iter([kill])
+    objectives = f"search.objectives={{container_bytes: min, {latency}: min}}"
+    _, trials = study(
+        lab,
+        tmp_path,
+        "board",
+        objectives,
+        "search.num_trials=5",
+        on_trial=lambda line: next(lines, lambda _line: None)(line),
+    )
+    assert {trial["status"] for trial in trials} == {"done"}
+    fulls = [trial["rungs"][-1] for trial in trials]
+    by_board = [full for full in fulls if latency not in full["predicted"]]
+    assert len(by_board) == len(list(measured.iterdir())) >= 1
+    assert latency in fulls[-1]["predicted"], "the board was gone by then"
+    assert all(full["figures"][latency] > 0 for full in fulls)
+
+
+def test_a_study_outlives_its_only_private_server(lab, tmp_path):
+    killed = []
+
+    def kill(_line):
+        if not killed:
+            killed.append(True)
+            lab.kill("one")
+
+    outcome, trials = study(lab, tmp_path, "killed", "search.num_trials=8", on_trial=kill)
+    assert killed
+    assert outcome["num_trials"] == {"done": 8}
+    assert [trial["number"] for trial in trials] == list(range(1, 9))
+    assert {trial["site"] for trial in trials[-3:]} == {"public"}

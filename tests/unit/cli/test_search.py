@@ -1,0 +1,71 @@
+"""What `sigdca search` shows: a line a trial, the front with the chosen one."""
+
+import pytest
+from rich.console import Console
+
+from sigdca.cli.search import figure, front_table, trial_line
+from sigdca.job import parse_job
+from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
+from sigdca.storage import open_store
+
+JOB = """
+name: study
+model: lenet-300-100
+data: {source: mnist}
+train: {}
+compress: {recipe: [{prune: {sparsity: {ip1: 0.9}}}, encode]}
+search: {space: {compress.recipe.0.prune.sparsity.ip1: {uniform: [0.8, 0.99]}}, num_trials: 3}
+budget: {error: 1.7}
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    made = Study(parse_job(JOB, "s.yaml"), StudyFolder(open_store(str(tmp_path))))
+    for number, (size, error, share) in enumerate([(9000, 1.6, 1.0), (3000, 1.9, 1.0)], 1):
+        figures = {
+            "accuracy": 100 - error,
+            "error": error,
+            "accuracy_drop": 0.0,
+            "container_bytes": size,
+            "compression_ratio": 50.0,
+        }
+        container = made.folder.store.child("shared").put(str(size).encode())
+        missed = missed_bounds(made.job, figures)
+        rung = Rung(
+            share=share, figures=figures, missed=missed, container=container, run="r", duration_s=2
+        )
+        made.begin(number, "sampler", {}, Settings())
+        made.add(number, rung, {"node": "n", "site": "private", "price": 0.0})
+        made.end(number, "done")
+    return made
+
+
+def test_the_front_marks_the_chosen_and_what_misses_the_budget(study):
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(front_table(study, study.save("done", "all trials are done")))
+    rows = [line for line in captured.get().splitlines() if "%" in line]
+    assert len(rows) == 2
+    assert "->" in rows[0]
+    assert "9,000" in rows[0]
+    assert "met" in rows[0]
+    assert "->" not in rows[1]
+    assert "missed" in rows[1]
+
+
+def test_a_trial_is_a_line(study):
+    done = study.trial(1)
+    assert trial_line(done) == "done, 9,000 bytes, error 1.60 % (2.0 s, private)"
+    low = done.rungs[0].model_copy(update={"share": 0.25})
+    pruned = done.model_copy(update={"rungs": (low,), "status": "pruned"})
+    assert "with 25 % of the epochs" in trial_line(pruned)
+    failed = done.model_copy(update={"rungs": (), "status": "failed", "reason": "nan"})
+    assert trial_line(failed) == "failed: nan"
+
+
+def test_figures_have_their_units():
+    assert figure("container_bytes", 12345.0) == "12,345"
+    assert figure("error", 1.234) == "1.23 %"
+    assert figure("latency_us@atom-x5-e3940", 12.3456) == "12.35"
+    assert figure("error", None) == ""

@@ -1,0 +1,149 @@
+"""The boards of a study, by what Ray would answer: measured once, lost, back again."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+import ray
+from ray.exceptions import RayError
+
+from sigdca.distributed import boards as module
+from sigdca.distributed.boards import Boards
+from sigdca.edge.legs import device_required
+from sigdca.job import parse_job
+from sigdca.storage import open_store
+from sigdca.targets import load_target
+
+ATOM = "atom-x5-e3940"
+JOB = f"""
+name: s
+model: lenet-300-100
+data: {{source: mnist}}
+train: {{}}
+compress: {{recipe: [{{prune: {{sparsity: 0.9}}}}, encode]}}
+search:
+  space: {{seed: {{int: [1, 9]}}}}
+  objectives: {{error: min, latency_us@{ATOM}: min}}
+  num_trials: 3
+"""
+LEG = replace(device_required(load_target(ATOM), ""), verdict="exact", latency_us=20.0)
+
+
+class FakeRay:
+    """A board that answers when it is told to."""
+
+    def __init__(self):
+        self.answers, self.asked, self.killed = {}, [], 0
+
+    @property
+    def measure(self):
+        return self
+
+    def remote(self, *_arguments):
+        if not _arguments:
+            return self
+        self.asked.append(len(self.asked))
+        return self.asked[-1]
+
+    def wait(self, asked, timeout):
+        assert timeout == 0, "the study must never wait"
+        return ([asked[0]], []) if asked[0] in self.answers else ([], asked)
+
+    def get(self, asked, timeout):
+        answer = self.answers[asked]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def kill(self, _actor):
+        self.killed += 1
+
+
+class Cluster:
+    labels: ClassVar = {"sigdca.io/target": ATOM}
+
+    def node_for(self, target):
+        return self.labels
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    found = FakeRay()
+    monkeypatch.setattr(ray, "remote", lambda **_options: lambda _kind: found)
+    for name in ("wait", "get", "kill"):
+        monkeypatch.setattr(ray, name, getattr(found, name))
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+    noise = type("Noise", (), {"model": b"", "images": None, "reference_logits": None})()
+    monkeypatch.setattr(module, "noise_task", lambda *_: noise)
+    return found
+
+
+@pytest.fixture
+def made(fake, tmp_path):
+    measured = []
+    store = open_store(str(tmp_path))
+    digest = [store.child("shared").put(content) for content in (b"a", b"b")]
+    cluster = Cluster()
+    boards = Boards(cluster, parse_job(JOB, "s"), store, lambda *what: measured.append(what))
+    return boards, cluster, measured, digest
+
+
+def test_one_at_a_time_and_no_container_twice(fake, made):
+    boards, _, measured, (a, b) = made
+    for number, container in ((1, a), (2, b), (3, a)):
+        boards.ask(number, container)
+    boards.poll()
+    boards.poll()
+    assert len(fake.asked) == 1
+    assert all(boards.owes(number) for number in (1, 2, 3))
+    fake.answers[0] = LEG
+    boards.poll()
+    assert measured == [(1, {f"latency_us@{ATOM}": 20.0, f"fps@{ATOM}": 50000.0})]
+    fake.answers[1] = replace(LEG, latency_us=40.0)
+    boards.poll()
+    boards.poll()
+    assert [number for number, _ in measured] == [1, 2, 3]
+    assert measured[2][1] == measured[0][1]
+    assert len(fake.asked) == 2
+    assert boards.is_idle()
+    boards.ask(4, a)
+    assert measured[-1][0] == 4
+
+
+def test_a_lost_board_owes_nothing_until_it_is_back(fake, made):
+    boards, cluster, measured, (a, _) = made
+    boards.ask(1, a)
+    boards.poll()
+    cluster.labels = None
+    fake.answers[0] = RayError("cut off")
+    boards.poll()
+    assert fake.killed == 1
+    assert not boards.owes(1)
+    assert boards.is_idle()
+    boards.poll()
+    assert measured == []
+    cluster.labels = Cluster.labels
+    fake.answers[1] = LEG
+    boards.poll()
+    boards.poll()
+    assert [number for number, _ in measured] == [1]
+
+
+def test_wrong_logits_are_no_measurement(fake, made):
+    boards, _, measured, (a, _) = made
+    boards.ask(1, a)
+    boards.poll()
+    fake.answers[0] = replace(LEG, verdict="device-required")
+    boards.poll()
+    assert measured == []
+    assert boards.is_idle()
+
+
+def test_an_emulation_measures_nothing(fake, tmp_path):
+    cluster = Cluster()
+    cluster.labels = {"sigdca.io/target": ATOM, "sigdca.io/emulated": "true"}
+    boards = Boards(cluster, parse_job(JOB, "s"), open_store(str(tmp_path)), None)
+    boards.ask(1, "0" * 64)
+    boards.poll()
+    assert fake.asked == []
+    assert not boards.owes(1)

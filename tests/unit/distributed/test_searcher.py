@@ -1,0 +1,123 @@
+"""What Optuna hears of a study, and hears again when it goes on."""
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sigdca.distributed.searcher import StudySearch, make_sampler, open_optuna
+from sigdca.job import parse_job
+from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
+from sigdca.storage import open_store
+
+JOB = """
+name: study
+model: lenet-300-100
+data: {source: mnist}
+train: {}
+compress: {recipe: [{prune: {sparsity: {ip1: 0.9}, epochs: 8}}, encode]}
+search:
+  space:
+    compress.recipe.0.prune.sparsity.ip1: {uniform: [0.8, 0.99]}
+    compress.recipe.0.prune.schedule: {choice: [gradual, one-shot]}
+  num_trials: 5
+budget: {error: 2.0}
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(parse_job(JOB, "study.yaml"), StudyFolder(open_store(str(tmp_path))))
+
+
+def figures(error, container_bytes=1000.0):
+    return {
+        "accuracy": 100 - error,
+        "error": error,
+        "accuracy_drop": 0.0,
+        "container_bytes": container_bytes,
+        "compression_ratio": 50.0,
+    }
+
+
+def searcher_of(study):
+    storage = optuna.storages.InMemoryStorage()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    open_optuna(study, storage, study.search.space)
+    searcher = StudySearch(study, study.search.space, storage, lambda number: "private", True)
+    return searcher, optuna.load_study(study_name="study", storage=storage)
+
+
+def result(number, error, share):
+    return {"number": number, "share": share, "figures": figures(error), "failed": ""} | figures(
+        error
+    )
+
+
+def rung(study, error, share):
+    found = figures(error)
+    missed = missed_bounds(study.job, found)
+    container = study.folder.store.child("shared").put(b"container")
+    return Rung(
+        share=share, figures=found, missed=missed, container=container, run="r", duration_s=1.0
+    )
+
+
+PLACE = {"node": "n", "site": "private", "price": 0.0}
+
+
+def test_a_low_fidelity_never_looks_like_a_full_one(study):
+    searcher, told = searcher_of(study)
+    for number, (error, share) in enumerate([(1.5, 1.0), (2.5, 1.0), (0.5, 0.25)], 1):
+        config = searcher.suggest(f"t{number}")
+        assert config["number"] == number
+        study.add(number, rung(study, error, share), PLACE)
+        searcher.on_trial_complete(f"t{number}", result(number, error, share))
+        searcher.release(lambda number: False)
+    good, missed, low = told.trials
+    assert good.constraints == {"error": 0.0, "unfinished": 0.0}
+    assert missed.constraints == {"error": 0.25, "unfinished": 0.0}
+    assert low.constraints == {"error": 0.0, "unfinished": 0.75}
+    assert [trial.number for trial in told.best_trials] == [0], "of those that hold"
+
+
+def test_what_a_board_is_to_measure_is_told_when_it_has(study):
+    searcher, told = searcher_of(study)
+    searcher.suggest("t1")
+    study.add(1, rung(study, 1.5, 1.0), PLACE)
+    searcher.on_trial_complete("t1", result(1, 1.5, 1.0))
+    searcher.release(lambda number: True)
+    assert told.trials[0].state == TrialState.RUNNING
+    searcher.release(lambda number: False)
+    assert told.trials[0].values == [1.5, 1000.0]
+
+
+def test_a_failed_trial_is_told_as_failed(study):
+    searcher, told = searcher_of(study)
+    searcher.suggest("t1")
+    failed = {"number": 1, "share": 1.0, "figures": {}, "failed": "the loss is nan"}
+    searcher.on_trial_complete("t1", failed)
+    assert told.trials[0].state == TrialState.FAIL
+
+
+def test_a_study_that_goes_on_tells_all_that_is_finished(study):
+    for number, status in ((1, "done"), (2, "pruned"), (3, "failed"), (4, "running")):
+        point = {
+            "compress.recipe.0.prune.sparsity.ip1": 0.9,
+            "compress.recipe.0.prune.schedule": "gradual",
+        }
+        study.begin(number, "sampler", point, Settings())
+        if status in ("done", "pruned"):
+            study.add(number, rung(study, 1.0, 1.0 if status == "done" else 0.25), PLACE)
+        if status != "running":
+            study.end(number, status)
+    searcher, told = searcher_of(study)
+    states = [trial.state for trial in told.trials]
+    assert states == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL]
+    assert told.trials[1].constraints["unfinished"] == 0.75
+    assert told.trials[0].params["compress.recipe.0.prune.schedule"] == "gradual"
+    assert searcher.suggest("t5")["number"] == 5
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "random", "grid"])
+def test_every_sampler_can_be_made(name):
+    assert make_sampler(name, 1) is not None

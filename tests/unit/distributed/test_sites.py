@@ -1,0 +1,46 @@
+"""Where trials go: the preferred site first, another when it is full, a bound job only home."""
+
+import pytest
+import ray
+
+from sigdca.distributed.sites import next_site, selector_of, servers_of, slots
+from sigdca.job import DataSource
+
+ANYWHERE, HOME = DataSource(source="mnist"), DataSource(source="mnist", site="private")
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    def node(cpus, site=None, alive=True):
+        labels = {} if site is None else {"sigdca.io/site": site}
+        return {"Alive": alive, "Labels": labels, "Resources": {"CPU": cpus}}
+
+    found = [node(2, "private"), node(4, "public"), node(1), node(8, "edge")]
+    found.append(node(16, "private", alive=False))
+    monkeypatch.setattr(ray, "nodes", lambda: found)
+    return found
+
+
+def test_boards_and_dead_nodes_do_not_count(nodes):
+    assert slots(ANYWHERE) == {"private": 2, "public": 5}
+    assert slots(HOME) == {"private": 2}
+
+
+def test_private_servers_first_then_public_ones(nodes):
+    free = slots(ANYWHERE)
+    assert next_site(free, {}) == "private"
+    assert next_site(free, {"private": 1}) == "private"
+    assert next_site(free, {"private": 2}) == "public"
+    assert next_site(free, {"private": 2, "public": 5}) == "private", "it waits where it is cheap"
+    assert next_site(slots(HOME), {"private": 2}) == "private", "bound data waits at home"
+    del nodes[0]
+    assert next_site(slots(ANYWHERE), {}) == "public"
+
+
+def test_selectors_never_choose_a_board():
+    assert servers_of(ANYWHERE) == {"sigdca.io/site": "!edge"}
+    assert servers_of(HOME) == {"sigdca.io/site": "private"}
+    bound = DataSource(source="mnist", site="public")
+    assert servers_of(bound) == selector_of("public"), "unlabelled servers count as public"
+    assert selector_of("private") == {"sigdca.io/site": "private"}
+    assert selector_of("public") == {"sigdca.io/site": "!in(edge,private)"}

@@ -1,0 +1,115 @@
+"""A study's page: it holds what the files say, escapes it, and asks for nothing outside."""
+
+import pytest
+
+from sigdca.errors import StorageError
+from sigdca.job import parse_job
+from sigdca.report import build_study_report, is_study
+from sigdca.report.published import published
+from sigdca.report.study_charts import front_chart, time_chart
+from sigdca.search import Curve, Rung, Sensitivity, Settings, Study, StudyFolder, missed_bounds
+from sigdca.storage import open_store
+
+JOB = """
+name: study
+model: lenet-300-100
+data: {source: mnist}
+train: {}
+compress: {recipe: [{prune: {sparsity: {ip1: 0.9}}}, encode]}
+search:
+  space: {compress.recipe.0.prune.sparsity.ip1: {uniform: [0.8, 0.99]}}
+  num_trials: 5
+budget: {error: 2.0}
+"""
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        self.now += 5.0
+        return self.now
+
+
+@pytest.fixture
+def study(tmp_path):
+    found = Study(parse_job(JOB, "s.yaml"), StudyFolder(open_store(str(tmp_path))), Clock())
+    points = [(30000, 1.6, "job", "private"), (9000, 1.9, "seed", "private")]
+    points += [(8000, 1.7, "sampler", "public"), (7000, 40.0, "sampler", "public")]
+    for number, (size, error, origin, site) in enumerate(points, 1):
+        figures = {
+            "accuracy": 100 - error,
+            "error": error,
+            "accuracy_drop": 0.0,
+            "container_bytes": size,
+            "compression_ratio": 50.0,
+        }
+        rung = Rung(
+            share=1.0,
+            figures=figures,
+            missed=missed_bounds(found.job, figures),
+            container=found.folder.store.child("shared").put(str(size).encode()),
+            run=f"trials/{number:04d}-100",
+            duration_s=360.0,
+        )
+        found.begin(number, origin, {}, Settings({"seed": number}, []))
+        found.add(number, rung, {"node": "n1", "site": site, "price": 2.0})
+        found.end(number, "done")
+    found.begin(5, "sampler", {}, Settings())
+    found.end(5, "failed", HOSTILE)
+    found.save("done", "all trials are done")
+    return found
+
+
+def test_the_page_says_what_was_chosen_and_what_it_cost(study):
+    page = build_study_report(study.folder.store)
+    assert "Trial 3: 8,000 bytes at 1.70 %, 3.75x smaller than the job" in page
+    assert "budget met" in page
+    assert "cost 0.80" in page
+    assert "MIRACLE" not in page, "of another network"
+    assert "EPR" in page
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_the_chart_has_every_trial_but_those_far_off(study):
+    trials = study.trials()
+    chart = front_chart(trials, [1, 3, 4], 3, published("lenet-300-100", "mnist"))
+    tones = [mark.tone for mark in chart.marks]
+    assert (tones.count("chosen"), tones.count("job"), tones.count("plain")) == (1, 1, 1)
+    assert chart.num_left_out == 1, "an error of 40 % would flatten all others"
+    assert len(chart.line.split()) == 2
+    assert front_chart(trials[4:], [], None, ()) is None
+
+
+def test_trials_that_overlap_lie_in_lanes_of_their_own(study):
+    trials = study.trials()[:4]
+    apart = [
+        trial.model_copy(update={"started": start, "ended": end, "site": "private"})
+        for trial, (start, end) in zip(trials, [(0, 10), (2, 6), (6, 9), (10, 12)], strict=True)
+    ]
+    chart = time_chart(apart)
+    assert [span.y for span in chart.spans] == [0, 22, 22, 0]
+    assert chart.lanes == [(0, "private"), (22, "")]
+
+
+def test_the_scan_is_drawn(study):
+    levels = (0.5, 0.9)
+    curve = Curve(
+        layer="ip1", layer_kind="fc", kind="sparsity", levels=levels, accuracy=(98.0, 90.0)
+    )
+    scan = Sensitivity(key="k", num_images=100, accuracy=98.5, curves=(curve,))
+    study.folder.store.write("sensitivity.json", scan.model_dump_json().encode())
+    page = build_study_report(study.folder.store)
+    assert "What layers stand" in page
+    assert "100 images of the train split" in page
+
+
+def test_a_folder_without_a_study_is_named(tmp_path):
+    store = open_store(str(tmp_path))
+    assert not is_study(store)
+    with pytest.raises(StorageError, match="there is no study"):
+        build_study_report(store)

@@ -1,0 +1,72 @@
+"""What follows from a scan: narrower ranges that keep the job's own, points to begin with."""
+
+from sigdca.search import Curve, Sensitivity, kinds_of, narrowed, own_point, seeds
+
+
+def scan():
+    def curve(layer, kind, levels, accuracy):
+        return Curve(layer=layer, layer_kind="fc", kind=kind, levels=levels, accuracy=accuracy)
+
+    levels, bits = (0.5, 0.8, 0.85, 0.9, 0.95), (6, 5, 4, 3, 2)
+    return Sensitivity(
+        key="k",
+        num_images=100,
+        accuracy=98.0,
+        curves=(
+            curve("ip1", "sparsity", levels, (98, 98, 98, 97, 92)),
+            curve("ip2", "sparsity", levels, (98, 97, 96, 90, 80)),
+            curve("ip1", "bits", bits, (98, 98, 97.8, 97, 90)),
+            curve("ip2", "bits", bits, (98, 98, 98, 95, 60)),
+        ),
+    )
+
+
+def test_what_costs_nothing_bounds_the_space(make_job):
+    job = make_job()
+    space = job.search.space
+    assert kinds_of(space) == ["bits", "sparsity"]
+    found = narrowed(space, scan(), own_point(job, space))
+    assert found["compress.recipe.0.prune.sparsity.ip1"].uniform == (0.85, 0.99)
+    assert found["compress.recipe.1.share.bits"].int == (2, 5)
+    assert found["compress.recipe.2.encode.coder"] == space["compress.recipe.2.encode.coder"]
+
+
+def test_spaces_inside_a_space_are_narrowed_too(make_job):
+    job = make_job(
+        "search.space={compress.recipe.0: {optional: "
+        "{compress.recipe.0.prune.sparsity.ip1: {uniform: [0.8, 0.99]}}}, seed: {choice: "
+        "{a: {value: 1, space: {compress.recipe.1.share.bits: {int: [2, 8]}}}}}}"
+    )
+    found = narrowed(job.search.space, scan(), None)
+    inside = found["compress.recipe.0"].optional["compress.recipe.0.prune.sparsity.ip1"]
+    assert inside.uniform == (0.85, 0.99)
+    assert found["seed"].choice["a"].space["compress.recipe.1.share.bits"].int == (2, 5)
+
+
+def test_the_jobs_own_values_stay_inside(make_job):
+    job = make_job("compress.recipe.0.prune.sparsity.ip1=0.82", "compress.recipe.1.share.bits=6")
+    found = narrowed(job.search.space, scan(), own_point(job, job.search.space))
+    assert found["compress.recipe.0.prune.sparsity.ip1"].uniform == (0.82, 0.99)
+    assert found["compress.recipe.1.share.bits"].int == (2, 6)
+
+
+def test_seeds_are_as_harsh_as_each_layer_stands_alone(make_job):
+    job = make_job()
+    points = seeds(job.search.space, scan(), own_point(job, job.search.space))
+    sparsity = [point["compress.recipe.0.prune.sparsity.ip1"] for point in points]
+    bits = [point["compress.recipe.1.share.bits"] for point in points]
+    assert sparsity == [0.85, 0.9, 0.95]
+    assert bits == [4, 4, 3], "the layer that stands least decides, where one figure is for all"
+    assert {point["compress.recipe.2.encode.coder"] for point in points} == {"huffman"}
+
+
+def test_without_a_scan_the_price_on_bits_alone_is_walked(make_job):
+    job = make_job(
+        "compress.recipe=[{quantize: {rate_lambda: 1.0e-5, step: 0.1}}, encode]",
+        "search.space={compress.recipe.0.quantize.rate_lambda: {loguniform: [1.0e-6, 1.0e-4]}}",
+    )
+    points = seeds(job.search.space, None, own_point(job, job.search.space))
+    prices = [point["compress.recipe.0.quantize.rate_lambda"] for point in points]
+    assert len(prices) == 3
+    assert prices == sorted(prices)
+    assert 1e-6 < prices[0] < prices[-1] < 1e-4

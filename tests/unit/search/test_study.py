@@ -1,0 +1,167 @@
+"""A study's files: what is best, what is on the front, and what ends it."""
+
+import json
+
+import pytest
+
+from sigdca.errors import StorageError
+from sigdca.search import FrontRecord, Rung, Settings, Study, StudyFolder, missed_bounds
+from sigdca.storage import open_store
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return StudyFolder(open_store(str(tmp_path)))
+
+
+def rung(study, container_bytes, error, share=1.0, duration_s=36.0, **more):
+    figures = {
+        "accuracy": 100 - error,
+        "error": error,
+        "accuracy_drop": 0.0,
+        "container_bytes": container_bytes,
+        "compression_ratio": 50.0,
+    } | more
+    container = study.folder.store.child("shared").put(f"{container_bytes} {error}".encode())
+    return Rung(
+        share=share,
+        figures=figures,
+        missed=missed_bounds(study.job, figures),
+        container=container,
+        run="trials/x",
+        duration_s=duration_s,
+    )
+
+
+PLACE = {"node": "n", "site": "public", "price": 2.0}
+
+
+def tried(study, number, *figures, status="done", **options):
+    study.begin(number, "sampler", {"p": number}, Settings({"seed": number}, []))
+    study.add(number, rung(study, *figures, **options), PLACE)
+    study.end(number, status)
+
+
+def test_the_smallest_that_meets_the_budget_is_chosen_then_the_error(make_job, folder):
+    study = Study(make_job(), folder)
+    tried(study, 1, 30000, 1.5)
+    assert study.chosen.number == 1, "nothing meets it yet"
+    tried(study, 2, 19000, 1.9)
+    tried(study, 3, 19000, 1.8)
+    tried(study, 4, 5000, 2.5)
+    tried(study, 5, 4000, 1.0, share=0.25, status="pruned")
+    tried(study, 6, 3000, 1.0, share=0.0, status="failed")
+    assert study.chosen.number == 3
+    assert [trial.number for trial in study.front()] == [1, 3, 4]
+    assert folder.study().meets_budget
+    store = folder.store
+    assert store.read("model.dca") == b"19000 1.8"
+    assert store.child("front").names() == ["0001.dca", "0003.dca", "0004.dca"]
+    front = FrontRecord.model_validate_json(store.read("front.json"))
+    assert [trial.number for trial in front.trials] == [1, 3, 4]
+
+
+def test_a_study_that_is_opened_again_stands_as_it_stood(make_job, folder):
+    clock = Clock()
+    study = Study(make_job(), folder, clock)
+    tried(study, 1, 30000, 1.5)
+    tried(study, 2, 19000, 1.9)
+    study.begin(3, "sampler", {"p": 3}, Settings())
+    clock.now += 50
+    study.save("running")
+    again = Study(make_job(), folder, Clock())
+    assert again.trials() == study.trials()
+    assert again.chosen == study.chosen
+    assert again.front() == study.front()
+    assert [trial.number for trial in again.unfinished()] == [3]
+    assert again.elapsed_s == 50
+    assert again.cost == study.cost == pytest.approx(2 * 2.0 * 36 / 3600)
+
+
+def test_time_and_cost_end_it(make_job, folder):
+    clock = Clock()
+    study = Study(make_job("search.time_budget_s=60", "search.cost=0.05"), folder, clock)
+    assert study.why_over() is None
+    clock.now += 61
+    assert study.why_over() == "time_budget_s: 60 s are over"
+    clock.now -= 61
+    tried(study, 1, 30000, 1.5)
+    assert study.why_over() is None
+    tried(study, 2, 30001, 1.5, duration_s=72.0)
+    assert "cost: 0.06 of 0.05 are spent" in study.why_over()
+    study.stop = "interrupted"
+    assert study.why_over() == "interrupted"
+
+
+def test_a_fidelity_that_runs_again_replaces_the_first(make_job, folder):
+    study = Study(make_job(), folder)
+    study.begin(1, "job", {}, Settings())
+    study.add(1, rung(study, 100, 9.0, share=0.0), PLACE)
+    study.add(1, rung(study, 100, 9.0, share=0.0), PLACE)
+    study.add(1, rung(study, 200, 1.0), PLACE)
+    assert [found.share for found in study.trial(1).rungs] == [0.0, 1.0]
+    assert study.trial(1).cost == pytest.approx(3 * 2.0 * 36 / 3600), "all of it was paid for"
+
+
+def test_a_failed_trial_is_kept_and_paid_for(make_job, folder):
+    study = Study(make_job(), folder)
+    study.begin(1, "sampler", {}, Settings())
+    study.fail(1, "the loss is nan", 36.0, PLACE)
+    failed = Study(make_job(), folder).trial(1)
+    assert (failed.status, failed.reason) == ("failed", "the loss is nan")
+    assert (failed.site, failed.duration_s) == ("public", 36.0)
+    assert study.cost == failed.cost == pytest.approx(0.02)
+    assert study.unfinished() == []
+
+
+def test_what_a_board_measures_replaces_what_was_predicted(make_job, folder):
+    job = make_job(
+        "search.objectives={error: min, latency_us@atom-x5-e3940: min}",
+        "targets=[atom-x5-e3940]",
+        "budget.fps=1000",
+    )
+    study = Study(job, folder)
+    at = "atom-x5-e3940"
+    for number, latency_us in ((1, 100.0), (2, 200.0)):
+        figures = {
+            f"latency_us@{at}": latency_us,
+            f"fps@{at}": 1e6 / latency_us,
+            f"energy_mj@{at}": latency_us,
+        }
+        study.begin(number, "sampler", {}, Settings())
+        guess = rung(study, 100, 1.0, **figures)
+        study.add(number, guess.model_copy(update={"predicted": tuple(figures)}), PLACE)
+        study.end(number, "done")
+    assert [trial.number for trial in study.front()] == [1]
+    study.measured(1, {f"latency_us@{at}": 2000.0, f"fps@{at}": 500.0})
+    full = study.trial(1).full
+    assert full.predicted == (f"energy_mj@{at}",)
+    assert full.figures[f"energy_mj@{at}"] == 2000.0
+    assert full.missed == {f"fps@{at}": 0.5}
+    assert [trial.number for trial in study.front()] == [2]
+    assert study.chosen.number == 2
+
+
+def test_hypervolume_is_against_the_jobs_own_recipe(make_job, folder):
+    study = Study(make_job(), folder)
+    tried(study, 1, 20000, 2.0)
+    assert folder.study().hypervolume == pytest.approx(0.25)
+    tried(study, 2, 10000, 2.0)
+    assert folder.study().hypervolume == pytest.approx(0.375)
+
+
+def test_a_damaged_file_is_named(make_job, folder):
+    study = Study(make_job(), folder)
+    tried(study, 1, 20000, 2.0)
+    content = json.loads(folder.store.read("trials/0001.json"))
+    content["status"] = "lost"
+    folder.store.write("trials/0001.json", json.dumps(content).encode())
+    with pytest.raises(StorageError, match=r"trials/0001\.json: not a study's file"):
+        Study(make_job(), folder)
