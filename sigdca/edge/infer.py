@@ -72,8 +72,9 @@ class Loop:
         self._notify_ns = 0
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
-        """Ends after the frame at hand."""
+        """Ends after the frame at hand, even if nobody takes its result."""
         self._stopped = True
+        self._output.interrupt()
 
     def run(self) -> None:
         """Raises what a source or an output raises; a reader that has gone away is an end."""

@@ -74,6 +74,9 @@ class Mqtt:
         else:
             self.lost += 1
 
+    def interrupt(self) -> None:
+        """See `Output.interrupt`: nobody is waited for anyhow."""
+
     def close(self) -> None:
         """See `Output.close`."""
         if self._client.is_connected():

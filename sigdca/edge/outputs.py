@@ -14,7 +14,7 @@ from sigdca.errors import JobError, StorageError
 
 MAX_CLIENTS = 16
 MAX_PENDING_BYTES = 65_536
-_ATOMIC_BYTES = 4096  # PIPE_BUF: what a pipe that is ready takes at once
+_POLL_MS = 100
 
 
 class Output(Protocol):
@@ -33,6 +33,10 @@ class Output(Protocol):
             BrokenPipeError: nobody will ever read it.
             StorageError: it cannot be written.
         """
+        ...
+
+    def interrupt(self) -> None:
+        """From now on nobody is waited for."""
         ...
 
     def close(self) -> None:
@@ -58,16 +62,21 @@ class Lines:
     def put(self, line: bytes) -> None:
         """See `Output.put`."""
         # A pipe that says it is ready takes PIPE_BUF bytes without waiting.
-        if not self._wait and (len(line) > _ATOMIC_BYTES or not self._poll.poll(0)):
-            self.lost += 1
-            return
+        while not self._poll.poll(_POLL_MS if self._wait else 0):
+            if not self._wait:
+                self.lost += 1
+                return
         try:
-            while line:
+            while line:  # a result is shorter than PIPE_BUF
                 line = line[os.write(self._descriptor, line) :]
         except BrokenPipeError:
             raise
         except OSError as error:
             raise StorageError(f"standard output: cannot write: {error.strerror}") from error
+
+    def interrupt(self) -> None:
+        """See `Output.interrupt`."""
+        self._wait = False
 
     def close(self) -> None:
         """Nothing waits here."""
@@ -137,6 +146,9 @@ class Server:
                 except OSError:
                     self._clients.remove(client)
                     client.close()
+
+    def interrupt(self) -> None:
+        """Nobody is waited for anyhow."""
 
     def close(self) -> None:
         """See `Output.close`."""

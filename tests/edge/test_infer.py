@@ -121,6 +121,16 @@ def test_a_signal_ends_it_cleanly(model, tmp_path, number):
     assert json.loads((tmp_path / "s.json").read_text())["met"] == 3
 
 
+def test_a_reader_that_hangs_does_not_keep_it_from_ending(model, tmp_path):
+    np.save(tmp_path / "x.npy", IMAGES)
+    process = start(model, "--frames", tmp_path / "x.npy", "--repeat")
+    process.stdout.readline()
+    time.sleep(1)  # its pipe is full now
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    process.communicate()
+
+
 def test_a_reader_that_goes_away_ends_it(model):
     process = start(model)
     process.stdout.close()
