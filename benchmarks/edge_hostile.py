@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def hostile_claims(container: bytes, num_inputs: int, against: str) -> list[Clai
         tally = run(container, int(share * num_inputs), rng)
         total += tally["inputs"]
         bad = tally["crashes"] + tally["accepted"]
-        claims.append(at_most(f"hostile {name}: crashes or accepted", [bad], 0, "inputs", against))
+        claim = at_most(f"hostile {name}: crashes or accepted", [bad], 0, "inputs", against)
+        claims.append(replace(claim, n=tally["inputs"]))
     claims.append(at_least("hostile inputs", [total], 0.98 * num_inputs, "inputs", against))
     return claims
 
