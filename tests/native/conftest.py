@@ -1,11 +1,17 @@
-"""A container with its images, the programs of the wheel, and those of the target packages."""
+"""A container with its images, the programs of the wheel and of target packages, and checks.
+
+Checks are programs of C++ with the library in them, built with a compiler's sanitizers.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +26,14 @@ from sigdca.native import Model, Session
 from sigdca.native.programs import find_program
 
 ROOT = Path(__file__).resolve().parents[2]
+NATIVE = ROOT / "sigdca/native"
 NUM_IMAGES = 37
+FLAGS = ("-O1", "-g", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # cmake may lie beside Python
 
 Package = Callable[[str], Path]
+# Compiler, sanitizers, sources, the program to make of them with the library, more options.
+Build = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -130,3 +141,59 @@ def emulator() -> Callable[[str], list[str]]:
         return [found, "-cpu", cpu]
 
     return command
+
+
+def run(*command: object) -> None:
+    found = shutil.which(str(command[0]), path=PATH)
+    assert found is not None, f"{command[0]} is not installed: make compilers"
+    done = subprocess.run([found, *map(str, command[1:])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds programs with both libraries, and every instruction set of this machine."""
+
+    @functools.cache
+    def libraries(compiler: str, sanitizers: str) -> tuple[Path, Path]:
+        root = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            root = root.parent  # which all test processes share
+        name = f"library-{compiler}-{sanitizers}"
+        folder = root / name.replace("+", "p").replace(",", "-")
+        made = folder / "libsigdca.a", folder / "libsigdca-codec.a"
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not all(path.exists() for path in made):
+                make(folder, compiler, sanitizers)
+        return made
+
+    def make(folder: Path, compiler: str, sanitizers: str) -> None:
+        compilers = {
+            "CMAKE_C_COMPILER": compiler.replace("++", ""),
+            "CMAKE_CXX_COMPILER": compiler,
+        }
+        options = {
+            "CMAKE_BUILD_TYPE": "None",
+            "CMAKE_CXX_FLAGS": " ".join(FLAGS[:2]),
+            "SIGDCA_SANITIZE": sanitizers,
+            "SIGDCA_CODEC": "ON",
+            "SIGDCA_SHARED": "OFF",
+            "SIGDCA_DCA_RUN": "OFF",
+        }
+        if compiler == "c++":
+            compilers = {}
+        settings = [f"-D{name}={value}" for name, value in (compilers | options).items()]
+        run("cmake", "-G", "Ninja", "-S", NATIVE, "-B", folder, *settings)
+        run("cmake", "--build", folder, "--target", "sigdca_static", "sigdca_codec_static")
+
+    def program(
+        compiler: str, sanitizers: str, sources: list[Path], made: Path, *options: str
+    ) -> None:
+        of_library = sanitizers.replace("fuzzer", "fuzzer-no-link")
+        folders = (f"-I{NATIVE / 'src'}", f"-I{NATIVE / 'include'}", "-std=c++17")
+        linked = (*libraries(compiler, of_library), "-lm", "-lpthread", "-o", made)
+        flags = (f"-fsanitize={sanitizers}", *FLAGS, *options)
+        run(compiler, *flags, *folders, *sources, *linked)
+
+    return program
