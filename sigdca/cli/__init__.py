@@ -7,7 +7,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from sigdca.cli import containers, data, jobs, lists, testing
+from sigdca.cli import containers, data, jobs, joining, lists, retesting, submitting, testing
 from sigdca.errors import SigdcaError
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verbs in (jobs, testing, containers, data, lists):
+for _verbs in (jobs, testing, containers, data, lists, submitting, retesting, joining):
     _verbs.add_to(app)
 
 

@@ -3,6 +3,7 @@
 from sigdca.loop.check import check_job
 from sigdca.loop.executor import EdgeTask, Executor, TestTask, TrainOutcome, TrainTask
 from sigdca.loop.local import LocalExecutor
+from sigdca.loop.retest import Retest, retest_run
 from sigdca.loop.run import Candidate, Outcome, run_job
 from sigdca.loop.stages import Progress, evaluation_metrics
 
@@ -13,10 +14,12 @@ __all__ = [
     "LocalExecutor",
     "Outcome",
     "Progress",
+    "Retest",
     "TestTask",
     "TrainOutcome",
     "TrainTask",
     "check_job",
     "evaluation_metrics",
+    "retest_run",
     "run_job",
 ]

@@ -1,5 +1,6 @@
-"""`ray job submit --working-dir . -- sigdca run JOB`, against a real head with its token on."""
+"""`sigdca submit` and `ray job submit`, against a real head with its token on."""
 
+import json
 import os
 import secrets
 import shutil
@@ -135,6 +136,61 @@ def test_runs_of_a_submitted_job_outlive_its_working_dir(head, working_dir):
     kept = Path(environment["HOME"]) / "sigdca/runs/lenet-5-mnist-smoke"
     assert (kept / "report.html").is_file()
     assert str(kept) in done.stdout.replace("\n", "")
+
+
+def sigdca(environment, working_dir, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "sigdca", *words],
+        cwd=working_dir,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_submit_waits_shows_and_gives_the_jobs_own_exit_code(head, working_dir):
+    environment, address, _ = head
+    words = ["submit", "jobs/small.yaml", "--verb", "train", "--address", address]
+    bad = sigdca(environment, working_dir, *words, "--set", "model=lenet-6", "--logs", "--json")
+    assert bad.returncode == 2, bad.stderr
+    assert "did you mean 'lenet-5'?" in bad.stderr
+    told = json.loads(bad.stdout)
+    assert (told["status"], told["exit_code"], told["verb"]) == ("FAILED", 2, "train")
+    assert told["id"].startswith("small-train-")
+    listed = sigdca(environment, working_dir, "submitted", "list", "--address", address, "--json")
+    assert told["id"] in [one["id"] for one in json.loads(listed.stdout)["submissions"]]
+    printed = sigdca(
+        environment, working_dir, "submitted", "logs", told["id"], "--address", address
+    )
+    assert "did you mean 'lenet-5'?" in printed.stdout
+
+
+def test_a_stopped_submission_is_resumed(head, working_dir):
+    environment, address, _ = head
+    words = ["submit", "jobs/small.yaml", "--address", address, "--json"]
+    begun = sigdca(environment, working_dir, *words, "--set", "train.epochs=40")
+    assert begun.returncode == 0, begun.stderr
+    assert "target 'jetson-tx2': no node of this cluster stands for it" in begun.stderr
+    name = json.loads(begun.stdout)["id"]
+    checkpoints = working_dir / "runs/small/checkpoints"
+    for _ in range(600):
+        if list(checkpoints.rglob("*.pt*")) or list(checkpoints.rglob("*epoch*")):
+            break
+        time.sleep(0.1)
+    stopped = sigdca(
+        environment, working_dir, "submitted", "stop", name, "--address", address, "--json"
+    )
+    assert json.loads(stopped.stdout)["status"] == "STOPPED"
+    again = ["--verb", "compress", "--resume", "--set", "train.epochs=40", "--logs"]
+    done = sigdca(environment, working_dir, *words, *again)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "SUCCEEDED"
+    assert (working_dir / "runs/small/model.dca").is_file()
+    gate = ["--verb", "retest", "--set", "targets=[atom-x5-e3940]", "--logs"]
+    tested = sigdca(environment, working_dir, *words, *gate)
+    assert tested.returncode == 0, tested.stderr
+    assert "exact (isa)" in tested.stderr
 
 
 def test_address_joins_a_running_cluster(head, working_dir):

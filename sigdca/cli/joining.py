@@ -1,0 +1,60 @@
+"""The verb `edge join`: this machine becomes a node of a cluster, labelled as the board it is."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from sigdca.errors import JobError
+
+Site = Annotated[str, typer.Option(help="private, public or edge: where this machine stands")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the group `edge`."""
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    edge = groups.get("edge")
+    if edge is None:
+        edge = typer.Typer(help="On a board.", no_args_is_help=True, rich_markup_mode=None)
+        edge.callback()(_no_options)
+        app.add_typer(edge, name="edge")
+    edge.command()(join)
+
+
+def _no_options() -> None:
+    """On a board."""
+
+
+def join(
+    address: Annotated[str, typer.Option(help="the head, host:6379")],
+    target: Annotated[str, typer.Option(help="what this board is, or with --emulated stands for")],
+    emulated: Annotated[
+        bool, typer.Option("--emulated", help="this machine emulates the target")
+    ] = False,
+    num_cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs it offers; default: all")
+    ] = None,
+    node_ip: Annotated[
+        str | None, typer.Option(help="by which of its addresses the others reach it")
+    ] = None,
+) -> int:
+    """Join a cluster as a board, until the node ends.
+
+    It stays in the foreground: let a supervisor start it again (cluster/sigdca-board.service), for
+    a node ends itself when its link was cut. The token and TLS are Ray's own variables.
+
+    Example: sigdca edge join --address head:6379 --target jetson-tx2-cpu
+    """
+    from sigdca.distributed.joining import board_command, check_join
+    from sigdca.targets import load_target
+
+    board = load_target(target)
+    if not emulated and (why := board.why_not_here()) is not None:
+        raise JobError(
+            f"--target {target}: this machine is not one: {why}; --emulated lets it stand in"
+        )
+    check_join(address)
+    command = board_command(address, board, emulated, num_cpus or os.cpu_count() or 1, node_ip)
+    os.execv(command[0], command)
