@@ -9,8 +9,6 @@ import typer
 
 from sigdca.errors import JobError
 
-Site = Annotated[str, typer.Option(help="private, public or edge: where this machine stands")]
-
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb to the group `edge`."""
@@ -39,6 +37,9 @@ def join(
     node_ip: Annotated[
         str | None, typer.Option(help="by which of its addresses the others reach it")
     ] = None,
+    fixed_ports: Annotated[
+        bool, typer.Option("--fixed-ports", help="those of docs/own-cluster.md, for firewalls")
+    ] = False,
 ) -> int:
     """Join a cluster as a board, until the node ends.
 
@@ -56,5 +57,12 @@ def join(
             f"--target {target}: this machine is not one: {why}; --emulated lets it stand in"
         )
     check_join(address)
-    command = board_command(address, board, emulated, num_cpus or os.cpu_count() or 1, node_ip)
+    command = board_command(
+        address,
+        board,
+        emulated=emulated,
+        num_cpus=num_cpus or os.cpu_count() or 1,
+        node_ip=node_ip,
+        fixed_ports=fixed_ports,
+    )
     os.execv(command[0], command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -192,9 +191,9 @@ def _show(submitted: Submission, more: dict[str, str], as_json: bool) -> None:
 def _exit_code(submitted: Submission) -> int:
     """The job's own, where it ended by itself with one of ours; else that of a fault."""
     code = submitted.exit_code
-    if submitted.status == "STOPPED" or code not in _OURS:
+    if code is None or code not in _OURS or submitted.status == "STOPPED":
         return SigdcaError.exit_code
     return code
 
 
-_OURS: Sequence[int | None] = (0, 1, 2, 3)
+_OURS = (0, 1, 2, 3)

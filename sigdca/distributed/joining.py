@@ -12,6 +12,18 @@ from sigdca.distributed.preflight import check_head
 from sigdca.errors import JobError
 from sigdca.targets import Target, find_emulator
 
+# The ports of every node, for firewalls; cluster/*.service and docs/own-cluster.md say the same.
+PORTS = {
+    "node-manager-port": 6380,
+    "object-manager-port": 6381,
+    "runtime-env-agent-port": 6382,
+    "dashboard-agent-grpc-port": 6383,
+    "metrics-export-port": 6384,
+    "dashboard-agent-listen-port": 52365,
+    "min-worker-port": 10002,
+    "max-worker-port": 10999,
+}
+
 
 def check_join(address: str) -> None:
     """Looks at all that can be wrong before Ray is started.
@@ -35,9 +47,23 @@ def check_join(address: str) -> None:
 
 
 def board_command(
-    address: str, target: Target, emulated: bool, num_cpus: int, node_ip: str | None
+    address: str,
+    target: Target,
+    *,
+    emulated: bool,
+    num_cpus: int,
+    node_ip: str | None,
+    fixed_ports: bool,
 ) -> list[str]:
     """The command that starts the node and stays in the foreground.
+
+    Args:
+        address: of the head, `host:port`.
+        target: what the node stands for.
+        emulated: this machine emulates it, rather than being one.
+        num_cpus: what the node offers.
+        node_ip: by which of its addresses others reach it; None: Ray finds one.
+        fixed_ports: those of `PORTS`, rather than free ones.
 
     Raises:
         TargetError: this machine is to stand for a target that it cannot emulate.
@@ -53,4 +79,6 @@ def board_command(
     command += ["--address", address, "--num-cpus", str(num_cpus), "--disable-usage-stats"]
     command += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
     command += ["--node-ip-address", node_ip] if node_ip else []
+    if fixed_ports:
+        command += [f"--{name}={port}" for name, port in PORTS.items()]
     return command
