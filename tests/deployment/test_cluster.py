@@ -183,8 +183,8 @@ def test_nodes_of_the_units_run_a_submitted_job_and_its_leg_on_the_board(lab, tm
     save_weights(build("lenet-300-100"), tmp_path / "lenet.safetensors")
     shutil.copy(lab.target, tmp_path)
     (tmp_path / "board.yaml").write_text(JOB + f"storage: {tmp_path}/runs\n")
-    words = "-m sigdca submit board.yaml --address http://127.0.0.1:8265 --logs --json".split()
-    done = lab.run("head", sys.executable, *words, cwd=tmp_path)
+    words = ["submit", "board.yaml", "--address", "http://127.0.0.1:8265", "--logs", "--json"]
+    done = lab.run("head", sys.executable, "-m", "sigdca", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "no node of this cluster" not in done.stderr
     report = json.loads((tmp_path / "runs/this-board/report.json").read_text())

@@ -1,4 +1,4 @@
-"""The manifests of k8s/: what kustomize makes of an overlay is what Kubernetes and KubeRay take."""
+"""k8s/: what kustomize makes of each overlay is what Kubernetes and KubeRay take."""
 
 import gzip
 import json
