@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -55,6 +56,9 @@ def _check_tls(host: str, port: int, where: str) -> None:
     try:
         context = ssl.create_default_context(cafile=authority)
         context.load_cert_chain(str(certificate), key)
+        _check_ours(context, str(certificate), key)
+    except ssl.SSLCertVerificationError as error:
+        raise SigdcaError(f"{where}: {certificate}: {error.verify_message}") from error
     except (OSError, ssl.SSLError) as error:
         raise SigdcaError(f"{where}: {', '.join(map(str, files))}: {_reason(error)}") from error
     context.set_alpn_protocols(["h2"])
@@ -76,6 +80,26 @@ def _check_tls(host: str, port: int, where: str) -> None:
         ) from error
     except OSError as error:
         raise SigdcaError(f"{where}: TLS failed: {_reason(error)}") from error
+
+
+def _check_ours(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    """Whether our own authority accepts our certificate: the head would not say why it does not.
+
+    Raises:
+        ssl.SSLCertVerificationError: it does not, with the reason.
+    """
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    client = ssl.create_default_context()
+    client.check_hostname = False
+    client.load_verify_locations(cadata=b"".join(context.get_ca_certs(binary_form=True)))
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(to_client, to_server)
+    theirs = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):  # hello, hello and certificate, finished, tickets
+        for side in (ours, theirs):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
 
 
 def _reason(error: OSError) -> str:

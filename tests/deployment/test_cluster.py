@@ -1,4 +1,4 @@
-"""cluster/: units, environment, launcher files, certificates, and what the documents say of them."""
+"""cluster/: units, environment, launcher files, certificates, and a lab started by them."""
 
 import json
 import re

@@ -122,6 +122,15 @@ class Units(Lab):
         output, told = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(words, process.returncode, output, told)
 
+    def power_cut(self):
+        """Every node ends at once; systemd starts each again (Restart=always)."""
+        for host in UNITS:
+            self.kill(host)
+            self._nodes.pop(host).wait()
+        for host in UNITS:
+            self._start_node(host)
+        self.wait_for_nodes()
+
     def join(self, host, **changes):
         """`sigdca edge join` on a host, which is expected to fail."""
         words = started_by("sigdca-board.service", self.environment(host))
@@ -147,18 +156,18 @@ class Units(Lab):
 
     def expired(self):
         """A certificate of the right authority, whose time is over."""
-        tls("node", self.certificates, "10.0.0.8", 0)
+        tls("node", self.certificates, "10.0.0.8", -1)
         return {
             "RAY_TLS_SERVER_CERT": str(self.certificates / "10.0.0.8.crt"),
             "RAY_TLS_SERVER_KEY": str(self.certificates / "10.0.0.8.key"),
         }
 
-    def _start_node(self, host, *options):
+    def _start_node(self, host, *_):
         if host not in UNITS:
             return
         words = started_by(UNITS[host], self.environment(host))
         place = self._folder / host
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         command = ["sh", "-c", 'mkdir -p /tmp/ray; mount --bind "$0" /tmp/ray && exec "$@"']
         command += [str(place), *PROGRAMS[words[0]], *words[1:]]
         log = self._folder / f"{host}.log"
