@@ -10,7 +10,7 @@ from typing import Any
 from sigdca.codec import decode_container
 from sigdca.edge.legs import LegResult
 from sigdca.engines import container_engine
-from sigdca.errors import JobError, StorageError
+from sigdca.errors import JobError
 from sigdca.job import Job
 from sigdca.job.budget import check_budget
 from sigdca.loop.dataset import num_images
@@ -83,12 +83,8 @@ def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -
 
 
 def _package(store: Store) -> Record:
-    records = [one for one in Ledger(store).records if one.stage == "package"]
-    try:
-        content = store.exists("model.dca")
-    except StorageError as error:
-        raise JobError(str(error)) from error
-    if not records or not content:
+    records = Ledger(store).of("package")
+    if not records or not store.exists("model.dca"):
         raise JobError(f"{store.root}: holds no container yet; run the job first")
     return records[-1]
 
