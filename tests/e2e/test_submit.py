@@ -166,28 +166,63 @@ def test_submit_waits_shows_and_gives_the_jobs_own_exit_code(head, working_dir):
     assert "did you mean 'lenet-5'?" in printed.stdout
 
 
-def test_a_stopped_submission_is_resumed(head, working_dir):
+@pytest.fixture(scope="module")
+def emulating_node(head, tmp_path_factory):
+    """`sigdca edge join` on this machine; gives the target that it stands for."""
+    environment, _, address = head
+    target = "atom-x5-e3940"
+    if shutil.which("qemu-x86_64") is None and shutil.which("qemu-x86_64-static") is None:
+        pytest.skip("no qemu-user")
+    words = ["edge", "join", "--address", address, "--target", target, "--emulated"]
+    log = tmp_path_factory.mktemp("j") / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sigdca", *words, "--num-cpus", "1"],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        for _ in range(900):
+            assert process.poll() is None, log.read_text()
+            if "Ray runtime started" in log.read_text():
+                break
+            time.sleep(0.1)
+        yield target
+    finally:
+        os.killpg(process.pid, 15)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+def test_a_stopped_submission_goes_on_and_is_retested_where_a_node_joined(
+    head, working_dir, emulating_node
+):
     environment, address, _ = head
     words = ["submit", "jobs/small.yaml", "--address", address, "--json"]
-    begun = sigdca(environment, working_dir, *words, "--set", "train.epochs=40")
+    words += ["--set", "train.epochs=30"]
+    begun = sigdca(environment, working_dir, *words)
     assert begun.returncode == 0, begun.stderr
     assert "target 'jetson-tx2': no node of this cluster stands for it" in begun.stderr
+    assert f"target '{emulating_node}'" not in begun.stderr
     name = json.loads(begun.stdout)["id"]
-    checkpoints = working_dir / "runs/small/checkpoints"
-    for _ in range(600):
-        if list(checkpoints.rglob("*.pt*")) or list(checkpoints.rglob("*epoch*")):
+    for _ in range(900):
+        if list((working_dir / "runs/small").glob("checkpoints/*/*/checkpoint.sha256")):
             break
         time.sleep(0.1)
-    stopped = sigdca(
-        environment, working_dir, "submitted", "stop", name, "--address", address, "--json"
-    )
-    assert json.loads(stopped.stdout)["status"] == "STOPPED"
-    again = ["--verb", "compress", "--resume", "--set", "train.epochs=40", "--logs"]
-    done = sigdca(environment, working_dir, *words, *again)
+    stop = ["submitted", "stop", name, "--address", address, "--json"]
+    assert json.loads(sigdca(environment, working_dir, *stop).stdout)["status"] == "STOPPED"
+    done = sigdca(environment, working_dir, *words, "--verb", "compress", "--resume", "--logs")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "SUCCEEDED"
-    assert (working_dir / "runs/small/model.dca").is_file()
-    gate = ["--verb", "retest", "--set", "targets=[atom-x5-e3940]", "--logs"]
+    trained = done.stderr.partition("TEST #1")[0]
+    assert " epoch 30:" in trained
+    assert " epoch 1:" not in trained
+    gate = ["--verb", "retest", "--set", f"targets=[{emulating_node}]", "--logs"]
     tested = sigdca(environment, working_dir, *words, *gate)
     assert tested.returncode == 0, tested.stderr
     assert "exact (isa)" in tested.stderr
