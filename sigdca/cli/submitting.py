@@ -35,6 +35,7 @@ class Verb(str, Enum):
     train = "train"
     compress = "compress"
     retest = "retest"
+    search = "search"
 
 
 def add_to(app: typer.Typer) -> None:
