@@ -107,7 +107,7 @@ def validator(kind):
 
 NAME = {"type": "string", "pattern": "^[a-z0-9.-]{1,63}$"}
 QUANTITY = {"type": ["integer", "string"]}
-# Kueue's CRDs are large: here is what these manifests may say, by its reference of v1beta1.
+# Kueue's CRDs are large: here is what these manifests may say, by its reference of v1beta2.
 KUEUE = {
     "ResourceFlavor": {
         "nodeLabels": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -155,7 +155,7 @@ KUEUE = {
 
 def kueue_validator(kind):
     spec = {"type": "object", "additionalProperties": False, "properties": KUEUE[kind]}
-    fields = {"apiVersion": {"const": "kueue.x-k8s.io/v1beta1"}, "kind": {}, "metadata": {}}
+    fields = {"apiVersion": {"const": "kueue.x-k8s.io/v1beta2"}, "kind": {}, "metadata": {}}
     return jsonschema.Draft7Validator(
         {
             "additionalProperties": False,
