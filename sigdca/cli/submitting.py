@@ -14,7 +14,7 @@ from rich.table import Table
 
 from sigdca.cli.jobs import JobFile, Resume, Settings, SmokeTest
 from sigdca.cli.output import errors, print_json, results
-from sigdca.errors import SigdcaError
+from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Job, load_job
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def submit(
 
     Example: sigdca submit jobs/lenet-5-mnist.yaml --address http://head:8265 --wait
     """
+    if resume and verb is Verb.retest:
+        raise JobError("--resume: a retest begins anew; leave it out")
     loaded = load_job(job, settings or ())
     from sigdca.distributed.bundle import bundle_job
     from sigdca.targets import load_target
@@ -90,7 +92,7 @@ def submit(
     if wait or follow:
         submitted = head.wait(submitted.id)
     _show(submitted, _about(loaded, verb, head), as_json)
-    return _exit_code(submitted) if wait or follow else 0
+    return exit_code(submitted) if wait or follow else 0
 
 
 def show_list(address: Address = None, as_json: Json = False) -> int:
@@ -189,7 +191,7 @@ def _show(submitted: Submission, more: dict[str, str], as_json: bool) -> None:
     results.print(f"{line}{': ' if shown else ''}{shown}", soft_wrap=True)
 
 
-def _exit_code(submitted: Submission) -> int:
+def exit_code(submitted: Submission) -> int:
     """The job's own, where it ended by itself with one of ours; else that of a fault."""
     code = submitted.exit_code
     if code is None or code not in _OURS or submitted.status == "STOPPED":
