@@ -14,7 +14,7 @@ NATIVE_TARGETS := aarch64-a57 x86-64-v2-goldmont
 AARCH64_RUN    := $(NATIVE)/bin/dca-run-aarch64
 
 .PHONY: demo test test-slow lint unit setup horovod try-horovod emulators compilers browser broker \
-        native-targets native-programs bench clean
+        native-targets native-programs dist bench clean
 
 ## The loop on MNIST: LeNet-300-100 from pixels to a container tested on emulated targets.
 demo: setup emulators native-programs
@@ -107,6 +107,10 @@ $(AARCH64_RUN): $(NATIVE_SOURCES) $(STAMP)
 	  && { echo "== set-up: dca-run for aarch64"; \
 	       ./scripts/native-target.sh aarch64-a57 dca-run $@; } \
 	  || echo "== no dca-run for aarch64: its targets will be reported as device-required"
+
+## What a release is: wheel, source distribution, packages for boards, bill of materials, licences, checksums.
+dist: setup native-targets
+	@$(BIN)/python scripts/release.py
 
 ## Claims of benchmarks/, quickly; without QUICK=--quick they take hours.
 bench: setup emulators

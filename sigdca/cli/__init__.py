@@ -7,7 +7,18 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from sigdca.cli import containers, data, edge, jobs, lists, search, signing, testing
+from sigdca.cli import (
+    containers,
+    data,
+    edge,
+    jobs,
+    lists,
+    retesting,
+    search,
+    signing,
+    submitting,
+    testing,
+)
 from sigdca.errors import SigdcaError
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -19,7 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verbs in (jobs, search, testing, containers, data, lists, signing, edge):
+VERBS = (jobs, search, testing, containers, data, lists, signing, submitting, retesting, edge)
+for _verbs in VERBS:
     _verbs.add_to(app)
 
 

@@ -1,4 +1,4 @@
-"""The verbs on a board: `edge setup`, `update`, `status`, `power`, `infer`."""
+"""The verbs on a board: `edge join`, `setup`, `update`, `status`, `power`, `infer`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sigdca.cli.joining import join
 from sigdca.cli.output import errors, print_json, results
 from sigdca.cli.signing import newest
 from sigdca.errors import StorageError, TargetError
@@ -22,6 +23,7 @@ Root = Annotated[Path, typer.Argument(metavar="ROOT", help="the folder that `edg
 def add_to(app: typer.Typer) -> None:
     """Adds the verbs."""
     edge = typer.Typer(help="On a board.", no_args_is_help=True, rich_markup_mode=None)
+    edge.command()(join)
     edge.command()(setup)
     edge.command()(update)
     edge.command()(status)

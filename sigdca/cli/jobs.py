@@ -36,6 +36,8 @@ Address = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="print the report as one JSON object")]
 
+LEAST_ROOM_BYTES = 64 * 2**20  # the smallest job's checkpoints and containers are a third of it
+
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verbs."""
@@ -136,6 +138,7 @@ def _run(
 
     check_job(job, path)
     runs = open_store(lasting(job.storage))
+    runs.check_room(LEAST_ROOM_BYTES)
     store = runs.child(job.name)
     progress = StageProgress()
     with runs.lock(job.name):

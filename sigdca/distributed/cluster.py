@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import ray
 
+from sigdca.distributed.labels import EMULATED_LABEL as EMULATED_LABEL
+from sigdca.distributed.labels import SERVERS as SERVERS
+from sigdca.distributed.labels import SITE_LABEL as SITE_LABEL
+from sigdca.distributed.labels import TARGET_LABEL as TARGET_LABEL
+from sigdca.distributed.preflight import check_head
 from sigdca.errors import SigdcaError
 from sigdca.targets import Target
-
-SITE_LABEL = "sigdca.io/site"
-TARGET_LABEL = "sigdca.io/target"
-EMULATED_LABEL = "sigdca.io/emulated"
-SERVERS = {SITE_LABEL: "!edge"}  # what trains and tests: every node that is not a board
 
 SOCKET_FOLDER = "/tmp"  # where Ray's own are; a socket's path has little room
 NODE_START_TIMEOUT_S = 60.0
@@ -84,6 +84,8 @@ def connected(address: str | None, num_workers: int, dashboard: bool = False) ->
             "include_dashboard": dashboard,
             "labels": {SITE_LABEL: "private"},
         }
+    else:
+        check_head(address)
     try:
         context = ray.init(address or "local", **options)
     except Exception as error:  # Ray raises many kinds: no server, wrong token, other version

@@ -16,7 +16,7 @@ def prepare_environment(address: str | None) -> str | None:
     Returns:
         The cluster to join; None if one is to be started here.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    prepare_client()
     # Ray Train polls its workers this often; its default of 2 s would be most of a short epoch.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     # It counts on a node that will be taken away, or was just lost, until Ray knows better, and
@@ -35,3 +35,10 @@ def prepare_environment(address: str | None) -> str | None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
     return address
+
+
+def prepare_client() -> None:
+    """What a process needs that asks a cluster elsewhere: a token that is named is sent."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")

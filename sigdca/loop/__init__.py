@@ -13,6 +13,7 @@ from sigdca.loop.executor import (
 )
 from sigdca.loop.local import LocalExecutor
 from sigdca.loop.points import Progress
+from sigdca.loop.retest import Retest, retest_run
 from sigdca.loop.run import Candidate, Outcome, run_job
 from sigdca.loop.stages import evaluation_metrics
 
@@ -25,6 +26,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "Progress",
+    "Retest",
     "TestTask",
     "TrainOutcome",
     "TrainTask",
@@ -32,5 +34,6 @@ __all__ = [
     "check_job",
     "evaluation_metrics",
     "noise_task",
+    "retest_run",
     "run_job",
 ]

@@ -39,7 +39,7 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     def work_of(target: str) -> Callable[[str], Work]:
         def work(_key: str) -> Work:
             if not legs:
-                legs.update(_run_legs(run, unknown, container, num_samples))
+                legs.update(run_legs(run, unknown, container, num_samples))
             leg = legs[target]
             return Work(
                 asdict(leg) | {"container": container},
@@ -60,7 +60,7 @@ def _inputs(target: str, container: str, num_samples: int) -> dict[str, Any]:
     return {"target": target, "engine": engine, "container": container, "num_samples": num_samples}
 
 
-def _run_legs(
+def run_legs(
     run: Run, targets: Sequence[str], container: str, num_samples: int
 ) -> dict[str, LegResult]:
     """The legs of some targets; what is compared is computed once for each engine."""

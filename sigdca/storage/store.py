@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,23 @@ class Store:
             self.filesystem.create_dir(os.path.dirname(path), recursive=True)
             with self.filesystem.open_output_stream(path) as file:
                 file.write(content)
+
+    def check_room(self, num_bytes: int) -> None:
+        """Looks whether the disk below this folder has so many bytes left; object stores have.
+
+        Raises:
+            StorageError: it has not.
+        """
+        if not self.is_local:
+            return
+        place = next(path for path in (Path(self.root), *Path(self.root).parents) if path.is_dir())
+        with _explained("look up", self.root):
+            free = shutil.disk_usage(place).free
+        if free < num_bytes:
+            raise StorageError(
+                f"{self.root}: {free / 2**20:.0f} MiB are free on its disk, at least "
+                f"{num_bytes / 2**20:.0f} are needed"
+            )
 
     def remove(self, name: str) -> None:
         """Removes the folder `name` and all in it, if it is there."""

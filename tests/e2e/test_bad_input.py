@@ -57,6 +57,11 @@ def test_a_wrong_job_is_refused_before_anything_starts(sigdca, tmp_path, setting
         ["data", "import", "tests", "to", "--size", "28,28", "--resize", "27"],
         ["decode", "x.dca", "--to", "zip", "-o", "y"],
         ["encode", "x.safetensors", "--model", "lenet-6", "-o", "y.dca"],
+        ["submit", JOB, "--address", "auto"],
+        ["submit", JOB, "--address", "http://head:none"],
+        ["submit", JOB, "--verb", "encode"],
+        ["edge", "join", "--address", "head", "--target", "jetson-tx2"],
+        ["edge", "join", "--address", "head:6379", "--target", "jetson-tx3"],
     ],
 )
 def test_a_wrong_command_is_one_line(sigdca, arguments):
@@ -89,6 +94,13 @@ def test_no_arguments_and_help_show_the_verbs(sigdca):
         "targets",
         "data get",
         "data import",
+        "submit",
+        "submitted list",
+        "submitted status",
+        "submitted logs",
+        "submitted stop",
+        "retest",
+        "edge join",
     ],
 )
 def test_every_verb_has_help_with_an_example(sigdca, verb):

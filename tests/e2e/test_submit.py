@@ -1,5 +1,6 @@
-"""`ray job submit --working-dir . -- sigdca run JOB`, against a real head with its token on."""
+"""`sigdca submit` and `ray job submit`, against a real head with its token on."""
 
+import json
 import os
 import secrets
 import shutil
@@ -154,6 +155,96 @@ def test_images_are_imported_by_a_submitted_job(head, working_dir):
     found = load(destination, "train")
     assert found.images.shape == (12, 1, 8, 8)
     assert sorted(found.labels) == 6 * [0] + 6 * [1]
+
+
+def sigdca(environment, working_dir, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "sigdca", *words],
+        cwd=working_dir,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_submit_waits_shows_and_gives_the_jobs_own_exit_code(head, working_dir):
+    environment, address, _ = head
+    words = ["submit", "jobs/small.yaml", "--verb", "train", "--address", address]
+    bad = sigdca(environment, working_dir, *words, "--set", "model=lenet-6", "--logs", "--json")
+    assert bad.returncode == 2, bad.stderr
+    assert "did you mean 'lenet-5'?" in bad.stderr
+    told = json.loads(bad.stdout)
+    assert (told["status"], told["exit_code"], told["verb"]) == ("FAILED", 2, "train")
+    assert told["id"].startswith("small-train-")
+    listed = sigdca(environment, working_dir, "submitted", "list", "--address", address, "--json")
+    assert told["id"] in [one["id"] for one in json.loads(listed.stdout)["submissions"]]
+    printed = sigdca(
+        environment, working_dir, "submitted", "logs", told["id"], "--address", address
+    )
+    assert "did you mean 'lenet-5'?" in printed.stdout
+
+
+@pytest.fixture(scope="module")
+def emulating_node(head, tmp_path_factory):
+    """`sigdca edge join` on this machine; gives the target that it stands for."""
+    environment, _, address = head
+    target = "atom-x5-e3940"
+    if shutil.which("qemu-x86_64") is None and shutil.which("qemu-x86_64-static") is None:
+        pytest.skip("no qemu-user")
+    words = ["edge", "join", "--address", address, "--target", target, "--emulated"]
+    log = tmp_path_factory.mktemp("j") / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sigdca", *words, "--num-cpus", "1"],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        for _ in range(900):
+            assert process.poll() is None, log.read_text()
+            if "Ray runtime started" in log.read_text():
+                break
+            time.sleep(0.1)
+        yield target
+    finally:
+        os.killpg(process.pid, 15)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+def test_a_stopped_submission_goes_on_and_is_retested_where_a_node_joined(
+    head, working_dir, emulating_node
+):
+    environment, address, _ = head
+    words = ["submit", "jobs/small.yaml", "--address", address, "--json"]
+    words += ["--set", "train.epochs=30"]
+    begun = sigdca(environment, working_dir, *words)
+    assert begun.returncode == 0, begun.stderr
+    assert "target 'jetson-tx2': no node of this cluster stands for it" in begun.stderr
+    assert f"target '{emulating_node}'" not in begun.stderr
+    name = json.loads(begun.stdout)["id"]
+    for _ in range(900):
+        if list((working_dir / "runs/small").glob("checkpoints/*/*/checkpoint.sha256")):
+            break
+        time.sleep(0.1)
+    stop = ["submitted", "stop", name, "--address", address, "--json"]
+    assert json.loads(sigdca(environment, working_dir, *stop).stdout)["status"] == "STOPPED"
+    done = sigdca(environment, working_dir, *words, "--verb", "compress", "--resume", "--logs")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "SUCCEEDED"
+    trained = done.stderr.partition("TEST #1")[0]
+    assert " epoch 30:" in trained
+    assert " epoch 1:" not in trained
+    gate = ["--verb", "retest", "--set", f"targets=[{emulating_node}]", "--logs"]
+    tested = sigdca(environment, working_dir, *words, *gate)
+    assert tested.returncode == 0, tested.stderr
+    assert "exact (isa)" in tested.stderr
 
 
 def test_address_joins_a_running_cluster(head, working_dir):

@@ -10,6 +10,7 @@ import sys
 import tarfile
 import zipfile
 from importlib.metadata import version
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ import pytest
 from sigdca.native import library_path
 
 ROOT = Path(__file__).resolve().parents[2]
+_spec = spec_from_file_location("release", ROOT / "scripts/release.py")
+assert _spec is not None
+assert _spec.loader is not None
+release = module_from_spec(_spec)
+_spec.loader.exec_module(release)
 HEADER = ROOT / "sigdca/native/include/sigdca.h"
 CODEC_HEADER = HEADER.with_name("sigdca_codec.h")
 TARGETS = ("aarch64-a57", "x86-64-v2-goldmont")
@@ -196,3 +202,63 @@ def test_source_distribution(distributions):
     assert wanted <= names
     assert {"LICENSE", "README.md", "pyproject.toml", "constraints.txt"} <= names
     assert not [name for name in names if name.startswith(("build/", "sigdca/native/bin"))]
+
+
+CORE = "import sigdca.cli, sys; sys.exit(any(n in sys.modules for n in ('torch', 'ray')))"
+
+
+def test_the_wheel_works_in_an_empty_environment_without_compilers(distributions, tmp_path):
+    """With what pip would bring for the core alone: no torch, no Ray, no scikit-build."""
+    wheel, _ = distributions
+    venv, dependencies = tmp_path / "venv", tmp_path / "dependencies"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    environment = {"PATH": str(venv / "bin"), "HOME": str(tmp_path)}
+    pip = [sys.executable, "-m", "pip", "--python", venv / "bin/python", "install", "--quiet"]
+    subprocess.run([*pip, "--no-index", "--no-deps", wheel], check=True, env=environment)
+    dependencies.mkdir()
+    for package in release.components(()).values():
+        link_package(package[0], dependencies)
+    (site,) = venv.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(f"{dependencies}\n")
+    python = venv / "bin/python"
+
+    def run(*words):
+        return subprocess.run(
+            list(map(str, words)), capture_output=True, text=True, check=False, env=environment
+        )
+
+    assert not {path.name for path in dependencies.iterdir()} & {"torch", "ray"}
+    assert run(python, "-c", CORE).returncode == 0
+    help_text = run(venv / "bin/sigdca", "--help")
+    assert help_text.returncode == 0, help_text.stderr
+    shown = run(venv / "bin/sigdca", "inspect", ROOT / "tests/golden/v2/rans-map.dca", "--json")
+    assert shown.returncode == 0, shown.stderr
+    native = run(python, "-c", "from sigdca.native import library_path; print(library_path())")
+    assert str(site) in native.stdout, native.stderr
+
+
+def link_package(package, folder):
+    """Makes what a package has installed importable from a folder, and nothing beside it."""
+    for file in package.files or ():
+        top = file.parts[0]
+        if top != ".." and not (folder / top).exists():
+            (folder / top).symlink_to(package.locate_file(top))
+
+
+def test_the_bill_of_materials_says_what_is_needed_and_its_licence():
+    found = release.components(release.EXTRAS)
+    bill = release.bill("1.2.3", found)
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    scopes = {one["name"]: one["scope"] for one in bill["components"]}
+    assert scopes["numpy"] == scopes["pyarrow"] == "required"
+    assert scopes["torch"] == scopes["ray"] == "optional"
+    assert len({one["bom-ref"] for one in bill["components"]}) == len(scopes)
+    text = release.licences(found)
+    assert f"numpy {version('numpy')} (always): " in text
+    assert re.search(r"^torch .*\(.*cluster.*\): .*BSD", text, re.M)
+    assert "see the package" not in text
+
+
+def test_a_tag_and_the_version_must_agree():
+    assert release.wrong_tags("0.2.0", ["v0.2.0", "nightly"]) == []
+    assert release.wrong_tags("0.2.0", ["v0.3.0"]) == ["v0.3.0"]

@@ -110,3 +110,13 @@ def test_a_full_disk_leaves_the_old_file_and_no_half_file(tmp_path):
     assert said.count("\n") == 1
     assert os.listdir(tmp_path) == ["model.dca"]
     assert path.read_bytes() == b"old"
+
+
+def test_room_is_looked_for_where_the_folder_will_be(tmp_path):
+    store = open_store(str(tmp_path / "not/yet/there"))
+    store.check_room(1)
+    with pytest.raises(
+        StorageError, match=r"there: \d+ MiB are free on its disk, at least \d+ are"
+    ):
+        store.check_room(2**60)
+    assert not (tmp_path / "not").exists()

@@ -1,0 +1,80 @@
+"""What a job needs beside its own page: the files that a cluster must be sent with it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from sigdca.errors import JobError
+from sigdca.job import Job, dump_job
+from sigdca.storage import write_file
+
+MAX_BUNDLE_BYTES = 100 * 2**20  # what a Ray head takes; it answers HTTP 413 to more
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".git")
+
+
+def bundle_job(job: Job, folder: Path) -> str:
+    """Puts a job and the files that it names by a relative path into an empty folder.
+
+    That is the resolved job file, its `weights`, the package of a `pkg.module:Class` model that
+    lies in the current folder, a data set named `./folder`, and target files of the user's own.
+    What is named by an absolute path or an address must be seen by the cluster itself.
+
+    Args:
+        job: the job, with all overrides in it.
+        folder: becomes the working directory of the job on the cluster.
+
+    Returns:
+        The name of the job file in `folder`.
+
+    Raises:
+        JobError: a file is missing, lies above the current folder, or all of them are too large.
+    """
+    for name in _needed(job):
+        _copy(name, folder)
+    name = f"{job.name}.yaml"
+    write_file(folder / name, dump_job(job).encode())
+    sizes = {
+        str(path.relative_to(folder)): path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    total = sum(sizes.values())
+    if total > MAX_BUNDLE_BYTES:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise JobError(
+            f"{name}: the files to send are {total / 2**20:.0f} MiB ({largest}: "
+            f"{sizes[largest] / 2**20:.0f} MiB), at most {MAX_BUNDLE_BYTES // 2**20}; put them "
+            "where all nodes see them, such as /nfs or s3://, and name that place"
+        )
+    return name
+
+
+def _needed(job: Job) -> list[str]:
+    """Relative paths of the files and folders to send."""
+    needed = [name for name in job.targets if name.endswith(".toml")]
+    if job.weights is not None:
+        needed.append(job.weights)
+    if job.data.source.startswith("."):
+        needed.append(job.data.source)
+    if ":" in job.model:
+        top = job.model.partition(":")[0].partition(".")[0]
+        needed += [name for name in (top, f"{top}.py") if Path(name).exists()]
+    elif "/" in job.model or Path(job.model).is_file():
+        needed.append(job.model)
+    return [name for name in needed if "://" not in name and not Path(name).is_absolute()]
+
+
+def _copy(name: str, folder: Path) -> None:
+    source, here = Path(name).resolve(), Path.cwd().resolve()
+    if not source.is_relative_to(here):
+        raise JobError(f"{name}: lies outside the current folder ({here}); use an absolute path")
+    to = folder / source.relative_to(here)
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, to, ignore=_IGNORED, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, to)
+    except OSError as error:
+        raise JobError(f"{name}: cannot be read: {error.strerror or error}") from error

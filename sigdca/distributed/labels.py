@@ -1,0 +1,6 @@
+"""The labels by which nodes are told apart; `ray start --labels` takes them, cluster files too."""
+
+SITE_LABEL = "sigdca.io/site"  # private, public or edge
+TARGET_LABEL = "sigdca.io/target"  # a board's target, or the one that a server emulates
+EMULATED_LABEL = "sigdca.io/emulated"  # true: it is no board
+SERVERS = {SITE_LABEL: "!edge"}  # what trains and tests: every node that is not a board

@@ -1,0 +1,117 @@
+"""A run's container once more: on the servers and on all targets, whatever the ledger knows."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sigdca.codec import decode_container
+from sigdca.edge.legs import LegResult
+from sigdca.engines import container_engine
+from sigdca.errors import JobError
+from sigdca.job import Job
+from sigdca.job.budget import check_budget
+from sigdca.loop.dataset import num_images
+from sigdca.loop.edge import run_legs
+from sigdca.loop.executor import Executor
+from sigdca.loop.points import Progress, Run, versions
+from sigdca.loop.stages import container_task, evaluation_metrics
+from sigdca.storage import Ledger, Record, Store
+
+PROVEN = ("exact", "tolerance")
+
+
+@dataclass(frozen=True)
+class Retest:
+    """What a retest found; `failures` is empty if the container may be released.
+
+    Attributes:
+        job: the job's name.
+        container: sha256 of the container.
+        tested_at: UTC, such as 20261126T073000Z.
+        figures: of the servers' test, as RETEST gives them, `accuracy_drop` and `container_bytes`.
+        legs: what each target said.
+        failures: one line for each bound that is missed and each target that proved nothing.
+        versions: of the libraries that took part.
+    """
+
+    job: str
+    container: str
+    tested_at: str
+    figures: dict[str, Any]
+    legs: tuple[LegResult, ...]
+    failures: tuple[str, ...]
+    versions: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The record's place in the run's folder."""
+        return f"retests/{self.tested_at}.json"
+
+
+def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -> Retest:
+    """Tests the best container of a run again, and leaves a record in the run's `retests/`.
+
+    Args:
+        job: the job; its targets, budget and data count.
+        executor: who tests.
+        store: the run's folder, with `model.dca` and the ledger of how it was made.
+        progress: who watches.
+
+    Raises:
+        JobError: the run has no container yet.
+        SigdcaError: a fault on the way.
+    """
+    package = _package(store)
+    content = store.read("model.dca")
+    digest = store.put(content)
+    run = Run(job, decode_container(content).graph, store, executor, progress)
+    engine = container_engine()
+    figures = evaluation_metrics(executor.test(container_task(run, digest, engine)), engine)
+    lost = package.metrics["accuracy"] - figures["accuracy"]
+    figures["accuracy_drop"] = package.metrics["accuracy_drop"] + lost
+    figures["container_bytes"] = len(content)
+    num_samples = num_images(job.data, "test", job.edge_test.num_samples)
+    found = run_legs(run, list(job.targets), digest, num_samples)
+    legs = tuple(found[target] for target in job.targets)
+    at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    failures = _failures(job, figures, legs)
+    told = Retest(job.name, digest, at, figures, legs, failures, versions())
+    store.write(told.name, json.dumps(asdict(told), indent=1).encode())
+    return told
+
+
+def _package(store: Store) -> Record:
+    records = Ledger(store).of("package")
+    if not records or not store.exists("model.dca"):
+        raise JobError(f"{store.root}: holds no container yet; run the job first")
+    return records[-1]
+
+
+def _failures(job: Job, figures: dict[str, Any], legs: tuple[LegResult, ...]) -> tuple[str, ...]:
+    fps = {
+        leg.target: None if leg.latency_us is None or leg.emulated else 1e6 / leg.latency_us
+        for leg in legs
+    }
+    lines = check_budget(
+        job.budget,
+        accuracy_drop=figures["accuracy_drop"],
+        error=figures["error"],
+        container_bytes=figures["container_bytes"],
+        device_fps=fps,
+    )
+    missed = [
+        f"budget {line.name}: at most {line.bound:g}, got {line.value:g}"
+        if not line.name.startswith("fps")
+        else f"budget {line.name}: at least {line.bound:g}, got {line.value:g}"
+        for line in lines
+        if line.met is False and line.value is not None
+    ]
+    unproven = [
+        f"target '{leg.target}': {leg.verdict}: {leg.reason}"
+        for leg in legs
+        if leg.verdict not in PROVEN
+    ]
+    return tuple(missed + unproven)

@@ -1,0 +1,216 @@
+"""cluster/: units, environment, launcher files, certificates, and a lab started by them."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import torch
+import yaml
+
+from sigdca.cli import main
+from sigdca.distributed import labels
+from sigdca.distributed.joining import PORTS
+from sigdca.models import build, save_weights
+from sigdca.targets import load_target
+from tests.cluster.lab import why_not
+from tests.conftest import ROOT
+from tests.deployment.units import Units, settings, started_by, tls
+
+CLUSTER = ROOT / "cluster"
+UNIT_FILES = sorted(CLUSTER.glob("*.service"))
+LAUNCHERS = ("private", "aws", "gcp")
+SETTINGS = settings((CLUSTER / "cluster.env").read_text())
+
+
+@pytest.mark.parametrize("path", UNIT_FILES, ids=lambda path: path.stem)
+def test_a_unit_is_one_and_starts_its_node_again(path, tmp_path):
+    text = path.read_text()
+    assert "\nRestart=always\n" in text
+    assert "\nEnvironmentFile=/etc/sigdca/cluster.env\n" in text
+    names = set(re.findall(r"\$\{(\w+)\}", text))
+    assert names <= set(SETTINGS)
+    if shutil.which("systemd-analyze") is None:
+        return
+    there = re.sub(r"(/opt/sigdca/bin|/usr/bin)/\w+", "/bin/true", text)
+    there = there.replace("User=sigdca\n", "").replace("docker.service", "")
+    copy = tmp_path / path.name
+    copy.write_text(there.replace("Requires=\n", ""))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(copy)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert str(copy) not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("unit", ["sigdca-head.service", "sigdca-server.service"])
+def test_units_start_ray_with_options_that_it_has(unit):
+    from ray.scripts.scripts import start
+
+    words = started_by(unit, SETTINGS)
+    assert words[:2] == ["/opt/sigdca/bin/ray", "start"]
+    params = start.make_context("start", words[2:]).params
+    assert {name: params[name.replace("-", "_")] for name in PORTS} == PORTS
+    assert labels.SITE_LABEL in params["labels"]
+
+
+@pytest.mark.parametrize("unit", ["sigdca-board.service", "sigdca-board-container.service"])
+def test_units_of_boards_agree_with_edge_join(unit, monkeypatch):
+    """Both units end in the same command, whose node has the other units' ports."""
+    from ray.scripts.scripts import start
+
+    started = []
+    monkeypatch.setattr("os.execv", lambda _, command: started.extend(command))
+    monkeypatch.setattr("sigdca.distributed.joining.check_join", lambda address: None)
+    monkeypatch.setattr("sigdca.targets.Target.why_not_here", lambda target: None)
+    words = started_by(unit, SETTINGS)
+    assert words[words.index("edge") - 1].rpartition("/")[2] == "sigdca"
+    with pytest.raises(SystemExit):
+        main(words[words.index("edge") :])
+    params = start.make_context("start", started[started.index("start") + 1 :]).params
+    assert {name: params[name.replace("-", "_")] for name in PORTS} == PORTS
+    assert params["address"] == SETTINGS["SIGDCA_HEAD"]
+    assert params["node_ip_address"] == SETTINGS["SIGDCA_NODE_IP"]
+    told = dict(one.split("=") for one in params["labels"].split(","))
+    assert told == {
+        labels.SITE_LABEL: "edge",
+        labels.TARGET_LABEL: load_target(SETTINGS["SIGDCA_TARGET"]).label,
+        labels.EMULATED_LABEL: "false",
+    }
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_launcher_files_are_valid(name):
+    import ray.autoscaler
+
+    (folder,) = ray.autoscaler.__path__
+    with open(f"{folder}/ray-schema.json") as file:
+        schema = json.load(file)
+    config = yaml.safe_load((CLUSTER / f"{name}.yaml").read_text())
+    jsonschema.validate(config, schema)
+    site = "private" if name == "private" else "public"
+    for command in (config["head_start_ray_commands"], config["worker_start_ray_commands"]):
+        _, last = command
+        assert f"--labels=sigdca.io/site={site}" in shlex.split(last)
+        assert "secrets/env.sh" in last
+    for kind in config.get("available_node_types", {}).values():
+        assert kind["labels"] == {labels.SITE_LABEL: site}
+    assert any("--no-index" in command for command in config["setup_commands"])
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_launcher_files_start_ray_with_options_that_it_has(name):
+    from ray.scripts.scripts import start
+
+    config = yaml.safe_load((CLUSTER / f"{name}.yaml").read_text())
+    for command in (*config["head_start_ray_commands"], *config["worker_start_ray_commands"]):
+        words = shlex.split(command)
+        if words[-1] != "stop":
+            start.make_context("start", words[words.index("start") + 1 :])
+
+
+def test_public_workers_are_spot_machines_with_a_gpu():
+    aws = yaml.safe_load((CLUSTER / "aws.yaml").read_text())["available_node_types"]["gpu-spot"]
+    assert aws["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    gcp = yaml.safe_load((CLUSTER / "gcp.yaml").read_text())["available_node_types"]["gpu-spot"]
+    assert gcp["node_config"]["scheduling"]["provisioningModel"] == "SPOT"
+    assert aws["resources"]["GPU"] == gcp["resources"]["GPU"] == 1
+
+
+def test_a_rented_server_has_the_environment_of_the_others():
+    config = yaml.safe_load((CLUSTER / "hybrid-worker.cloud-init.yaml").read_text())
+    files = {file["path"]: file for file in config["write_files"]}
+    told = settings(files["/etc/sigdca/cluster.env"]["content"])
+    assert set(told) <= set(SETTINGS)
+    assert told["SIGDCA_SITE"] == "public"
+    same = [name for name in told if name.startswith("RAY_")]
+    assert {name: told[name] for name in same} == {name: SETTINGS[name] for name in same}
+    done = subprocess.run(
+        ["sh", "-n"], input=files["/etc/sigdca/join.sh"]["content"], text=True, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_certificates_are_of_the_authority_and_refuse_to_overwrite_it(tmp_path):
+    tls("ca", tmp_path)
+    tls("node", tmp_path, "10.0.0.2")
+    assert (tmp_path / "10.0.0.2.key").stat().st_mode & 0o077 == 0
+    again = subprocess.run(
+        [str(CLUSTER / "tls.sh"), "ca", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+
+
+JOB = """
+name: this-board
+model: lenet-300-100
+weights: lenet.safetensors
+data: {source: mnist, limit: 200}
+train: {epochs: 0}
+compress:
+  recipe:
+    - prune: {sparsity: 0.9, schedule: one-shot, epochs: 0}
+    - encode
+targets: [this-machine.toml]
+edge_test: {num_samples: 50}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab():
+    if reason := why_not():
+        pytest.skip(reason)
+    found = Units()
+    try:
+        found.start()
+        found.wait_for_nodes()
+        yield found
+    finally:
+        found.stop()
+        shutil.rmtree(found.folder, ignore_errors=True)
+
+
+def test_nodes_of_the_units_run_a_submitted_job_and_its_leg_on_the_board(lab, tmp_path):
+    torch.manual_seed(0)
+    save_weights(build("lenet-300-100"), tmp_path / "lenet.safetensors")
+    shutil.copy(lab.target, tmp_path)
+    (tmp_path / "board.yaml").write_text(JOB + f"storage: {tmp_path}/runs\n")
+    words = ["submit", "board.yaml", "--address", "http://127.0.0.1:8265", "--logs", "--json"]
+    done = lab.run("head", sys.executable, "-m", "sigdca", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no node of this cluster" not in done.stderr
+    report = json.loads((tmp_path / "runs/this-board/report.json").read_text())
+    assert "exact" in json.dumps(report)
+    assert '"evidence": "device"' in json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    ("changes", "helps"),
+    [
+        (lambda lab: lab.another_authority(), "certificate"),
+        (lambda lab: lab.expired(), "expired"),
+        (lambda lab: {"RAY_TLS_SERVER_CERT": ""}, "RAY_TLS_SERVER_CERT is not set"),
+        (lambda lab: {"RAY_AUTH_TOKEN_PATH": "/none"}, "/none: cannot be read"),
+        (lambda lab: {"RAY_AUTH_TOKEN_PATH": ""}, "RAY_AUTH_TOKEN_PATH: is not set"),
+    ],
+    ids=["wrong-authority", "expired", "no-certificate", "no-file", "no-token"],
+)
+def test_a_board_that_cannot_join_says_why(lab, changes, helps):
+    done = lab.join("three", **changes(lab))
+    assert done.returncode in (2, 3)
+    assert helps in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_token_ends_the_node(lab):
+    done = lab.join("three", RAY_AUTH_TOKEN_PATH=lab.another_token())
+    assert done.returncode != 0
+    assert "oken" in done.stdout + done.stderr

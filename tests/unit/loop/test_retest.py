@@ -1,0 +1,105 @@
+"""A retest tests now, whatever the ledger says, and its record says what failed."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sigdca.codec import encode_container
+from sigdca.edge.legs import LegResult
+from sigdca.errors import JobError
+from sigdca.job import parse_job
+from sigdca.loop import retest_run
+from sigdca.loop.network import graph_of, initial_model, state_of
+from sigdca.storage import Ledger, Record, open_store
+from sigdca.training import TestCounts
+
+JOB = """
+name: again
+model: lenet-300-100
+data: {source: mnist, limit: 200}
+train: {epochs: 1}
+targets: [atom-x5-e3940]
+edge_test: {num_samples: 10}
+budget: {error: 6, accuracy_drop: 1, container_bytes: 2000000}
+"""
+EXACT = LegResult("atom-x5-e3940", "exact", "isa", "every bit is equal", emulated=True, error=5.0)
+
+
+class Told:
+    """190 of 200 images are right, and the leg is as it was told."""
+
+    def __init__(self, leg=EXACT, num_correct=190):
+        self.leg, self.num_correct = leg, num_correct
+        self.tested = 0
+
+    def test(self, task):
+        self.tested += 1
+        return TestCounts(self.num_correct, np.zeros((200, 10), np.float32))
+
+    def edge_tests(self, tasks):
+        return [self.leg for _ in tasks]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A run as `run_job` leaves it."""
+    job = parse_job(JOB, "again.yaml")
+    torch.manual_seed(0)
+    model = initial_model(job)
+    found = open_store(str(tmp_path)).child("again")
+    found.write("model.dca", encode_container(graph_of(job, model), state_of(model)))
+    metrics = {"accuracy": 95.5, "accuracy_drop": 0.5}
+    record = Record(
+        number=1, key="k", stage="package", iteration=1, duration_s=0, metrics=metrics, seed=0
+    )
+    Ledger(found).append(record)
+    return found
+
+
+def retest(store, executor, *settings):
+    return retest_run(parse_job(JOB, "again.yaml", settings), executor, store, None)
+
+
+def test_it_tests_again_each_time_and_leaves_a_record(store):
+    executor = Told()
+    told = retest(store, executor)
+    assert told.failures == ()
+    assert told.figures["error"] == pytest.approx(5.0)
+    assert told.figures["accuracy_drop"] == pytest.approx(1.0)
+    tests = executor.tested
+    retest(store, executor)
+    assert executor.tested == 2 * tests
+    kept = json.loads(store.read(told.name))
+    assert (kept["legs"][0]["verdict"], kept["container"]) == ("exact", told.container)
+
+
+@pytest.mark.parametrize(
+    ("executor", "failures"),
+    [
+        (
+            Told(num_correct=180),
+            ("budget accuracy_drop: at most 1, got 6", "budget error: at most 6, got 10"),
+        ),
+        (
+            Told(replace(EXACT, verdict="device-required", reason="no QEMU")),
+            ("target 'atom-x5-e3940': device-required: no QEMU",),
+        ),
+    ],
+)
+def test_what_fails_is_said(store, executor, failures):
+    assert retest(store, executor).failures == failures
+
+
+def test_frames_per_second_count_where_a_board_measured_them(store):
+    board = replace(EXACT, evidence="device", emulated=False, latency_us=50_000.0)
+    told = retest(store, Told(board), "budget={fps: 30}")
+    assert told.failures == ("budget fps@atom-x5-e3940: at least 30, got 20",)
+    assert retest(store, Told(), "budget={fps: 30}").failures == ()
+
+
+def test_a_run_without_a_container_is_bad_input(tmp_path):
+    with pytest.raises(JobError, match="holds no container yet; run the job first"):
+        retest(open_store(str(tmp_path)).child("again"), Told())
