@@ -31,6 +31,7 @@ from sigdca.distributed.faults import root_cause
 from sigdca.distributed.hparams import HparamFiles
 from sigdca.distributed.searcher import (
     StudySearch,
+    enqueue,
     make_scheduler,
     open_optuna,
 )
@@ -198,7 +199,7 @@ def run_trials(
         first: the points to begin with.
 
     Returns:
-        Whether to call again: trials wait for a site whose last server is lost, and go elsewhere.
+        Whether to call again: trials are left whose node, or whose site's last server, was lost.
     """
     num_trials = _num_trials(study, first)
     if study.why_over() is not None or num_trials == 0:
@@ -245,7 +246,7 @@ def run_trials(
         while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
             time.sleep(POLL_S)
             watcher.on_step_end(0, [])
-        return watcher.is_stuck
+        return study.why_over() is None and bool(study.unfinished())
     finally:
         boards.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -283,9 +284,7 @@ def _enqueue(
     made = optuna.load_study(study_name=study.job.name, storage=storage)
     numbers = {record.number for record in study.trials()}
     for record in study.unfinished():
-        made.enqueue_trial(
-            record.point, user_attrs={"number": record.number, "origin": record.origin}
-        )
+        enqueue(made, record)
     if 1 not in numbers:
         made.enqueue_trial(own or {}, user_attrs={"number": 1, "origin": "job"})
         numbers.add(1)

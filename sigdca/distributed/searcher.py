@@ -81,6 +81,12 @@ def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space
             made.add_trial(_past(study, record, space))
 
 
+def enqueue(told: optuna.Study, record: TrialRecord) -> None:
+    """Has a trial that was drawn before drawn again."""
+    attributes = {"number": record.number, "origin": record.origin}
+    told.enqueue_trial(record.point, user_attrs=attributes)
+
+
 def _past(study: Study, record: TrialRecord, space: Space) -> FrozenTrial:
     last = record.last
     values = None
@@ -188,6 +194,10 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
             "shares": shares,
             "site": self._site(number),
         }
+
+    def draw_again(self, record: TrialRecord) -> None:
+        """Puts a trial whose node was lost before all others."""
+        enqueue(self._ot_study, record)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A fidelity is done."""

@@ -15,7 +15,9 @@ from sigdca.distributed.searcher import StudySearch, trial_figures
 from sigdca.distributed.sites import next_site, slots
 from sigdca.search import Rung, Study, TrialRecord, missed_bounds
 
-MAX_NODE_LOSSES = 3  # a trial's process or node may be lost so often
+MAX_NODE_LOSSES = 3  # a trial's process may be lost so often, one time right after the other
+MAX_ROUNDS = 3  # and be given so many more chances, when what was lost is known to be
+ROUND_S = 30.0  # after so long, and longer each time: a dead node is believed alive for a while
 LOOK_EVERY_S = 5.0
 
 
@@ -44,6 +46,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         self._searcher: StudySearch | None = None
         self._limiter: ConcurrencyLimiter | None = None
         self._looked = time.monotonic()
+        self._lost: dict[int, float] = {}  # when they are drawn again
         for record in study.trials():
             self._ask(record)
         self._sites: dict[int, str] = {}
@@ -64,6 +67,10 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         self._looked = time.monotonic()
         if self._limiter is not None:
             self._limiter.max_concurrent = self.most()
+        for number in [n for n, due in self._lost.items() if due <= self._looked]:
+            del self._lost[number]
+            if self._searcher is not None:
+                self._searcher.draw_again(self._study.trial(number))
         sites = slots(self._study.job.data)
         waiting = [trial.config["site"] for trial in trials if trial.status == Trial.PENDING]
         self.is_stuck = bool(sites) and any(site not in sites for site in waiting)
@@ -134,5 +141,11 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """A trial's process was lost too often."""
-        reason = f"its process or node was lost {MAX_NODE_LOSSES + 1} times"
-        self._study.end(trial.config["number"], "failed", reason)
+        number = trial.config["number"]
+        self._study.losses[number] += 1
+        losses = self._study.losses[number]
+        if losses > MAX_ROUNDS:
+            total = losses * (MAX_NODE_LOSSES + 1)
+            self._study.end(number, "failed", f"its process or node was lost {total} times")
+        else:
+            self._lost[number] = time.monotonic() + ROUND_S * losses

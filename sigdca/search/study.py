@@ -45,6 +45,7 @@ class Study:
         self.job, self.search, self.folder = job, job.search, folder
         self.stop: str | None = None
         self.watchers: list[OnChange] = []
+        self.losses: Counter[int] = Counter()  # of nodes, by trial, since this start
         self._now, self._started = now, now()
         self._trials = {record.number: record for record in folder.trials()}
         before = folder.study()
@@ -88,7 +89,8 @@ class Study:
         return self._cost
 
     def begin(self, number: int, origin: Origin, point: Point, settings: Settings) -> None:
-        """A trial is drawn."""
+        """A trial is drawn, or drawn again: what it has cost stays."""
+        before = self._trials.get(number)
         self._put(
             TrialRecord(
                 number=number,
@@ -97,6 +99,8 @@ class Study:
                 values=settings.values,
                 without=tuple(settings.without),
                 started=self._now(),
+                cost=before.cost if before is not None else 0.0,
+                duration_s=before.duration_s if before is not None else 0.0,
             )
         )
 

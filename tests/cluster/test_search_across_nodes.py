@@ -41,7 +41,7 @@ def lab():
     made = Lab(LABELS)
     try:
         made.start()
-        made.wait_for_nodes()
+        made.wait_for_nodes(240)
         yield made
     finally:
         made.stop()
