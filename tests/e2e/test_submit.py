@@ -205,6 +205,7 @@ def test_a_stopped_submission_goes_on_and_is_retested_where_a_node_joined(
     environment, address, _ = head
     words = ["submit", "jobs/small.yaml", "--address", address, "--json"]
     words += ["--set", "train.epochs=30"]
+    words += ["--set", "compress.recipe=[{prune: {sparsity: 0.9, epochs: 1}}, encode]"]
     begun = sigdca(environment, working_dir, *words)
     assert begun.returncode == 0, begun.stderr
     assert "target 'jetson-tx2': no node of this cluster stands for it" in begun.stderr
