@@ -40,7 +40,7 @@ lint:
 
 # Those that start Ray clusters come last and alone: a submitted job joins the cluster that the machine
 # started last, and a starved node counts as lost.
-CLUSTERS := tests/cluster tests/e2e tests/deployment/test_cluster.py
+CLUSTERS := tests/cluster tests/e2e
 
 unit:
 	@echo "== pytest"

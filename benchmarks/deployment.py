@@ -105,6 +105,7 @@ def _wheel(repeats: int) -> Claim:
             subprocess.run(
                 [str(venv / "bin/pip"), "install", "--quiet", str(wheel)],
                 check=True,
+                capture_output=True,
                 env=os.environ | {"PATH": f"{venv}/bin"},  # no compiler is found
             )
             seconds.append(time.monotonic() - start)

@@ -89,14 +89,23 @@ def connected(address: str | None, num_workers: int, dashboard: bool = False) ->
     try:
         context = ray.init(address or "local", **options)
     except Exception as error:  # Ray raises many kinds: no server, wrong token, other version
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[-1] if lines else type(error).__name__
-        raise SigdcaError(f"cluster {address or 'on this machine'}: {reason}") from error
+        where = f"cluster {address or 'on this machine'}"
+        raise SigdcaError(f"{where}: {_why_not_joined(error)}") from error
     try:
         pages = context.dashboard_url or ""
         yield Cluster(ray.get_runtime_context().gcs_address, address is None, pages)
     finally:
         ray.shutdown()
+
+
+def _why_not_joined(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if "InvalidAuthToken" in str(cause):
+            return "refused the token; RAY_AUTH_TOKEN_PATH must name a copy of the head's"
+        cause = cause.__cause__ or cause.__context__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def quieten_ray_data() -> None:

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 
-from sigdca.distributed.environment import prepare_client
+from sigdca.distributed.environment import be_quick_to_join, prepare_client
 from sigdca.distributed.labels import EMULATED_LABEL, SITE_LABEL, TARGET_LABEL
 from sigdca.distributed.preflight import check_head
 from sigdca.errors import JobError
@@ -44,6 +44,7 @@ def check_join(address: str) -> None:
     if file and not os.access(file, os.R_OK):
         raise JobError(f"RAY_AUTH_TOKEN_PATH: {file}: cannot be read")
     check_head(address)
+    be_quick_to_join()
 
 
 def board_command(

@@ -1,25 +1,21 @@
-"""cluster/: units, environment, launcher files, certificates, and a lab started by them."""
+"""cluster/: units, environment, launcher files and certificates; test_units.py starts them."""
 
 import json
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 
 import jsonschema
 import pytest
-import torch
 import yaml
 
 from sigdca.cli import main
 from sigdca.distributed import labels
 from sigdca.distributed.joining import PORTS
-from sigdca.models import build, save_weights
 from sigdca.targets import load_target
-from tests.cluster.lab import why_not
 from tests.conftest import ROOT
-from tests.deployment.units import Units, settings, started_by, tls
+from tests.deployment.units import settings, started_by, tls
 
 CLUSTER = ROOT / "cluster"
 UNIT_FILES = sorted(CLUSTER.glob("*.service"))
@@ -147,70 +143,3 @@ def test_certificates_are_of_the_authority_and_refuse_to_overwrite_it(tmp_path):
     )
     assert again.returncode == 2
     assert "is there already" in again.stderr
-
-
-JOB = """
-name: this-board
-model: lenet-300-100
-weights: lenet.safetensors
-data: {source: mnist, limit: 200}
-train: {epochs: 0}
-compress:
-  recipe:
-    - prune: {sparsity: 0.9, schedule: one-shot, epochs: 0}
-    - encode
-targets: [this-machine.toml]
-edge_test: {num_samples: 50}
-"""
-
-
-@pytest.fixture(scope="module")
-def lab():
-    if reason := why_not():
-        pytest.skip(reason)
-    found = Units()
-    try:
-        found.start()
-        found.wait_for_nodes()
-        yield found
-    finally:
-        found.stop()
-        shutil.rmtree(found.folder, ignore_errors=True)
-
-
-def test_nodes_of_the_units_run_a_submitted_job_and_its_leg_on_the_board(lab, tmp_path):
-    torch.manual_seed(0)
-    save_weights(build("lenet-300-100"), tmp_path / "lenet.safetensors")
-    shutil.copy(lab.target, tmp_path)
-    (tmp_path / "board.yaml").write_text(JOB + f"storage: {tmp_path}/runs\n")
-    words = ["submit", "board.yaml", "--address", "http://127.0.0.1:8265", "--logs", "--json"]
-    done = lab.run("head", sys.executable, "-m", "sigdca", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "no node of this cluster" not in done.stderr
-    report = json.loads((tmp_path / "runs/this-board/report.json").read_text())
-    assert "exact" in json.dumps(report)
-    assert '"evidence": "device"' in json.dumps(report)
-
-
-@pytest.mark.parametrize(
-    ("changes", "helps"),
-    [
-        (lambda lab: lab.another_authority(), "certificate"),
-        (lambda lab: lab.expired(), "expired"),
-        (lambda lab: {"RAY_TLS_SERVER_CERT": ""}, "RAY_TLS_SERVER_CERT is not set"),
-        (lambda lab: {"RAY_AUTH_TOKEN_PATH": "/none"}, "/none: cannot be read"),
-        (lambda lab: {"RAY_AUTH_TOKEN_PATH": ""}, "RAY_AUTH_TOKEN_PATH: is not set"),
-    ],
-    ids=["wrong-authority", "expired", "no-certificate", "no-file", "no-token"],
-)
-def test_a_board_that_cannot_join_says_why(lab, changes, helps):
-    done = lab.join("three", **changes(lab))
-    assert done.returncode in (2, 3)
-    assert helps in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_wrong_token_ends_the_node(lab):
-    done = lab.join("three", RAY_AUTH_TOKEN_PATH=lab.another_token())
-    assert done.returncode != 0
-    assert "oken" in done.stdout + done.stderr

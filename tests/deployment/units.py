@@ -1,6 +1,7 @@
 """A lab whose nodes are started as the units of cluster/ start them, with token and TLS."""
 
 import os
+import platform
 import re
 import secrets
 import shlex
@@ -21,28 +22,28 @@ PROGRAMS = {
     "/opt/sigdca/bin/ray": [sys.executable, "-m", "ray.scripts.scripts"],
     "/opt/sigdca/bin/sigdca": [sys.executable, "-m", "sigdca"],
 }
-THIS_MACHINE = """
+THIS_MACHINE = f"""
 name = "this-machine"
 description = "whatever runs the tests"
 engine = "native"
 [sources]
-here = { text = "nobody has measured it", checked = false }
+here = {{ text = "nobody has measured it", checked = false }}
 [device]
-machine = "x86_64"
+machine = "{platform.machine()}"
 file = "/proc/cpuinfo"
 pattern = "processor"
 [[cpu]]
 model = "any"
-cores = { value = 1, source = "here" }
-clock_mhz = { value = 1000, source = "here" }
-l1i_bytes = { value = 32768, source = "here" }
-l1d_bytes = { value = 32768, source = "here" }
-l2_bytes = { value = 1048576, source = "here" }
-l2_shared_by = { value = 1, source = "here" }
+cores = {{ value = 1, source = "here" }}
+clock_mhz = {{ value = 1000, source = "here" }}
+l1i_bytes = {{ value = 32768, source = "here" }}
+l1d_bytes = {{ value = 32768, source = "here" }}
+l2_bytes = {{ value = 1048576, source = "here" }}
+l2_shared_by = {{ value = 1, source = "here" }}
 isa = ["sse4.2"]
 isa_source = "here"
 [memory]
-max_bytes = { value = 1073741824, source = "here" }
+max_bytes = {{ value = 1073741824, source = "here" }}
 """
 
 

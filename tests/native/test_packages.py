@@ -224,7 +224,12 @@ def test_the_wheel_works_in_an_empty_environment_without_compilers(distributions
 
     def run(*words):
         return subprocess.run(
-            list(map(str, words)), capture_output=True, text=True, check=False, env=environment
+            list(map(str, words)),
+            cwd=tmp_path,  # not where the sources are
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     assert not {path.name for path in dependencies.iterdir()} & {"torch", "ray"}

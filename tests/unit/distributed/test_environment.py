@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from sigdca.distributed.environment import prepare_environment
+from sigdca.distributed.environment import prepare_client, prepare_environment
 
+RETRIES = "RAY_NUM_REDIS_GET_RETRIES"
 STATE_SERVER = "RAY_API_SERVER_ADDRESS"
 
 
@@ -30,6 +31,20 @@ def test_a_cluster_that_is_joined_keeps_its_own(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "other:6379")
     assert prepare_environment(None) == "other:6379"
     assert STATE_SERVER not in os.environ
+    assert os.environ[RETRIES] == "3"
+
+
+def test_a_cluster_started_here_is_waited_for():
+    prepare_environment(None)
+    assert RETRIES not in os.environ
+
+
+def test_a_token_that_is_named_is_sent(monkeypatch):
+    prepare_client()
+    assert "RAY_AUTH_MODE" not in os.environ
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/etc/sigdca/token")
+    prepare_client()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
 def test_what_the_user_says_stands(monkeypatch):
