@@ -134,11 +134,11 @@ def _run(
     job = load_job(path, settings or ())
     if smoke_test:
         job = job.smoke_test()
+    runs = open_store(lasting(job.storage))
+    runs.check_room(LEAST_ROOM_BYTES)
     from sigdca.loop import check_job, run_job
 
     check_job(job, path)
-    runs = open_store(lasting(job.storage))
-    runs.check_room(LEAST_ROOM_BYTES)
     store = runs.child(job.name)
     progress = StageProgress()
     with runs.lock(job.name):

@@ -78,6 +78,7 @@ class Units(Lab):
 
     def __init__(self):
         super().__init__()
+        self.units = dict(UNITS)
         self.folder = Path(tempfile.mkdtemp(prefix="sgu-", dir="/tmp"))
         self.target = self.folder / "this-machine.toml"
         self.target.write_text(THIS_MACHINE)
@@ -124,12 +125,18 @@ class Units(Lab):
         output, told = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(words, process.returncode, output, told)
 
+    def add_server(self):
+        """A second server, on `three`."""
+        self.units["three"] = UNITS["one"]
+        self._start_node("three")
+        self.wait_for_nodes()
+
     def power_cut(self):
         """Every node ends at once; systemd starts each again (Restart=always)."""
-        for host in UNITS:
+        for host in self.units:
             self.kill(host)
             self._nodes.pop(host).wait()
-        for host in UNITS:
+        for host in self.units:
             self._start_node(host)
         self.wait_for_nodes()
 
@@ -165,9 +172,9 @@ class Units(Lab):
         }
 
     def _start_node(self, host, *_):
-        if host not in UNITS:
+        if host not in self.units:
             return
-        words = started_by(UNITS[host], self.environment(host))
+        words = started_by(self.units[host], self.environment(host))
         place = self._folder / host
         place.mkdir(exist_ok=True)
         command = ["sh", "-c", 'mkdir -p /tmp/ray; mount --bind "$0" /tmp/ray && exec "$@"']
