@@ -13,6 +13,8 @@ from sigdca.loop import Unobserved
 from sigdca.storage import open_store
 from tests.observers import Noting
 
+pytestmark = pytest.mark.slow
+
 
 def same(first, second):
     return all(np.array_equal(first[name], second[name]) for name in first)

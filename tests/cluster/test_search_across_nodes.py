@@ -12,7 +12,10 @@ from lab import Lab, why_not
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
+]
 
 LABELS = {
     "one": "sigdca.io/site=private",

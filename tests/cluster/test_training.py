@@ -90,6 +90,7 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, 
     assert len(disturbed.epochs) == 3
 
 
+@pytest.mark.slow
 def test_a_finished_task_is_not_trained_again(executor, task):
     first = executor.train(task, Unobserved())
     seen = Noting()

@@ -112,6 +112,7 @@ def test_the_report_is_self_contained(undisturbed):
     assert "atom-x5-e3940" in page
 
 
+@pytest.mark.slow
 def test_a_second_run_gives_the_same_container_and_keeps_the_first(undisturbed, tmp_path):
     shutil.copytree(undisturbed[0], tmp_path / "runs/small")
     done = run_sigdca("run", write_job(tmp_path), "--set", "targets=[]")
@@ -199,6 +200,7 @@ def test_report_writes_the_report_anew(undisturbed):
     assert (run / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_job_for_a_users_own_network(tmp_path):
     (tmp_path / "mynet.py").write_text(
         "from torch import nn\n"

@@ -122,6 +122,7 @@ def test_a_submitted_job_runs_the_loop_on_the_cluster(head, working_dir):
     assert done.stdout.count("exact (isa)") == 2
 
 
+@pytest.mark.slow
 def test_runs_of_a_submitted_job_outlive_its_working_dir(head, working_dir):
     """The very job file of README, with its relative storage folder."""
     environment, address, _ = head
@@ -218,6 +219,7 @@ def emulating_node(head, tmp_path_factory):
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_stopped_submission_goes_on_and_is_retested_where_a_node_joined(
     head, working_dir, emulating_node
 ):
