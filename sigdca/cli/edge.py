@@ -174,7 +174,8 @@ def infer(context: typer.Context) -> None:
     # Becomes a process without typer and pyarrow, which take more memory than all of it may.
     command = [sys.executable, "-m", "sigdca.edge.infer", *context.args]
     sys.stdout.flush()
-    os.execv(sys.executable, command)
+    # numpy computes nothing there: its BLAS needs no threads of its own beside the loop.
+    os.execve(sys.executable, command, {"OPENBLAS_NUM_THREADS": "1"} | os.environ)
 
 
 def _read(path: str) -> bytes:

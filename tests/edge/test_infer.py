@@ -41,6 +41,7 @@ def classes(seed: int, images: np.ndarray) -> list[int]:
 
 def start(*arguments: object, module: str = "sigdca.edge.infer", **options) -> subprocess.Popen:
     environment = options.pop("env", os.environ) | {"PYTHONPATH": str(REPOSITORY)}
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # as `sigdca edge infer` sets it
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-m", *module.split(), *map(str, arguments)]
     return subprocess.Popen(command, env=environment, **(pipes | options))
