@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from sigdca.distributed.strategies import STRATEGIES
-from sigdca.job.schema import Optimisation
+from sigdca.job.recipe import Optimisation
 from sigdca.models import build
 from sigdca.training import InMemory, Parallel, Place, train_
 from sigdca.training.meter import sent_bytes

@@ -1,21 +1,18 @@
-"""The job file: what it may say (`schema`) and how it is read (`load`)."""
+"""The job file: what it may say (`schema`, `recipe`) and how it is read (`load`)."""
 
 from sigdca.job.load import dump_job, load_job, parse_job, value_at, with_values
-from sigdca.job.schema import (
+from sigdca.job.recipe import (
     Augment,
-    Budget,
     Compress,
-    DataSource,
     Encode,
-    Job,
     Pass,
     Prune,
     Quantize,
     Rdoq,
     Retrained,
     Share,
-    Train,
 )
+from sigdca.job.schema import Budget, DataSource, Job, Train
 from sigdca.job.search import Alternative, Dimension, Search
 
 __all__ = [

@@ -14,7 +14,7 @@ import numpy as np
 from sigdca.codec import Graph
 from sigdca.edge.legs import LegResult
 from sigdca.job import DataSource, Retrained, Train
-from sigdca.job.schema import Optimisation
+from sigdca.job.recipe import Optimisation
 from sigdca.storage import Store
 from sigdca.training import SpeedChoice, TestCounts
 

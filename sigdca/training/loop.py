@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sigdca.errors import SigdcaError
-from sigdca.job.schema import Optimisation
+from sigdca.job.recipe import Optimisation
 from sigdca.training.augment import augment_batch
 from sigdca.training.checkpoint import Checkpoint
 from sigdca.training.input import Input

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from sigdca.job.schema import Optimisation
+from sigdca.job.recipe import Optimisation
 from sigdca.training.lars import Lars
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from sigdca.compression.prune import PruneHook
 from sigdca.errors import SigdcaError
-from sigdca.job.schema import Augment, Optimisation
+from sigdca.job.recipe import Augment, Optimisation
 from sigdca.training import InMemory, Parallel, Place, load_checkpoint, save_checkpoint, train_
 
 CONFIG = Optimisation(

@@ -17,7 +17,7 @@ from sigdca.compression import hook_for, prepare_
 from sigdca.distributed.strategies import STRATEGIES, streamed
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Prune, Quantize, Share
-from sigdca.job.schema import Optimisation
+from sigdca.job.recipe import Optimisation
 from sigdca.training import InMemory, Parallel, Place, meter, train_
 
 BATCH = 12  # of 1, 2 or 3 processes
