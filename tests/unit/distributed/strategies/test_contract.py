@@ -44,7 +44,7 @@ def run(strategy, num_processes, folder, *alone):
                 [sys.executable, WORKER, *words],
                 stdout=said,
                 stderr=said,
-                env=os.environ | environments[rank],
+                env=os.environ | {"PYTHONFAULTHANDLER": "1"} | environments[rank],
             )
             stack.callback(process.wait)
             stack.callback(process.kill)
