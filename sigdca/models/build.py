@@ -16,6 +16,7 @@ from torch import nn
 from sigdca.errors import JobError
 from sigdca.models.alexnet import AlexNet, AlexNetCaffe, AlexNetCifar
 from sigdca.models.lenet import LeNet5, LeNet300100
+from sigdca.models.mobilenet import MobileNetV2, MobileNetV2Cifar
 from sigdca.models.squeezenet import SqueezeNet10
 from sigdca.models.vgg import Vgg16, Vgg16Cifar
 
@@ -28,6 +29,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg-16": Vgg16,
     "vgg-16-cifar": Vgg16Cifar,
     "squeezenet-1.0": SqueezeNet10,
+    "mobilenet-v2": MobileNetV2,
+    "mobilenet-v2-cifar": MobileNetV2Cifar,
 }
 
 

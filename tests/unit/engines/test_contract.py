@@ -58,6 +58,7 @@ MODULES = {
     "lenet-5": (lambda: build("lenet-5"), (1, 28, 28)),
     "alexnet": (lambda: build("alexnet", num_classes=10), (3, 224, 224)),
     "squeezenet-1.0": (lambda: build("squeezenet-1.0", num_classes=10), (3, 227, 227)),
+    "mobilenet-v2-cifar": (lambda: build("mobilenet-v2-cifar"), (3, 32, 32)),
 }
 
 

@@ -13,6 +13,16 @@ VGG_CONVS = [
     *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
     *("conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3"),
 ]
+MOBILENET_BLOCK = ["expand", "norm1", "depthwise", "norm2", "project", "norm3"]
+MOBILENET_LAYERS = [
+    *("conv1", "norm1"),
+    *(
+        f"blocks.{number}.{part}"
+        for number in range(17)
+        for part in (MOBILENET_BLOCK if number else MOBILENET_BLOCK[2:])
+    ),
+    *("conv2", "norm2", "fc"),
+]
 NOT_IN_A_GRAPH = ".num_batches_tracked"  # of batch norm; only training reads it
 EXPECTED = {
     "lenet-300-100": (266_610, LENET_INPUT, ["ip1", "ip2", "ip3"]),
@@ -42,6 +52,8 @@ EXPECTED = {
             "conv10",
         ],
     ),
+    "mobilenet-v2": (3_504_872, IMAGENET_INPUT, MOBILENET_LAYERS),
+    "mobilenet-v2-cifar": (2_236_682, CIFAR_INPUT, MOBILENET_LAYERS),
 }
 
 
@@ -131,6 +143,19 @@ def test_squeezenet_has_the_maps_of_caffes(side, maps):
     sides = dict.fromkeys(shape[1] for shape in shapes if len(shape) == 3)
     # conv1, pool1, pool4 and pool8, conv10 with its padding, the mean.
     assert list(sides) == [side, *maps, 27, 13, 15, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"), [("", [112, 56, 28, 14, 7]), ("-cifar", [32, 16, 8, 4])]
+)
+def test_mobilenet_halves_its_maps(name, sides):
+    name = f"mobilenet-v2{name}"
+    with torch.device("meta"):
+        model = build(name)
+    graph = trace(model, EXPECTED[name][1], 1.0)
+    found = dict.fromkeys(shape[1] for shape in infer_shapes(graph)[1:] if len(shape) == 3)
+    assert list(found) == [*sides, 1]
+    assert [op.kind for op in graph.ops].count("add") == 10
 
 
 def test_caffes_alexnet_has_two_towers():
