@@ -12,17 +12,17 @@ All numbers little-endian; nothing between or behind the parts.
 | | body: a zlib stream |
 | u32 | CRC-32 (zlib's) of all before |
 
-Body: for each tensor, in the container's order, a byte that says how it changed; then the numbers
-of each tensor that did, one for each of its distinct values that are not 0, ascending:
+Body: for each tensor, in the container's order, a byte that says how it changed; then, tensor by
+tensor, what it needs. A tensor has k distinct values that are not 0, ascending:
 
-* 0: not at all. No numbers.
-* 1: float16 differences; the new value is float32(value + difference).
-* 2: float32, the new values, where such differences do not give them exactly.
-* 3, 4: the same as 1 and 2, but one number for each weight that is not 0, in the tensor's order:
-  weights that were equal may differ from then on.
+* 0, not at all: nothing.
+* 1: k float16 differences; the new value is float32(value + difference).
+* 2: k new values, float32, where such differences do not give them exactly.
+* 3, 4: the same as 1 and 2 with k <= 256, then for each weight that is not 0, in the tensor's order,
+  a byte below k, its *move*: it had value number i and takes new value number (i + move) mod k.
 
-First come all numbers' lowest bytes, then all second bytes, and so on, tensor by tensor: bytes
-that are alike stand together. Weights that are 0 stay 0. The base's own form and coder are kept.
+Of the k numbers come first all lowest bytes, then all second bytes, and so on: bytes that are alike
+stand together. Weights that are 0 stay 0; graph, notes, version and coder are the base's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from sigdca.codec import Container, ContainerReader, decode_container, encode_container
+from sigdca.codec import ContainerReader, decode_container, encode_container
 from sigdca.codec.layout import Coder
 from sigdca.edge.tied import Floats, Tied
 from sigdca.errors import FormatError
@@ -45,6 +45,7 @@ from sigdca.errors import FormatError
 MAGIC = b"\x89DCD\r\n\x1a\n"
 VERSION = 1
 MAX_BODY_BYTES = 1 << 22
+MAX_MOVED_VALUES = 256
 
 _HEAD = struct.Struct("<8sH32s32sIIIII")
 _CRC = struct.Struct("<I")
@@ -64,8 +65,8 @@ class Change(IntEnum):
     NONE = 0
     NEAR = 1
     VALUES = 2
-    EACH_NEAR = 3
-    EACH = 4
+    MOVED_NEAR = 3
+    MOVED_VALUES = 4
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,8 @@ def make_delta(base: bytes, tuned: bytes, evidence: Evidence | None = None) -> b
         evidence: what was seen of the two.
 
     Raises:
-        DeltaError: more differs than a delta can say: the graph, the notes, the coder, or a weight
-            that was 0.
+        DeltaError: more differs than a delta can say: the graph, the notes, the coder, a weight
+            that was 0, or how many values a tensor has.
         FormatError: one of them is no container.
     """
     before, after = decode_container(base), decode_container(tuned)
@@ -185,8 +186,11 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
             f"delta: body has {len(body)} bytes, the container {len(before.tensors)} tensors"
         )
     tensors, at = {}, len(before.tensors)
-    for number, (name, tensor) in enumerate(before.tensors.items()):
-        tensors[name], at = _changed(tensor, body, number, at, name)
+    for change, (name, tensor) in zip(body, before.tensors.items(), strict=False):
+        if change not in list(Change):
+            raise DeltaError(f"delta: '{name}': change {change}, must be 0..{max(Change)}")
+        tensors[name], size = _changed(tensor, change, body[at:], name)
+        at += size
     if at != len(body):
         raise DeltaError(f"delta: body has {len(body)} bytes, its numbers end at {at}")
     result = with_tensors(base, tensors)
@@ -223,7 +227,7 @@ def rounded(before: Floats, after: Floats) -> Floats:
 
 
 def _difference(before: Floats, after: Floats, name: str) -> tuple[Change, bytes]:
-    """How a tensor changed, and its numbers."""
+    """How a tensor changed, and what that needs."""
     tied, flat = Tied.of(before), after.reshape(-1)
     if np.array_equal(before, after):
         return Change.NONE, b""
@@ -233,41 +237,50 @@ def _difference(before: Floats, after: Floats, name: str) -> tuple[Change, bytes
     values = np.zeros_like(tied.values)
     values[tied.groups] = new
     if np.array_equal(values[tied.groups], new):
-        return _numbers(tied.values, values, Change.NEAR, Change.VALUES)
-    return _numbers(before.reshape(-1)[tied.places], new, Change.EACH_NEAR, Change.EACH)
+        is_near, numbers = _numbers(tied.values, values)
+        return Change.NEAR if is_near else Change.VALUES, numbers
+    found, groups = np.unique(new, return_inverse=True)
+    count = len(values)
+    if count > MAX_MOVED_VALUES or len(found) > count:
+        most = min(count, MAX_MOVED_VALUES)
+        raise DeltaError(f"delta: '{name}': its weights take {len(found)} values, limit {most}")
+    values = np.concatenate([found, tied.values[len(found) :]])
+    is_near, numbers = _numbers(tied.values, values)
+    moves = ((groups.reshape(-1) - tied.groups) % count).astype(np.uint8)
+    return Change.MOVED_NEAR if is_near else Change.MOVED_VALUES, numbers + moves.tobytes()
 
 
-def _numbers(old: Floats, new: Floats, near: Change, exact: Change) -> tuple[Change, bytes]:
+def _numbers(old: Floats, new: Floats) -> tuple[bool, bytes]:
+    """Whether float16 differences say it, and the numbers."""
     with np.errstate(over="ignore"):
         is_near = np.array_equal(rounded(old, new), new)
     if is_near:
-        return near, _planes((new.astype(np.float64) - old).astype("<f2"))
-    return exact, _planes(new.astype("<f4"))
+        return True, _planes((new.astype(np.float64) - old).astype("<f2"))
+    return False, _planes(new.astype("<f4"))
 
 
-def _changed(tensor: Floats, body: bytes, number: int, at: int, name: str) -> tuple[Floats, int]:
-    """A tensor after its change, and where the next one's numbers begin."""
-    code = body[number]
-    if code not in list(Change):
-        raise DeltaError(f"delta: '{name}': change {code} is unknown, must be 0..{max(Change)}")
-    if code == Change.NONE:
-        return tensor, at
+def _changed(tensor: Floats, change: int, data: bytes, name: str) -> tuple[Floats, int]:
+    """A tensor after its change, and how many bytes that took."""
+    if change == Change.NONE:
+        return tensor, 0
     tied = Tied.of(tensor)
-    is_each = code in (Change.EACH_NEAR, Change.EACH)
-    old = tensor.reshape(-1)[tied.places] if is_each else tied.values
-    kind = np.dtype("<f2") if code in (Change.NEAR, Change.EACH_NEAR) else np.dtype("<f4")
-    end = at + len(old) * kind.itemsize
-    if end > len(body):
-        raise DeltaError(f"delta: '{name}': needs {end - at} bytes, {len(body) - at} are left")
-    new = _from_planes(body[at:end], kind).astype(np.float32)
-    if kind.itemsize == 2:
-        new = old + new
-    if not np.isfinite(new).all():
+    count, is_moved = len(tied.values), change in (Change.MOVED_NEAR, Change.MOVED_VALUES)
+    kind = np.dtype("<f2") if change in (Change.NEAR, Change.MOVED_NEAR) else np.dtype("<f4")
+    size = count * kind.itemsize
+    end = size + len(tied.places) * is_moved
+    if end > len(data):
+        raise DeltaError(f"delta: '{name}': needs {end} bytes, {len(data)} are left")
+    new = _from_planes(data[:size], kind).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = tied.values + new if kind.itemsize == 2 else new
+    if not np.isfinite(values).all():
         raise DeltaError(f"delta: '{name}': a new value is not finite")
-    groups = np.arange(len(old)) if is_each else tied.groups
-    flat = np.zeros(tensor.size, np.float32)
-    flat[tied.places] = new[groups]
-    return flat.reshape(tensor.shape), end
+    if not is_moved:
+        return tied.with_values(values), end
+    moves = np.frombuffer(data[size:end], np.uint8)
+    if count > MAX_MOVED_VALUES or (len(moves) and moves.max() >= count):
+        raise DeltaError(f"delta: '{name}': moves among {count} values, got {moves.max()}")
+    return tied.moved((tied.groups + moves) % count).with_values(values), end
 
 
 def _planes(numbers: NDArray[np.floating]) -> bytes:

@@ -7,8 +7,7 @@ ties are what makes the container small: they stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +40,10 @@ class Tied:
         places = np.flatnonzero(flat)
         values, groups = np.unique(flat[places], return_inverse=True)
         return cls(values, places, groups.reshape(-1).astype(np.int32), tensor.shape)
+
+    def moved(self, groups: NDArray[np.integer]) -> Tied:
+        """The same values at the same places, in another order."""
+        return replace(self, groups=groups.astype(np.int32))
 
     def with_values(self, values: Floats) -> Floats:
         """The tensor with other values at the same places."""
