@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sigdca.codec import Graph, decode_container, infer_shapes
 from sigdca.edge.delta import Evidence, make_delta, with_tensors
 from sigdca.edge.limits import Limits, peak_bytes
-from sigdca.edge.train_plan import Plan, Samples, TrainConfig
+from sigdca.edge.train_plan import Labelled, Plan, TrainConfig
 from sigdca.engines import container_engine, evaluate, open_engine
 from sigdca.errors import EngineError, JobError
 
@@ -71,7 +71,7 @@ def run_train_leg(
     limits = Limits(config.time_limit_s, config.memory_limit_bytes)
     container = decode_container(model)
     _check(container.graph, images, labels)
-    train, held_out = _split(Samples(images, labels.astype(np.int64)), config)
+    train, held_out = _split(Labelled(images, labels.astype(np.int64)), config)
     try:
         from sigdca.edge import tuning
     except ModuleNotFoundError as error:
@@ -103,6 +103,11 @@ def run_train_leg(
     )
 
 
+def without_delta(reason: str) -> TrainLeg:
+    """What a leg gives back that could not be run."""
+    return TrainLeg(None, reason, Evidence(), 0, None, 0.0, 0)
+
+
 def _check(graph: Graph, images: NDArray[np.uint8], labels: NDArray[np.integer]) -> None:
     shape, output = graph.input_shape, infer_shapes(graph)[-1]
     if len(output) != 1:
@@ -122,20 +127,18 @@ def _check(graph: Graph, images: NDArray[np.uint8], labels: NDArray[np.integer])
         raise JobError(f"train leg: labels must be 0..{output[0] - 1}, got {got}")
 
 
-def _split(samples: Samples, config: TrainConfig) -> tuple[Samples, Samples]:
+def _split(samples: Labelled, config: TrainConfig) -> tuple[Labelled, Labelled]:
     """The samples to train on, and those held out: one at least of either."""
     order = np.random.default_rng([config.seed, 0]).permutation(len(samples))
     count = min(max(1, round(config.held_out * len(samples))), len(samples) - 1)
     held_out, train = np.sort(order[:count]), np.sort(order[count:])
     return tuple(  # type: ignore[return-value]
-        Samples(samples.images[part], samples.labels[part]) for part in (train, held_out)
+        Labelled(samples.images[part], samples.labels[part]) for part in (train, held_out)
     )
 
 
-def _num_right(container: bytes, samples: Samples) -> int:
+def _num_right(container: bytes, samples: Labelled) -> int:
     """By the engine that the board runs it with."""
     unpacked = decode_container(container)
-    engine = open_engine(
-        container_engine(), unpacked.graph, unpacked.tensors, container=container
-    )
+    engine = open_engine(container_engine(), unpacked.graph, unpacked.tensors, container=container)
     return evaluate(engine.logits(samples.images), samples.labels).num_correct

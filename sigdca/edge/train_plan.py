@@ -57,7 +57,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class Samples:
+class Labelled:
     """Labelled images: uint8 [n, C, H, W], and int64 [n]."""
 
     images: NDArray[np.uint8]
@@ -89,7 +89,7 @@ class Plan:
         found = {name: Tied.of(tensor) for name, tensor in tensors.items() if is_trained(name)}
         tied, moving = [], []
         for name, one in sorted(found.items(), key=lambda item: len(item[1].values)):
-            if 0 < len(one.values) and 2 * len(one.values) <= left:
+            if len(one.values) > 0 and 2 * len(one.values) <= left:
                 left -= 2 * len(one.values)
                 tied.append(name)
         for name in sorted(tied, key=lambda name: len(found[name].places)):

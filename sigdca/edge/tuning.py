@@ -22,7 +22,7 @@ from sigdca.codec import Container, Graph, infer_shapes
 from sigdca.edge.delta import rounded
 from sigdca.edge.limits import MEBIBYTE, Limits
 from sigdca.edge.tied import Floats, Tied
-from sigdca.edge.train_plan import Plan, Samples, TrainConfig
+from sigdca.edge.train_plan import Labelled, Plan, TrainConfig
 from sigdca.engines.torch import forward, threads
 from sigdca.errors import JobError
 
@@ -61,8 +61,8 @@ class _Score:
 def tune(
     container: Container,
     plan: Plan,
-    train: Samples,
-    held_out: Samples,
+    train: Labelled,
+    held_out: Labelled,
     config: TrainConfig,
     limits: Limits,
 ) -> Tuned:
@@ -96,7 +96,7 @@ class _Training:
         self._stopped_by: str | None = None
         self._num_epochs = 0
 
-    def run(self, train: Samples, held_out: Samples) -> Tuned:
+    def run(self, train: Labelled, held_out: Labelled) -> Tuned:
         begin = time.monotonic()
         before = self._score(self._base, held_out)
         self._reserve_s = 3 * (time.monotonic() - begin)  # to judge once more, and to pack
@@ -114,8 +114,8 @@ class _Training:
         moving: tuple[str, ...],
         epochs: int,
         done: int,
-        train: Samples,
-        held_out: Samples,
+        train: Labelled,
+        held_out: Labelled,
     ) -> Weights:
         """Some epochs, their learning rate falling to 0; gives what they end with."""
         trained = {
@@ -128,7 +128,10 @@ class _Training:
             if name not in trained
         }
         optimizer = torch.optim.Adam(
-            [{"params": [one.values], "size": _size(name, tensors)} for name, one in trained.items()]
+            [
+                {"params": [one.values], "size": _size(name, tensors)}
+                for name, one in trained.items()
+            ]
         )
         steps = -(-len(train) // self._config.batch_size)
         result = dict(tensors)
@@ -156,7 +159,7 @@ class _Training:
         optimizer: torch.optim.Optimizer,
         fixed: Mapping[str, Tensor],
         trained: Mapping[str, _Trained],
-        train: Samples,
+        train: Labelled,
         batch: NDArray[np.int64],
     ) -> None:
         optimizer.zero_grad()
@@ -181,12 +184,12 @@ class _Training:
             found = replace(found, values=rounded(tied.values, found.values))
         return found.with_values(found.values)
 
-    def _judge(self, tensors: Weights, held_out: Samples) -> None:
+    def _judge(self, tensors: Weights, held_out: Labelled) -> None:
         score = self._score(tensors, held_out)
         if self._best is None or score > self._best[0]:
             self._best = score, tensors
 
-    def _score(self, tensors: Mapping[str, Floats], samples: Samples) -> _Score:
+    def _score(self, tensors: Mapping[str, Floats], samples: Labelled) -> _Score:
         right, loss = 0, 0.0
         given = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
         with torch.no_grad():
