@@ -1,9 +1,9 @@
 """The train leg: a container is tuned on the board that runs it, to the data that the board met.
 
 What is trained is what the container holds few of: the values that its weights share, and the
-biases; of small layers also which of these values a weight takes. Its zeros stay, and so does its
-size. A share of the labelled samples is held out and decides what is kept. What leaves the board is
-a delta (`delta.py`). Needs torch, which is imported when a leg begins.
+biases; of small layers also which of these values a weight takes. Its zeros stay, and so does
+its size. A share of the labelled samples is held out and decides what is kept. What leaves the
+board is a delta (`delta.py`). Needs torch, which is imported when a leg begins.
 """
 
 from __future__ import annotations
