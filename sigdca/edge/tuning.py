@@ -104,9 +104,10 @@ class _Training:
         tensors = self._round(self._base, self._plan.moving, first, 0, train, held_out)
         left = self._config.epochs - first
         self._round(tensors, (), left, first, train, held_out)
-        better = self._best is not None and self._best[0].num_right > before.num_right
-        tensors = self._best[1] if better and self._best is not None else None
-        return Tuned(tensors, self._num_epochs, self._stopped_by)
+        score, best = self._best or (before, None)
+        if score.num_right <= before.num_right:
+            best = None
+        return Tuned(best, self._num_epochs, self._stopped_by)
 
     def _round(
         self,
