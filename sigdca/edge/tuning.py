@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from sigdca.codec import Container, Graph, infer_shapes
 from sigdca.edge.delta import rounded
-from sigdca.edge.limits import MEBIBYTE, Limits
+from sigdca.edge.limits import MEGABYTE, Limits
 from sigdca.edge.tied import Floats, Tied
 from sigdca.edge.train_plan import Labelled, Plan, TrainConfig
 from sigdca.engines.torch import forward, threads
@@ -31,7 +31,7 @@ Weights = dict[str, Floats]
 _FIRST = 0.6  # share of the epochs in which weights move
 _GATHERINGS = 20  # rounds of k-means; it begins where the values were, and they have moved little
 # What torch takes for itself, and how often a value is there: itself, its gradient, room to work.
-_TORCH_BYTES = 300 * MEBIBYTE
+_TORCH_BYTES = 300 * MEGABYTE
 _COPIES = 3
 
 
@@ -279,9 +279,9 @@ def _samples_at_once(container: Container, config: TrainConfig) -> int:
     one = 4 * _COPIES * values
     room = (config.memory_limit_bytes - fixed) // one
     if room < 1:
-        least = -(-(fixed + one) // MEBIBYTE)
+        least = -(-(fixed + one) // MEGABYTE)
         raise JobError(
-            f"train leg: memory limit {config.memory_limit_bytes / MEBIBYTE:.0f} MiB, this "
-            f"network needs about {least}"
+            f"train leg: memory limit {config.memory_limit_bytes / MEGABYTE:g} MB, this "
+            f"network needs about {least} MB"
         )
     return min(config.batch_size, room)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from sigdca.codec import Graph, Op, decode_container, encode_container, expected_tensors
+from sigdca.codec import decode_container
 from sigdca.edge import limits, tuning
 from sigdca.edge.delta import apply_delta, read_delta
 from sigdca.edge.limits import Limits
@@ -16,46 +16,9 @@ from sigdca.edge.train_leg import run_train_leg
 from sigdca.edge.train_plan import Plan, TrainConfig
 from sigdca.engines import open_engine
 from sigdca.errors import JobError
+from tests.bright import model, samples, write_samples
 
 CONFIG = TrainConfig(epochs=5, learning_rate=0.1)
-WINDOW = {"kernel": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
-GRAPH = Graph(
-    (1, 6, 6),
-    1 / 256,
-    (
-        Op("conv", "c", (0,), {"out_channels": 4, **WINDOW, "groups": 1, "bias": 1}),
-        Op("batch_norm", "n", (1,), {"eps": 1e-5}),
-        Op("relu", "", (2,)),
-        Op("flatten", "", (3,)),
-        Op("fc", "f", (4,), {"out_features": 3, "bias": 1}),
-        Op("softmax", "", (5,)),
-    ),
-)
-
-
-def model(seed: int = 0) -> bytes:
-    """Eight values a layer, half of the weights 0."""
-    rng = np.random.default_rng(seed)
-    tensors = {}
-    for name, shape in expected_tensors(GRAPH).items():
-        tensor = rng.standard_normal(shape).astype(np.float32) * np.float32(0.2)
-        if name in ("c.weight", "f.weight"):
-            tensor = tensor.reshape(-1)[rng.integers(0, 8, shape)]
-            tensor[rng.random(shape) < 0.5] = 0
-        tensors[name] = np.abs(tensor) + 1 if name in ("n.weight", "n.running_var") else tensor
-    return encode_container(GRAPH, tensors)
-
-
-def samples(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Which two rows are bright."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 3, count)
-    images = rng.integers(0, 120, (count, 1, 6, 6)).astype(np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[0, 2 * label : 2 * label + 2] += 100
-    return images, labels
-
-
 MODEL = model()
 
 
@@ -132,13 +95,13 @@ def test_no_time_at_all_is_no_delta():
 
 def test_the_memory_limit_ends_it(monkeypatch):
     monkeypatch.setattr(limits, "peak_bytes", lambda: 2 << 30)
-    told = run_train_leg(MODEL, *samples(), TrainConfig(memory_limit_bytes=1 << 30))
-    assert (told.num_epochs, told.stopped_by) == (0, "memory limit of 1024 MiB")
+    told = run_train_leg(MODEL, *samples(), TrainConfig(memory_limit_bytes=10**9))
+    assert (told.num_epochs, told.stopped_by) == (0, "memory limit of 1000 MB")
 
 
 def test_little_memory_means_few_samples_at_once(leg, monkeypatch):
-    with pytest.raises(JobError, match="memory limit 100 MiB, this network needs about 301"):
-        run_train_leg(MODEL, *samples(), TrainConfig(memory_limit_bytes=100 << 20))
+    with pytest.raises(JobError, match="memory limit 100 MB, this network needs about 301 MB"):
+        run_train_leg(MODEL, *samples(), TrainConfig(memory_limit_bytes=10**8))
     # Gradients of five samples at a time, added up: the same but for rounding.
     monkeypatch.setattr(tuning, "_samples_at_once", lambda *_: 5)
     told = run_train_leg(MODEL, *samples(), CONFIG)
@@ -218,9 +181,9 @@ except EngineError as error:
     assert done.stdout == "train leg: torch is not installed; pip install torch\n"
 
 
-def test_a_data_set_gives_its_train_split():
-    found = labelled_samples("mnist")
-    assert len(found) == 60_000
+def test_a_data_set_gives_its_train_split(tmp_path):
+    found = labelled_samples(write_samples(tmp_path / "bright"))
+    assert np.array_equal(found.images, samples()[0])
     assert found.labels.dtype == np.int64
 
 
@@ -237,5 +200,5 @@ def test_limits_look_at_the_clock_and_the_peak(monkeypatch):
     before = limits.peak_bytes()
     block = np.ones(1 << 23)  # 64 MiB
     assert limits.peak_bytes() >= before + (32 << 20)
-    assert Limits(None, 1).why_stop() == "memory limit of 0 MiB"
+    assert Limits(None, 1).why_stop() == "memory limit of 1e-06 MB"
     del block
