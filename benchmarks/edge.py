@@ -1,10 +1,11 @@
 """Devices: updates that are cut off at random moments, real-time inference, and new data.
 
-`python benchmarks/edge.py [--quick] [--json] [--shifted]`. Updates: 1,000 (quick: 40), each killed,
-or stopped by a full disk, at a random moment; then the device is started again. Inference: LeNet-5
-with Deep Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last
-CPU, as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle. New
-data: the train leg on digits that were turned, or are in noise (`--shifted`: these claims alone).
+`python benchmarks/edge.py [--quick] [--json] [--shifted]`. Updates: 1,000 (quick: 40), each
+killed, or stopped by a full disk, at a random moment; then the device is started again. Inference:
+LeNet-5 with Deep Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s),
+on the last CPU, as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is
+not idle. New data: the train leg on digits that were turned, or are in noise (`--shifted`: these
+claims alone).
 """
 
 from __future__ import annotations
