@@ -229,9 +229,9 @@ def rounded(before: Floats, after: Floats) -> Floats:
 
 def _difference(before: Floats, after: Floats, name: str) -> tuple[Change, bytes]:
     """How a tensor changed, and what that needs."""
-    tied, flat = Tied.of(before), after.reshape(-1)
     if np.array_equal(before, after):
         return Change.NONE, b""
+    tied, flat = Tied.of(before), after.reshape(-1)
     new = flat[tied.places]
     if np.count_nonzero(new) != np.count_nonzero(flat):
         raise DeltaError(f"delta: '{name}': a weight that was 0 is not")

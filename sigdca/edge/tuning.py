@@ -65,6 +65,7 @@ def tune(
     held_out: Labelled,
     config: TrainConfig,
     limits: Limits,
+    packing_s: float,
 ) -> Tuned:
     """Trains, and keeps the best that was seen on the samples held out.
 
@@ -75,31 +76,40 @@ def tune(
         held_out: samples to judge by.
         config: how to train.
         limits: what is looked at after every step.
+        packing_s: how long it takes afterwards to make a container and a delta.
 
     Raises:
         JobError: the memory limit leaves no room for a single sample.
     """
     with threads(1):  # more would add in another order: other bits, on another board
-        return _Training(container, plan, config, limits).run(train, held_out)
+        return _Training(container, plan, config, limits, packing_s).run(train, held_out)
 
 
 class _Training:
     def __init__(
-        self, container: Container, plan: Plan, config: TrainConfig, limits: Limits
+        self,
+        container: Container,
+        plan: Plan,
+        config: TrainConfig,
+        limits: Limits,
+        packing_s: float,
     ) -> None:
         self._graph = _without_softmax(container.graph)
         self._base = container.tensors
+        self._tied = {
+            name: Tied.of(container.tensors[name]) for name in (*plan.tied, *plan.moving)
+        }
         self._plan, self._config, self._limits = plan, config, limits
         self._part = _samples_at_once(container, config)
         self._best: tuple[_Score, Weights] | None = None
-        self._reserve_s = 0.0
+        self._reserve_s = packing_s
         self._stopped_by: str | None = None
         self._num_epochs = 0
 
     def run(self, train: Labelled, held_out: Labelled) -> Tuned:
         begin = time.monotonic()
         before = self._score(self._base, held_out)
-        self._reserve_s = 3 * (time.monotonic() - begin)  # to judge once more, and to pack
+        self._reserve_s += 3 * (time.monotonic() - begin)  # to judge here, and by the engine
         first = round(_FIRST * self._config.epochs) if self._plan.moving else 0
         tensors = self._round(self._base, self._plan.moving, first, 0, train, held_out)
         left = self._config.epochs - first
@@ -175,11 +185,10 @@ class _Training:
 
     def _deployable(self, name: str, trained: Mapping[str, _Trained]) -> Floats:
         """A tensor as a container may hold it, a float16 difference from what it was."""
-        base = self._base[name]
         if name not in trained:
-            return base
-        tied, found = Tied.of(base), trained[name].tied()
-        if name in self._plan.moving:
+            return self._base[name]
+        tied, found = self._tied[name], trained[name].tied()
+        if len(found.values) > len(tied.values):
             found = _gathered(found, tied.values)
         if len(found.values) == len(tied.values):
             found = replace(found, values=rounded(tied.values, found.values))
