@@ -1,4 +1,4 @@
-"""The verbs on a board: `edge join`, `setup`, `update`, `status`, `power`, `infer`."""
+"""The verbs on a board: `edge join`, `setup`, `update`, `status`, `power`, `infer`, new data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sigdca.cli import acquiring
 from sigdca.cli.joining import join
 from sigdca.cli.output import errors, print_json, results
 from sigdca.cli.signing import newest
@@ -28,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
     edge.command()(update)
     edge.command()(status)
     edge.command()(power)
+    acquiring.add_to(edge)
     as_given = {"allow_extra_args": True, "ignore_unknown_options": True}
     edge.command(add_help_option=False, context_settings=as_given)(infer)
     app.add_typer(edge, name="edge")
