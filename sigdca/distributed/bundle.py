@@ -55,8 +55,7 @@ def _needed(job: Job) -> list[str]:
     needed = [name for name in job.targets if name.endswith(".toml")]
     if job.weights is not None:
         needed.append(job.weights)
-    if job.data.source.startswith("."):
-        needed.append(job.data.source)
+    needed += [name for name in (job.data.source, *job.data.more) if name.startswith(".")]
     if ":" in job.model:
         top = job.model.partition(":")[0].partition(".")[0]
         needed += [name for name in (top, f"{top}.py") if Path(name).exists()]
