@@ -4,6 +4,7 @@ from sigdca.loop.check import check_job
 from sigdca.loop.edge import NoiseTask, noise_task
 from sigdca.loop.executor import (
     EdgeTask,
+    EdgeTrainTask,
     Executor,
     Observer,
     TestTask,
@@ -20,6 +21,7 @@ from sigdca.loop.stages import evaluation_metrics
 __all__ = [
     "Candidate",
     "EdgeTask",
+    "EdgeTrainTask",
     "Executor",
     "LocalExecutor",
     "NoiseTask",
