@@ -1,7 +1,7 @@
 """What leaves a board: samples, if they may; and the deltas of its train leg.
 
     boards/BOARD/samples/SHA256.parquet     samples, as in the board's own store
-    boards/BOARD/deltas/SHA256.delta        what a train leg has found
+    boards/BOARD/deltas/SHA256.dcd          what a train leg has found
 
 A file's name is its content's hash: sent twice, it is there once.
 """
@@ -84,7 +84,7 @@ def send_delta(board: str, delta: bytes, to: Store) -> str:
         raise JobError(f"delta: {len(delta)} bytes, at most {MAX_DELTA_BYTES}")
     if not BOARD.match(board):
         raise JobError(f"board: must be a name of letters, digits and ._-, got '{board[:60]}'")
-    name = f"boards/{board}/deltas/{hashlib.sha256(delta).hexdigest()}.delta"
+    name = f"boards/{board}/deltas/{hashlib.sha256(delta).hexdigest()}.dcd"
     to.write(name, delta)
     return name
 
