@@ -188,7 +188,7 @@ def _watch(
 def _prepared(
     path: str, settings: list[str] | None, resume: bool, smoke_test: bool
 ) -> Iterator[tuple[Job, Store]]:
-    """The job, found to be sound, and where its run lies, which is this process's until the end."""
+    """The job, found to be sound, and where its run lies, which nobody else works on meanwhile."""
     job = load_job(path, settings or ())
     if smoke_test:
         job = job.smoke_test()
