@@ -1,4 +1,4 @@
-"""The verbs on a board: `edge join`, `setup`, `update`, `status`, `power`, `infer`, `train`."""
+"""The verbs on a board; those that join a cluster, acquire and train have modules of their own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sigdca.cli import acquiring
 from sigdca.cli.joining import join
 from sigdca.cli.output import errors, print_json, results
 from sigdca.cli.signing import newest
@@ -29,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
     edge.command()(update)
     edge.command()(status)
     edge.command()(power)
+    acquiring.add_to(edge)
     edge.command()(train)
     edge.command()(apply)
     as_given = {"allow_extra_args": True, "ignore_unknown_options": True}
