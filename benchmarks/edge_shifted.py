@@ -1,8 +1,9 @@
 """Shifted data: a board meets digits that its LeNet-5 was not trained on, and is tuned on them.
 
-The network is compressed by `jobs/lenet-5-mnist.yaml`, cut short. Digits of MNIST's training
-images are shifted for the board, those of its test images for the error. The board trains by
-`sigdca edge train`; what it sends is the delta; `sigdca edge apply` makes what is tested.
+The network is compressed by `jobs/lenet-5-mnist.yaml`, cut short. The board sees shifted digits
+of MNIST's training images, and keeps those that it is least certain of (`sigdca edge acquire`),
+whose labels become known; it trains on them (`edge train`). What it sends is the delta; `edge
+apply` makes what is tested, on shifted digits of the test images.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from sigdca.data.shards import dump_shard
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGDCA = [sys.executable, "-m", "sigdca"]
-NUM_SAMPLES = 1000
+NUM_FRAMES = 5000  # that the board sees; it keeps a fifth of them
+SHARE = 0.2
 # Degrees, a few more or less for each digit; standard deviation of the pixels' noise, of 255.
 SHIFTS = {"turned by 25 to 35 degrees": (30.0, 0.0), "in noise": (0.0, 100.0)}
 SPREAD = 5.0
@@ -60,6 +62,7 @@ def shifted_claims(cache: Path, seeds: Sequence[int], against: str) -> list[Clai
                 "bytes",
                 against,
             ),
+            seen(f"digits {what}: samples kept", [one["samples"] for one in found], ""),
             seen(f"digits {what}: error before", [one["before"] for one in found], "%"),
             seen(f"digits {what}: error after", [one["after"] for one in found], "%"),
             seen(f"digits {what}: the container grew by", [one["grew"] for one in found], "bytes"),
@@ -107,20 +110,23 @@ def shifted(
 def _tuned(model: Path, degrees: float, noise: float, seed: int) -> dict[str, float]:
     """One board: the samples that it met, its train leg, and the error of what came of it."""
     known, unseen = load("mnist", "train"), load("mnist", "test")
-    met = np.random.default_rng(seed).permutation(len(known))[:NUM_SAMPLES]
+    met = np.random.default_rng(seed).permutation(len(known))[:NUM_FRAMES]
     with tempfile.TemporaryDirectory() as name:
-        board, server = Path(name, "board"), Path(name, "server")
+        frames, store, server = Path(name, "frames"), Path(name, "store"), Path(name, "server")
         images = shifted(known.images[met], degrees, noise, 2 * seed)
-        _write(board, "train", Dataset(images, known.labels[met]))
+        _write_classes(frames, images, known.labels[met])
         images = shifted(unseen.images, degrees, noise, 2 * seed + 1)
-        _write(server, "test", Dataset(images, unseen.labels))
+        _write_test(server, Dataset(images, unseen.labels))
         delta, tuned = f"{name}/delta.dcd", f"{name}/tuned.dca"
-        leg = _sigdca("edge", "train", model, "--data", board, "-o", delta, "--seed", seed)
+        seen_here = ("--frames", frames, "--labelled", "--store", store, "--private")
+        acquired = _sigdca("edge", "acquire", model, *seen_here, "--margin", 1, "--share", SHARE)
+        leg = _sigdca("edge", "train", model, "--data", store, "-o", delta, "--seed", seed)
         _sigdca("edge", "apply", model, delta, "-o", tuned)
         return {
             "before": _sigdca("test", model, "--data", server)["error"],
             "after": _sigdca("test", tuned, "--data", server)["error"],
             "upright": _sigdca("test", tuned, "--data", "mnist")["error"],
+            "samples": acquired["store"]["labelled"],
             "sent": Path(delta).stat().st_size,
             "grew": Path(tuned).stat().st_size - model.stat().st_size,
             "duration_s": leg["duration_s"],
@@ -141,13 +147,21 @@ def _set(settings: Sequence[str]) -> list[str]:
     return [word for setting in settings for word in ("--set", setting)]
 
 
-def _write(folder: Path, split: str, dataset: Dataset) -> None:
-    """A data set of one split."""
+def _write_classes(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.integer]) -> None:
+    """A folder for each class, a picture for each image."""
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = folder / str(label) / f"{number:05d}.pgm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"P5 28 28 255\n" + image.tobytes())
+
+
+def _write_test(folder: Path, dataset: Dataset) -> None:
+    """A data set that has a test split alone."""
     content = dump_shard(dataset)
-    (folder / split).mkdir(parents=True)
-    (folder / split / "part-00000.parquet").write_bytes(content)
+    (folder / "test").mkdir(parents=True)
+    (folder / "test/part-00000.parquet").write_bytes(content)
     shard = {
-        "name": f"{split}/part-00000.parquet",
+        "name": "test/part-00000.parquet",
         "num_images": len(dataset),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -157,6 +171,6 @@ def _write(folder: Path, split: str, dataset: Dataset) -> None:
         "classes": [str(digit) for digit in range(10)],
         "input_shape": [1, 28, 28],
         "input_scale": 1 / 256,
-        "splits": {split: {"num_images": len(dataset), "shards": [shard]}},
+        "splits": {"test": {"num_images": len(dataset), "shards": [shard]}},
     }
     (folder / FILE_NAME).write_bytes(dump_manifest(Manifest.model_validate(manifest)))
