@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from sigdca.codec import decode_container
 from sigdca.edge import limits, tuning
@@ -202,3 +203,21 @@ def test_limits_look_at_the_clock_and_the_peak(monkeypatch):
     assert limits.peak_bytes() >= before + (32 << 20)
     assert Limits(None, 1).why_stop() == "memory limit of 1e-06 MB"
     del block
+
+
+def test_a_step_is_adams():
+    rng = np.random.default_rng(0)
+    start = np.sort(rng.standard_normal(4)).astype(np.float32)
+    places, groups = np.arange(6), np.array([0, 1, 2, 3, 3, 1], np.int32)
+    ours = tuning._Trained(Tied(start, places, groups, (2, 3)), False, 0.5)
+    theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    adam = torch.optim.Adam([theirs], lr=0.5 * 0.1)
+    for _ in range(4):
+        weights = torch.from_numpy(rng.standard_normal((2, 3)).astype(np.float32))
+        (ours.tensor() * weights).square().sum().backward()
+        ours.step(0.1)
+        adam.zero_grad()
+        (theirs[torch.from_numpy(groups)].reshape(2, 3) * weights).square().sum().backward()
+        adam.step()
+    assert np.allclose(ours.tied().values, theirs.detach().numpy(), rtol=1e-5, atol=1e-7)
+    assert not np.allclose(ours.tied().values, start, atol=0.1)
