@@ -1,4 +1,4 @@
-"""The verbs on a board: `edge join`, `setup`, `update`, `status`, `power`, `infer`."""
+"""The verbs on a board; those that join a cluster, acquire and train have modules of their own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from sigdca.cli import acquiring
 from sigdca.cli.joining import join
 from sigdca.cli.output import errors, print_json, results
 from sigdca.cli.signing import newest
+from sigdca.cli.tuning import apply, train
 from sigdca.errors import StorageError, TargetError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -28,6 +30,9 @@ def add_to(app: typer.Typer) -> None:
     edge.command()(update)
     edge.command()(status)
     edge.command()(power)
+    acquiring.add_to(edge)
+    edge.command()(train)
+    edge.command()(apply)
     as_given = {"allow_extra_args": True, "ignore_unknown_options": True}
     edge.command(add_help_option=False, context_settings=as_given)(infer)
     app.add_typer(edge, name="edge")

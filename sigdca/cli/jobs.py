@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,10 @@ import typer
 from sigdca.cli.output import StageProgress, errors, print_json, results
 from sigdca.errors import SigdcaError
 from sigdca.job import Job, load_job
-from sigdca.storage import Store, open_store
+from sigdca.storage import Store, beneath, open_store
 
 if TYPE_CHECKING:
+    from sigdca.distributed.executor import ClusterExecutor
     from sigdca.loop.run import Until
     from sigdca.report import Report
 
@@ -52,6 +54,9 @@ def run(
     settings: Settings = None,
     resume: Resume = False,
     smoke_test: SmokeTest = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="then wait for new data, and go round again (watch:)")
+    ] = False,
     address: Address = None,
     as_json: Json = False,
 ) -> int:
@@ -61,6 +66,8 @@ def run(
 
     Example: sigdca run jobs/lenet-300-100-mnist.yaml --set seed=1
     """
+    if watch:
+        return _watch(job, settings, resume, smoke_test, address, as_json)
     return _run(job, settings, resume, smoke_test, address, as_json, "edge-test")
 
 
@@ -131,27 +138,12 @@ def _run(
     as_json: bool,
     until: Until,
 ) -> int:
-    job = load_job(path, settings or ())
-    if smoke_test:
-        job = job.smoke_test()
-    runs = open_store(lasting(job.storage))
-    runs.check_room(LEAST_ROOM_BYTES)
-    from sigdca.loop import check_job, run_job
+    with _prepared(path, settings, resume, smoke_test) as (job, runs):
+        from sigdca.loop import run_job
 
-    check_job(job, path)
-    store = runs.child(job.name)
-    progress = StageProgress()
-    with runs.lock(job.name):
-        if not resume:
-            set_aside(runs, job.name)
-        from sigdca.distributed import connect
-
+        store, progress = runs.child(job.name), StageProgress()
         try:
-            # Ray tells what its nodes say on standard output, which is for results alone.
-            with (
-                contextlib.redirect_stdout(sys.stderr),
-                connect(address, job.train.workers) as executor,
-            ):
+            with _connected(job, address) as executor:
                 errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
                 outcome = run_job(job, executor, store, progress, until)
         except BaseException:
@@ -161,6 +153,66 @@ def _run(
             raise
         _show(_write_report(store), store, as_json)
     return _exit_code(job, outcome.meets_budget)
+
+
+def _watch(
+    path: str,
+    settings: list[str] | None,
+    resume: bool,
+    smoke_test: bool,
+    address: str | None,
+    as_json: bool,
+) -> int:
+    with _prepared(path, settings, resume, smoke_test) as (job, runs):
+        from sigdca.loop import Surroundings, watch_job
+
+        progress = StageProgress()
+        where = Surroundings(
+            store=runs.child(job.name),
+            address=beneath(lasting(job.storage), job.name),
+            connect=lambda: _connected(job, address),
+            progress=progress,
+            report=_write_report,
+        )
+        try:
+            ends = watch_job(job, where)
+        except BaseException:
+            progress.stop()
+            raise
+    if as_json:
+        print_json({"cycles": [end.model_dump(mode="json") for end in ends]})
+    return 0 if ends[-1].accepted else 1
+
+
+@contextlib.contextmanager
+def _prepared(
+    path: str, settings: list[str] | None, resume: bool, smoke_test: bool
+) -> Iterator[tuple[Job, Store]]:
+    """The job, found to be sound, and where its run lies, which nobody else works on meanwhile."""
+    job = load_job(path, settings or ())
+    if smoke_test:
+        job = job.smoke_test()
+    runs = open_store(lasting(job.storage))
+    runs.check_room(LEAST_ROOM_BYTES)
+    from sigdca.loop import check_job
+
+    check_job(job, path)
+    with runs.lock(job.name):
+        if not resume:
+            set_aside(runs, job.name)
+        yield job, runs
+
+
+@contextlib.contextmanager
+def _connected(job: Job, address: str | None) -> Iterator[ClusterExecutor]:
+    from sigdca.distributed import connect
+
+    # Ray tells what its nodes say on standard output, which is for results alone.
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        connect(address, job.train.workers) as executor,
+    ):
+        yield executor
 
 
 def _exit_code(job: Job, meets_budget: bool) -> int:

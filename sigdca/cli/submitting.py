@@ -58,6 +58,9 @@ def submit(
     settings: Settings = None,
     resume: Resume = False,
     smoke_test: SmokeTest = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="as `run --watch`: it does not end by itself")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="until it has ended")] = False,
     follow: Annotated[bool, typer.Option("--logs", help="show what it prints; waits")] = False,
     as_json: Json = False,
@@ -72,15 +75,20 @@ def submit(
     if resume and verb is Verb.retest:
         raise JobError("--resume: a retest begins anew; leave it out")
     loaded = load_job(job, settings or ())
-    from sigdca.distributed.bundle import bundle_job
+    from sigdca.distributed.bundle import bundle_job, check_watch
     from sigdca.targets import load_target
 
+    if watch:
+        if verb is not Verb.run:
+            raise JobError(f"--watch: is for the verb run, not {verb.value}")
+        check_watch(loaded)
     targets = [load_target(name) for name in loaded.targets]
     with tempfile.TemporaryDirectory() as folder:
         name = bundle_job(loaded, Path(folder))
         command = ["sigdca", verb.value, name]
         command += ["--resume"] if resume else []
         command += ["--smoke-test"] if smoke_test else []
+        command += ["--watch"] if watch else []
         head = _head(address)
         if verb in (Verb.run, Verb.retest):
             for target in head.without_a_node(targets):

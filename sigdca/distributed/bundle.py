@@ -50,13 +50,30 @@ def bundle_job(job: Job, folder: Path) -> str:
     return name
 
 
+def check_watch(job: Job) -> None:
+    """Makes sure that all that `run --watch` works with will be found on the cluster.
+
+    Raises:
+        JobError: a place is named by a relative path, which there is another one; a private key
+            is never sent.
+    """
+    if job.watch is None:
+        raise JobError(f"{job.name}: has no section 'watch': say at least where its data come")
+    for name in ("data", "releases", "key"):
+        place = getattr(job.watch, name)
+        if place is not None and "://" not in place and not Path(place).is_absolute():
+            raise JobError(
+                f"{job.name}: watch.{name}: {place}: must be an address, or an absolute path on "
+                "the cluster's head"
+            )
+
+
 def _needed(job: Job) -> list[str]:
     """Relative paths of the files and folders to send."""
     needed = [name for name in job.targets if name.endswith(".toml")]
     if job.weights is not None:
         needed.append(job.weights)
-    if job.data.source.startswith("."):
-        needed.append(job.data.source)
+    needed += [name for name in (job.data.source, *job.data.more) if name.startswith(".")]
     if ":" in job.model:
         top = job.model.partition(":")[0].partition(".")[0]
         needed += [name for name in (top, f"{top}.py") if Path(name).exists()]

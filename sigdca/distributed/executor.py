@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from sigdca.data.importing import Plan, ShardResult
 from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.edge import edge_tests_on_cluster
+from sigdca.distributed.edge_training import edge_trains_on_cluster
 from sigdca.distributed.importing import import_on_cluster
 from sigdca.distributed.testing import evaluate_on_cluster
 from sigdca.distributed.training import train_on_cluster
 from sigdca.edge.legs import LegResult
+from sigdca.edge.train_leg import TrainLeg
 from sigdca.loop.executor import (
     EdgeTask,
+    EdgeTrainTask,
     Observer,
     TestTask,
     TrainOutcome,
@@ -49,3 +52,7 @@ class ClusterExecutor:
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """By an actor on each target's node."""
         return edge_tests_on_cluster(self.cluster, tasks)
+
+    def edge_trains(self, tasks: Sequence[EdgeTrainTask]) -> list[TrainLeg]:
+        """By an actor on each target's node."""
+        return edge_trains_on_cluster(self.cluster, tasks)

@@ -1,4 +1,4 @@
-"""The test leg as a Ray actor. What a board imports: no torch, and little else."""
+"""Test leg and train leg as Ray actors. What a board imports: no torch, and little else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 import ray
 
 from sigdca.edge.legs import LegResult, median_of_legs, run_test_leg
+from sigdca.edge.train_data import train_where_it_lies
+from sigdca.edge.train_leg import TrainLeg
+from sigdca.edge.train_plan import TrainConfig
 from sigdca.targets import Target
 
 LEG_TIMEOUT_S = 3600.0
@@ -52,3 +55,16 @@ class TestLeg:
         return median_of_legs(
             lambda: self.test(target, model, images, labels, reference_logits, False)
         )
+
+
+class TrainLegActor:
+    """The train leg of one device; lives on that device's node, where its samples lie."""
+
+    def ready(self) -> str:
+        """The id of the node that it runs on."""
+        node_id: str = ray.get_runtime_context().get_node_id()
+        return node_id
+
+    def train(self, model: bytes, data: str, config: TrainConfig) -> TrainLeg:
+        """See `sigdca.edge.train_data.train_where_it_lies`; no sample is given back."""
+        return train_where_it_lies(model, data, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,7 +61,7 @@ class TorchEngine:
                 f"{images.dtype} {list(images.shape)}"
             )
         size = self.batch_size
-        with torch.inference_mode(), _threads(self._threads):
+        with torch.inference_mode(), threads(self._threads):
             parts = [
                 self._run(images[start : start + size]).numpy()
                 for start in range(0, len(images), size)
@@ -69,20 +70,38 @@ class TorchEngine:
 
     def _run(self, images: NDArray[np.uint8]) -> Tensor:
         pixels = torch.from_numpy(images.astype(np.float32))
-        values = {0: pixels * self._graph.input_scale}
-        result = values[0]
-        for number, (op, weights) in enumerate(
-            zip(self._graph.ops, self._weights, strict=True), 1
-        ):
-            result = _OPERATORS[op.kind]([values[i] for i in op.inputs], op.attrs, weights)
-            values[number] = result
-            for done in self._last_use.get(number, ()):
-                del values[done]
-        return result
+        return forward(self._graph, self._weights, pixels, self._last_use)
+
+
+def forward(
+    graph: Graph,
+    weights: Sequence[Mapping[str, Tensor]],
+    pixels: Tensor,
+    done_after: Mapping[int, Sequence[int]] = MappingProxyType({}),
+) -> Tensor:
+    """Runs a graph; gradients reach the weights that ask for them.
+
+    Args:
+        graph: the network.
+        weights: each operator's tensors by their last names (`weight`, `bias`, ...).
+        pixels: float32 [n, C, H, W], raw pixel values.
+        done_after: after the operator of a number (from 1), the values to give back.
+
+    Returns:
+        float32 [n, K], the logits.
+    """
+    values = {0: pixels * graph.input_scale}
+    result = values[0]
+    for number, (op, own) in enumerate(zip(graph.ops, weights, strict=True), 1):
+        result = _OPERATORS[op.kind]([values[i] for i in op.inputs], op.attrs, own)
+        values[number] = result
+        for done in done_after.get(number, ()):
+            del values[done]
+    return result
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def threads(number: int) -> Iterator[None]:
     """Torch's thread count is the process's own: put it back as it was."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)

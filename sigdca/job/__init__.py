@@ -12,7 +12,7 @@ from sigdca.job.recipe import (
     Retrained,
     Share,
 )
-from sigdca.job.schema import Budget, DataSource, Job, Train
+from sigdca.job.schema import Budget, DataSource, Job, Train, Watch
 from sigdca.job.search import Alternative, Dimension, Search
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Search",
     "Share",
     "Train",
+    "Watch",
     "dump_job",
     "load_job",
     "parse_job",

@@ -35,6 +35,11 @@ class DataSource(Section):
     site: Literal["private", "public"] | None = Field(
         None, description="where the images must stay: only servers of this site work on them"
     )
+    more: tuple[str, ...] = Field(
+        (),
+        description="addresses of imported data sets of the same shape, whose images come behind "
+        "the source's: train behind train, test behind test",
+    )
 
     @model_validator(mode="after")
     def _streamed_whole(self) -> DataSource:
@@ -44,6 +49,11 @@ class DataSource(Section):
             raise ValueError(
                 f"streaming: true is for the address of an imported data set, not '{self.source}'"
             )
+        if self.streaming and self.more:
+            raise ValueError("more is for images in memory: leave out more, or streaming: true")
+        for address in self.more:
+            if "/" not in address:
+                raise ValueError(f"more takes addresses, such as ./{address}; got '{address}'")
         return self
 
 
@@ -136,6 +146,31 @@ class Budget(Section):
     )
 
 
+class Watch(Section):
+    """NEW DATA: when `sigdca run --watch` goes round again, and where its releases go."""
+
+    data: str = Field(description="folder or address that boards send to (`sigdca edge send`)")
+    at_least: Positive = Field(100, description="new labelled images that make it go round")
+    test_share: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+        0.2, description="of the new images, the share that is tested with, not trained with"
+    )
+    releases: str | None = Field(
+        None, description="where boards fetch updates (`sigdca publish --to`); None: no releases"
+    )
+    channel: Literal["stable", "canary"] = "canary"
+    key: str | None = Field(None, description="the private key's file (`sigdca keygen`)")
+    poll_s: Annotated[float, Field(gt=0.0)] = Field(
+        60.0, description="how often it looks for new data"
+    )
+    cycles: Positive | None = Field(None, description="end after so many; None: never")
+
+    @model_validator(mode="after")
+    def _signed(self) -> Watch:
+        if (self.releases is None) != (self.key is None):
+            raise ValueError("releases and key belong together: nothing is released unsigned")
+        return self
+
+
 class Job(Section):
     """One YAML file: model, data, training, compression, targets, budget."""
 
@@ -152,6 +187,7 @@ class Job(Section):
     targets: tuple[str, ...] = ()
     edge_test: EdgeTest = EdgeTest()
     budget: Budget = Budget()
+    watch: Watch | None = None
     storage: str = Field("runs", description="folder or pyarrow address that holds the runs")
 
     @model_validator(mode="after")

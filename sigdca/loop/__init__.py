@@ -1,9 +1,11 @@
 """The process flow loop: its stages, their order, and what is remembered of them."""
 
 from sigdca.loop.check import check_job
+from sigdca.loop.cycles import CycleEnd
 from sigdca.loop.edge import NoiseTask, noise_task
 from sigdca.loop.executor import (
     EdgeTask,
+    EdgeTrainTask,
     Executor,
     Observer,
     TestTask,
@@ -16,10 +18,13 @@ from sigdca.loop.points import Progress
 from sigdca.loop.retest import Retest, retest_run
 from sigdca.loop.run import Candidate, Outcome, run_job
 from sigdca.loop.stages import evaluation_metrics
+from sigdca.loop.watch import Surroundings, watch_job
 
 __all__ = [
     "Candidate",
+    "CycleEnd",
     "EdgeTask",
+    "EdgeTrainTask",
     "Executor",
     "LocalExecutor",
     "NoiseTask",
@@ -27,6 +32,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "Retest",
+    "Surroundings",
     "TestTask",
     "TrainOutcome",
     "TrainTask",
@@ -36,4 +42,5 @@ __all__ = [
     "noise_task",
     "retest_run",
     "run_job",
+    "watch_job",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sigdca.compression import Layer, layers_of, per_layer
-from sigdca.data import check_split, find_source
+from sigdca.data import Source, check_split, find_source
 from sigdca.errors import JobError
 from sigdca.job import Job, Prune, Quantize, Rdoq, Search, Share
 from sigdca.loop.network import graph_of, initial_model
@@ -27,6 +27,8 @@ def check_job(job: Job, where: str) -> None:
     source = find_source(job.data.source)
     for split in ("train", "test") if job.train.epochs else ("test",):
         check_split(source, split)
+    for address in job.data.more:
+        _check_more(source, address, where)
     wanted = job.search.targets if job.search is not None else ()
     for target in (*job.targets, *wanted):
         load_target(target)
@@ -36,6 +38,15 @@ def check_job(job: Job, where: str) -> None:
     _check_recipe(job, layers, where)
     if job.search is not None:
         _check_space(job, job.search, layers, where)
+
+
+def _check_more(source: Source, address: str, where: str) -> None:
+    more = find_source(address)
+    if more.input_shape != source.input_shape or more.num_classes > source.num_classes:
+        raise JobError(
+            f"{where}: data.more: {address} has images {more.input_shape} of {more.num_classes} "
+            f"classes, {source.name} has {source.input_shape} of {source.num_classes}"
+        )
 
 
 def _check_space(job: Job, search: Search, layers: Sequence[Layer], where: str) -> None:

@@ -14,7 +14,7 @@ from sigdca.edge.legs import LegResult, device_required, without_a_leg
 from sigdca.engines import open_engine, to_onnx
 from sigdca.errors import EngineError
 from sigdca.job import DataSource
-from sigdca.loop.dataset import num_images
+from sigdca.loop.dataset import num_first
 from sigdca.loop.executor import EdgeTask
 from sigdca.loop.points import Run, Work
 from sigdca.loop.stages import container_task
@@ -27,7 +27,7 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
 
     The legs of all targets that the ledger does not know run at the same time.
     """
-    num_samples = num_images(run.job.data, "test", run.job.edge_test.num_samples)
+    num_samples = num_first(run.job.data, "test", run.job.edge_test.num_samples)
     inputs = {target: _inputs(target, container, num_samples) for target in targets}
     unknown = [
         target

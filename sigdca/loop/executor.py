@@ -13,6 +13,8 @@ import numpy as np
 
 from sigdca.codec import Graph
 from sigdca.edge.legs import LegResult
+from sigdca.edge.train_leg import TrainLeg
+from sigdca.edge.train_plan import TrainConfig
 from sigdca.job import DataSource, Retrained, Train
 from sigdca.job.recipe import Optimisation
 from sigdca.storage import Store
@@ -130,6 +132,23 @@ class EdgeTask:
     reference_logits: np.ndarray
 
 
+@dataclass(frozen=True)
+class EdgeTrainTask:
+    """The train leg: a container is tuned on a board, to samples that lie there.
+
+    Attributes:
+        target: what `sigdca.targets.load_target` takes.
+        model: the container.
+        data: what `sigdca.edge.train_data.labelled_samples` takes, on the board.
+        config: how to train, and within which limits.
+    """
+
+    target: str
+    model: bytes
+    data: str
+    config: TrainConfig
+
+
 class Executor(Protocol):
     """Who does the work of the stages."""
 
@@ -147,4 +166,8 @@ class Executor(Protocol):
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """Runs targets' test legs, on boards or emulated; says so where neither is there."""
+        ...
+
+    def edge_trains(self, tasks: Sequence[EdgeTrainTask]) -> list[TrainLeg]:
+        """Runs train legs where the samples lie; a delta comes back, or why there is none."""
         ...

@@ -9,9 +9,12 @@ from dataclasses import asdict
 import torch
 
 from sigdca.edge.legs import LegResult, run_test_leg
+from sigdca.edge.train_data import train_where_it_lies
+from sigdca.edge.train_leg import TrainLeg
 from sigdca.loop.dataset import dataset_of, num_images, parts_of
 from sigdca.loop.executor import (
     EdgeTask,
+    EdgeTrainTask,
     Observer,
     TestTask,
     TrainOutcome,
@@ -58,6 +61,10 @@ class LocalExecutor:
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """See `Executor.edge_tests`; no board is attached here, so the targets are emulated."""
         return [_edge_test(task) for task in tasks]
+
+    def edge_trains(self, tasks: Sequence[EdgeTrainTask]) -> list[TrainLeg]:
+        """See `Executor.edge_trains`; this machine stands for each target."""
+        return [train_where_it_lies(task.model, task.data, task.config) for task in tasks]
 
 
 def _edge_test(task: EdgeTask) -> LegResult:

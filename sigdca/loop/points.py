@@ -20,6 +20,7 @@ from sigdca.loop.executor import Executor
 from sigdca.storage import Ledger, Record, Store
 
 PACKAGE = "package"  # puts a file into the run's own folder, so each run does it
+RELEASE = "release"  # of a cycle of `run --watch`
 
 
 class Progress(Protocol):

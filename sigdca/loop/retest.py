@@ -13,7 +13,7 @@ from sigdca.engines import container_engine
 from sigdca.errors import JobError
 from sigdca.job import Job
 from sigdca.job.budget import check_budget
-from sigdca.loop.dataset import num_images
+from sigdca.loop.dataset import num_first
 from sigdca.loop.edge import run_legs
 from sigdca.loop.executor import Executor
 from sigdca.loop.points import Progress, Run, versions
@@ -73,7 +73,7 @@ def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -
     lost = package.metrics["accuracy"] - figures["accuracy"]
     figures["accuracy_drop"] = package.metrics["accuracy_drop"] + lost
     figures["container_bytes"] = len(content)
-    num_samples = num_images(job.data, "test", job.edge_test.num_samples)
+    num_samples = num_first(job.data, "test", job.edge_test.num_samples)
     found = run_legs(run, list(job.targets), digest, num_samples)
     legs = tuple(found[target] for target in job.targets)
     at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

@@ -13,7 +13,7 @@ from sigdca.loop import stages
 from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
 from sigdca.loop.edge import edge_tests
 from sigdca.loop.events import EventFiles
-from sigdca.loop.executor import Executor
+from sigdca.loop.executor import Executor, State
 from sigdca.loop.network import graph_of, initial_model, pack, state_of
 from sigdca.loop.points import PACKAGE, Progress, Run, Watchers, Work
 from sigdca.storage import Record, Store
@@ -81,6 +81,7 @@ def run_job(
     progress: Progress,
     until: Until = "edge-test",
     shared: Store | None = None,
+    initial: State | None = None,
 ) -> Outcome:
     """Runs the loop from wherever the run's ledger stands.
 
@@ -94,6 +95,7 @@ def run_job(
         until: the last stage to run.
         shared: a folder that holds the artifacts instead, and what other runs have done: stages
             with the same inputs are taken from there.
+        initial: weights to begin with instead of the job's.
 
     Returns:
         The outcome; a missed budget is an outcome, not an error.
@@ -107,7 +109,8 @@ def run_job(
         model = initial_model(job)
         watchers = Watchers((progress, events))
         run = Run(job, graph_of(job, model), store, executor, watchers, shared)
-        return _run(run, run.artifacts.put(pack(state_of(model))), until)
+        begin = state_of(model) if initial is None else initial
+        return _run(run, run.artifacts.put(pack(begin)), until)
     finally:
         events.close()
 
@@ -168,7 +171,7 @@ def _compress_until_budget(run: Run, trained: str, baseline: Record) -> Candidat
         candidate = _compress_once(run, iteration, adjustment, trained, baseline)
         if best is None or candidate.rank() < best.rank():
             best = candidate
-            _package(run, best)
+            package(run, best)
         if candidate.meets_budget or _out_of_time(run):
             break
         adjustment = next_adjustment(adjustment, run.job.budget, candidate.figures)
@@ -203,7 +206,7 @@ def _compress_once(
     return Candidate(iteration, container, figures, _budget_lines(run.job, figures, unknown))
 
 
-def _package(run: Run, best: Candidate) -> None:
+def package(run: Run, best: Candidate) -> None:
     """PACKAGE: the best container so far becomes the run's `model.dca`."""
     inputs = {"container": best.container, "budget": run.job.budget.model_dump()}
 

@@ -10,6 +10,7 @@ from sigdca.compression import prepare_
 from sigdca.data import find_source
 from sigdca.engines import container_engine, logits_sha256
 from sigdca.job import Pass, Retrained
+from sigdca.loop.dataset import first_of
 from sigdca.loop.executor import State, TestTask, TrainTask
 from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
 from sigdca.loop.points import Progress, Run, Work
@@ -113,7 +114,7 @@ def container_task(run: Run, container: str, engine: str, limit: int | None = No
     """The test of a container by an engine, on the first `limit` test images."""
     content = run.artifacts.get(container)
     unpacked = decode_container(content)
-    source = run.job.data if limit is None else run.job.data.model_copy(update={"limit": limit})
+    source = run.job.data if limit is None else first_of(run.job.data, "test", limit)
     is_native = engine == "native"
     return TestTask(
         graph=unpacked.graph,

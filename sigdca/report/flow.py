@@ -55,8 +55,25 @@ def loop_boxes(report: Report) -> list[Box]:
     inference = Box(
         "INFERENCE", "muted", (Line("on the device,", "note"), Line("not in this run", "note"))
     )
-    new_data = Box("NEW DATA", "muted", (Line("none acquired yet", "note"),))
-    return [*boxes, inference, new_data]
+    return [*boxes, inference, _new_data_box(report)]
+
+
+def _new_data_box(report: Report) -> Box:
+    """What came from boards, and how long it took to come back to them."""
+    released = [point.metrics for point in report.test_points if point.stage == "release"]
+    if not released:
+        return Box("NEW DATA", "muted", (Line("none acquired yet", "note"),))
+    last = released[-1]
+    lines = []
+    if last.get("num_new_images"):
+        lines.append(Line(f"{last['num_new_images']:,} images"))
+    if last.get("version") is None:
+        lines.append(Line("not released", "warn"))
+        return Box("NEW DATA", "failed", tuple(lines))
+    lines.append(Line(f"version {last['version']}", "good"))
+    if last.get("redeployment_s") is not None:
+        lines.append(Line(f"in {duration(float(last['redeployment_s']))}", "note"))
+    return Box("NEW DATA", "done", tuple(lines))
 
 
 def _points_of(report: Report, stage: Stage) -> list[TestPoint]:

@@ -27,12 +27,13 @@ Seconds = Annotated[float, Field(ge=0.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 Status = Literal["done", "budget-not-met", "incomplete"]
-Stage = Literal["train", "test", "compress", "retrain", "retest", "package", "edge-test"]
+Box = Literal["train", "test", "compress", "retrain", "retest", "package", "edge-test"]
+Stage = Literal[Box, "release"]
 PointStatus = Literal["done", "device-required", "failed"]
 Verdict = Literal["exact", "tolerance", "device-required"]
 Evidence = Literal["isa", "device"]
 
-STAGES: tuple[Stage, ...] = get_args(Stage)
+STAGES: tuple[Box, ...] = get_args(Box)
 
 
 def _none_if_not_finite(value: object) -> object:

@@ -2,6 +2,15 @@
 
 from sigdca.storage.ledger import Ledger, Record
 from sigdca.storage.releases import Release, Releases
-from sigdca.storage.store import Store, open_store, write_file
+from sigdca.storage.store import Store, beneath, open_store, write_file
 
-__all__ = ["Ledger", "Record", "Release", "Releases", "Store", "open_store", "write_file"]
+__all__ = [
+    "Ledger",
+    "Record",
+    "Release",
+    "Releases",
+    "Store",
+    "beneath",
+    "open_store",
+    "write_file",
+]

@@ -104,6 +104,12 @@ class Store:
         start = len(self.root.rstrip("/")) + 1
         return sorted((info.path[start:], info.size) for info in found if info.is_file)
 
+    def modified_s(self, name: str) -> float | None:
+        """When file `name` was written, seconds since 1970 on the place's own clock, if known."""
+        with _explained("look up", self.path(name)):
+            info = self.filesystem.get_file_info(self.path(name))
+        return None if info.mtime_ns is None else float(info.mtime_ns) / 1e9
+
     def folders(self) -> list[str]:
         """The names of the folders in this folder, sorted; none if it is not there."""
         selector = pafs.FileSelector(self.root, allow_not_found=True)
@@ -254,6 +260,12 @@ def open_store(address: str) -> Store:
     with _explained("open", address):
         filesystem, root = pafs.FileSystem.from_uri(address)
     return Store(filesystem, root.rstrip("/"))
+
+
+def beneath(address: str, name: str) -> str:
+    """The address of `name` in the folder at an address, which may have options behind a `?`."""
+    place, mark, options = address.partition("?")
+    return f"{place.rstrip('/')}/{name}{mark}{options}"
 
 
 def write_file(path: str | Path, content: bytes) -> None:

@@ -1,0 +1,118 @@
+"""RELEASE: whether a cycle's container is accepted; signed and published for its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sigdca.edge.bundle import get_bundle
+from sigdca.edge.keys import load_private_key
+from sigdca.edge.signing import sign_container
+from sigdca.errors import JobError, SigdcaError
+from sigdca.job import Job, Watch
+from sigdca.loop.retest import PROVEN
+from sigdca.loop.run import Candidate, Outcome
+from sigdca.storage import Record, Releases, open_store
+from sigdca.targets import load_target
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cycle has come to.
+
+    Attributes:
+        weights: sha256 of the uncompressed weights.
+        baseline_accuracy: of these, percent.
+        best: the container.
+        edge: the test points of the targets.
+    """
+
+    weights: str
+    baseline_accuracy: float
+    best: Candidate
+    edge: Sequence[Record]
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Result:
+        """That of a whole run."""
+        assert outcome.best is not None
+        accuracy = outcome.baseline.metrics["accuracy"]
+        return cls(outcome.weights, accuracy, outcome.best, outcome.edge)
+
+
+def why_not(job: Job, result: Result, live_error: float | None) -> str:
+    """Why a cycle's container is not accepted; empty if it is.
+
+    Args:
+        job: of the cycle; its budget counts.
+        result: of the cycle.
+        live_error: what the live container's error is on the same images, which the new one's must
+            not exceed; None: it may be any that the budget allows.
+    """
+    missed = [
+        f"{line.name}: bound {line.bound:g}, got {line.value:g}"
+        for line in result.best.lines
+        if line.met is False and line.value is not None
+    ]
+    if missed:
+        return f"budget not met: {'; '.join(missed)}"
+    error = result.best.figures["error"]
+    if live_error is not None and error > live_error:
+        return f"no better: error {error:.2f} %, of the live one {live_error:.2f} %"
+    if job.targets and not proven_targets(result.edge):
+        verdicts = [f"{one.label}: {one.metrics.get('verdict')}" for one in result.edge]
+        return f"no target's verdict allows it: {'; '.join(verdicts)}"
+    return ""
+
+
+def proven_targets(edge: Sequence[Record]) -> tuple[str, ...]:
+    """The targets whose EDGE TEST allows a release."""
+    return tuple(
+        load_target(record.label).name
+        for record in edge
+        if record.metrics.get("verdict") in PROVEN
+    )
+
+
+def publish_container(container: bytes, watch: Watch, model: str, targets: Sequence[str]) -> int:
+    """Signs a container as the next version of its channel, and publishes it.
+
+    Done again, it finds that the channel is there already, and changes nothing.
+
+    Args:
+        container: the content of a `.dca` file.
+        watch: with `releases` and `key`.
+        model: its name, for people.
+        targets: whom it is for.
+
+    Returns:
+        The version.
+
+    Raises:
+        JobError: `releases` or `key` is missing.
+        SigdcaError: it cannot be signed or published; the old release stays.
+    """
+    if watch.releases is None or watch.key is None:
+        raise JobError("watch: releases or key is missing: nothing can be released")
+    key = load_private_key(Path(watch.key))
+    releases = Releases(open_store(watch.releases))
+    latest = releases.latest(watch.channel)
+    if latest is not None and set(latest.targets) == set(targets):
+        try:
+            before = get_bundle(releases.fetch(latest), [key.public_key()])
+        except SigdcaError:
+            before = None  # signed by another key, or lost
+        if before is not None and before.container == container:
+            return latest.version
+    version = 1 if latest is None else latest.version + 1
+    bundle = sign_container(
+        container,
+        key=key,
+        version=version,
+        channel=watch.channel,
+        targets=targets,
+        model=model,
+    )
+    releases.publish(bundle, channel=watch.channel, version=version, targets=tuple(targets))
+    return version
