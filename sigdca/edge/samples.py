@@ -121,7 +121,7 @@ def load_samples(content: bytes, where: str) -> Samples:
     try:
         with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
             shape = _check_columns(file, where)
-            table = file.read(columns=list(_COLUMNS))
+            table = file.read(columns=list(_COLUMNS), use_threads=False)
         samples = _to_samples(table, shape, where)
     except FormatError:
         raise
