@@ -33,23 +33,34 @@ class Net:
 
     @property
     def graph(self) -> Graph:
+        """What it is so far."""
         return Graph(self.input_shape, SCALE, tuple(self.ops))
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of its last value."""
         return infer_shapes(self.graph)[-1] if self.ops else self.input_shape
 
     def add(self, kind: str, inputs: Sequence[int] | None = None, **attrs: Attr) -> int:
         """Appends an operator behind the last one, or behind the given values."""
         layer = kind in ("conv", "fc", "batch_norm")
         name = f"{kind}{len(self.ops)}" if layer else ""
-        self.ops.append(Op(kind, name, tuple(inputs or (len(self.ops),)), attrs))
+        self.ops.append(Op(kind, name, (len(self.ops),) if inputs is None else tuple(inputs), attrs))
         return len(self.ops)
 
-    def conv(self, channels: int, kernel: int, stride: int, padding: int, groups: int = 1) -> int:
-        """A convolution of square windows."""
+    def conv(
+        self,
+        channels: int,
+        kernel: int,
+        stride: int,
+        padding: int,
+        groups: int = 1,
+        value: int | None = None,
+    ) -> int:
+        """A convolution of square windows, of the last value or another one."""
         return self.add(
             "conv",
+            None if value is None else (value,),
             out_channels=channels,
             kernel=(kernel, kernel),
             stride=(stride, stride),
@@ -58,6 +69,10 @@ class Net:
             groups=groups,
             bias=1,
         )
+
+    def fc(self, features: int) -> int:
+        """A fully connected layer."""
+        return self.add("fc", out_features=features, bias=1)
 
     def pool(self, kind: str, kernel: int, stride: int) -> int:
         """Pooling, its size rounded up."""
@@ -71,7 +86,7 @@ class Net:
             if self.shape[1:] != (1, 1):
                 self.add("global_avg_pool")
             self.add("flatten")
-        self.add("fc", out_features=CLASSES, bias=1)
+        self.fc(CLASSES)
 
 
 def micro_networks() -> Iterator[bytes]:
@@ -97,7 +112,7 @@ def _fc(rng: np.random.Generator, number: int) -> Net:
     net = Net((_log(rng, 32, 3000), 1, 1))
     net.add("flatten")
     for _ in range(1 + number % 3):
-        net.add("fc", out_features=_log(rng, 10, 1000), bias=1)
+        net.fc(_log(rng, 10, 1000))
         net.add("relu")
     net.end()
     return net

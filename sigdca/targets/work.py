@@ -19,6 +19,8 @@ _TILE = 4  # outputs on a side of a Winograd tile
 _CLAMPS = ("relu", "relu6")
 # To bring a vector of inputs to its place costs as much as so many products; a strided one, more.
 _PACK_COST, _GATHER_COST = 4, 30
+# Of a fully connected layer, by a vector of one column: a gathered step, a column, a single weight.
+_STEP, _COLUMN, _PAIR = 12, 2.7, 1.5
 MOST_CODES, IN_REGISTERS = 256, 32  # values that weights share
 
 
@@ -150,11 +152,16 @@ def _fc_family(layer: LayerInfo) -> str:
 def _fc(layer: LayerInfo, lanes: int) -> dict[str, float]:
     rows, columns = layer.shape
     groups, mean = math.ceil(rows / lanes), layer.num_nonzero / rows
+    # Lanes go in step: the fullest of a group's rows counts.
+    steps = groups * min(columns, mean + 1.8 * math.sqrt(mean))
+    in_registers = layer.num_centroids <= IN_REGISTERS
+    gathered = (_STEP if in_registers else 2 * _STEP) * steps
+    skipped = _COLUMN * columns + groups * columns if in_registers else _PAIR * layer.num_nonzero
     return {
         "run": 1,
         "products": layer.num_nonzero,
-        # Lanes go in step: the fullest of a group's rows counts.
-        "steps": groups * min(columns, mean + 1.8 * math.sqrt(mean)),
+        "steps": steps,
+        "least": min(gathered, skipped),
         "dense_products": groups * columns,
         "columns": columns,
         "rows": groups,
