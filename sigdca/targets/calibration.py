@@ -75,7 +75,7 @@ class Calibration(BaseModel):
     def time_us(self, step: Step) -> float | None:
         """What a step takes by the kernel that does it fastest; None if none is known."""
         for family in _families(step.family):
-            kernels = [f"{family}:", DENSE_FC] if family.startswith("fc") else [f"{family}:"]
+            kernels = [f"{family}:", *([DENSE_FC] if step.may_unpack else [])]
             times = [
                 sum(each * step.counts.get(name, 0.0) for name, each in found.items())
                 for kernel, found in self.microseconds.items()

@@ -21,6 +21,7 @@ _CLAMPS = ("relu", "relu6")
 _PACK_COST, _GATHER_COST = 4, 30
 # Of a fully connected layer, by a vector of one column: a gathered step, a column, a single weight.
 _STEP, _COLUMN, _PAIR = 12, 2.7, 1.5
+_SMALL_CELLS = 16_384
 MOST_CODES, IN_REGISTERS = 256, 32  # values that weights share
 
 
@@ -33,11 +34,13 @@ class Step:
         family: `conv`, `depthwise`, `fc`, or the kind of an operator without parameters; of
             pooling and strided convolutions with what makes their kernels others.
         counts: how much there is of what takes time, by name.
+        may_unpack: whether the library may keep a fully connected layer dense in memory.
     """
 
     name: str
     family: str
     counts: Mapping[str, float]
+    may_unpack: bool = False
 
 
 def steps_of(info: ContainerInfo, isa: str, cache_bytes: float) -> list[Step]:
@@ -68,8 +71,8 @@ def steps_of(info: ContainerInfo, isa: str, cache_bytes: float) -> list[Step]:
             counts = _conv(op, layer, inputs[0], output, lanes)
             steps.append(Step(name, _conv_family(op, inputs[0]), _with_bytes(counts, layer, far)))
         elif layer is not None and op.kind == "fc":
-            counts = _fc(layer, lanes)
-            steps.append(Step(name, _fc_family(layer), _with_bytes(counts, layer, far)))
+            counts = _with_bytes(_fc(layer, lanes), layer, far)
+            steps.append(Step(name, _fc_family(layer), counts, _may_unpack(layer, lanes)))
         else:
             steps.append(Step(name, _plain_family(op), _plain(op, inputs, output)))
     return steps
@@ -147,6 +150,14 @@ def _fc_family(layer: LayerInfo) -> str:
     if layer.num_centroids == 0 or layer.num_centroids > MOST_CODES:
         return "fc raw"
     return "fc" if layer.num_centroids <= IN_REGISTERS else "fc wide"
+
+
+def _may_unpack(layer: LayerInfo, lanes: int) -> bool:
+    """The library's own rule (fc_tables.h): a large layer of few shared weights keeps its size."""
+    rows, columns = layer.shape
+    cells = math.ceil(rows / lanes) * lanes * columns
+    shared = layer.num_centroids > 0
+    return not (shared and layer.num_nonzero < 0.5 * cells and cells > _SMALL_CELLS)
 
 
 def _fc(layer: LayerInfo, lanes: int) -> dict[str, float]:
