@@ -18,8 +18,8 @@ def bundle_job(job: Job, folder: Path) -> str:
     """Puts a job and the files that it names by a relative path into an empty folder.
 
     That is the resolved job file, its `weights`, the package of a `pkg.module:Class` model that
-    lies in the current folder, a data set named `./folder`, and target files of the user's own with
-    their calibrations.
+    lies in the current folder, a data set named `./folder`, and target files of the user's own,
+    with their calibrations.
     What is named by an absolute path or an address must be seen by the cluster itself.
 
     Args:

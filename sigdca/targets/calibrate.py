@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -80,7 +80,7 @@ def calibrate(
         platform=platform.platform(),
         version=_version(),
         isa=isa,
-        profile=profile,  # type: ignore[arg-type]  # checked by pydantic
+        profile=profile,
         cache_bytes=cache,
         num_networks=len(errors),
         median_error=round(float(np.median(np.abs(errors))), 4),
@@ -108,8 +108,7 @@ def measure(calls: Sequence[Callable[[], None]], rounds: int) -> NDArray[np.floa
             for _ in range(REPEATS):
                 start = time.perf_counter_ns()
                 call()
-                took = (time.perf_counter_ns() - start) / 1000
-                least[number] = min(least[number], took)
+                least[number] = min(least[number], (time.perf_counter_ns() - start) / 1000)
     return least
 
 
@@ -119,7 +118,7 @@ _Row = dict[tuple[str, str], float]
 def _row(info: ContainerInfo, session: Session, isa: str, cache: float) -> _Row:
     """How much there is in a network of what each kernel's time grows with."""
     kernels = {layer.name: layer.kernel for layer in session.layers() if layer.kernel}
-    row: Counter[tuple[str, str]] = Counter()
+    row: _Row = defaultdict(float)
     for step in steps_of(info, isa, cache):
         kernel = kernels.get(step.name)
         name, counts = counts_of(step, kernel)

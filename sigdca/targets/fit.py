@@ -31,7 +31,8 @@ def fit_relative(counts: Array, times: Array) -> Array:
         errors = np.abs(relative @ found - 1)
         limit = HUBER * max(float(np.median(errors)), 1e-9)
         weights = np.sqrt(np.minimum(1, limit / np.maximum(errors, 1e-12)))
-    return found / scale
+    result: Array = found / scale
+    return result
 
 
 def non_negative(matrix: Array, wanted: Array) -> Array:

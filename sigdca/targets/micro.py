@@ -20,7 +20,19 @@ MOST_VALUES = 300_000  # of an activation
 _DENSITIES = (0.04, 0.08, 0.15, 0.25, 0.4, 0.7, 1.0)
 _BOOKS = (0, 16, 32, 64, 256)  # values that weights share; 0: each has its own
 # Kernel and stride; what is met more often stands there more often.
-_WINDOWS = ((1, 1), (1, 1), (3, 1), (3, 1), (3, 1), (5, 1), (5, 1), (3, 2), (5, 2), (7, 2), (11, 4))
+_WINDOWS = (
+    (1, 1),
+    (1, 1),
+    (3, 1),
+    (3, 1),
+    (3, 1),
+    (5, 1),
+    (5, 1),
+    (3, 2),
+    (5, 2),
+    (7, 2),
+    (11, 4),
+)
 _POOLS = (("max_pool", 2, 2), ("max_pool", 2, 2), ("max_pool", 3, 2), ("avg_pool", 2, 2))
 
 
@@ -45,7 +57,9 @@ class Net:
         """Appends an operator behind the last one, or behind the given values."""
         layer = kind in ("conv", "fc", "batch_norm")
         name = f"{kind}{len(self.ops)}" if layer else ""
-        self.ops.append(Op(kind, name, (len(self.ops),) if inputs is None else tuple(inputs), attrs))
+        self.ops.append(
+            Op(kind, name, (len(self.ops),) if inputs is None else tuple(inputs), attrs)
+        )
         return len(self.ops)
 
     def conv(
@@ -76,9 +90,11 @@ class Net:
 
     def pool(self, kind: str, kernel: int, stride: int) -> int:
         """Pooling, its size rounded up."""
-        pad = {"include_pad": 1} if kind == "avg_pool" else {}
-        window = {"kernel": (kernel, kernel), "stride": (stride, stride), "padding": (0, 0)}
-        return self.add(kind, **window, ceil=1, **pad)
+        window: dict[str, Attr] = {"kernel": (kernel, kernel), "stride": (stride, stride)}
+        window |= {"padding": (0, 0), "ceil": 1}
+        if kind == "avg_pool":
+            window["include_pad"] = 1
+        return self.add(kind, None, **window)
 
     def end(self) -> None:
         """Logits of whatever there is."""
@@ -156,9 +172,7 @@ def _other(rng: np.random.Generator, number: int) -> Net:
     kind = ("lrn", "add", "concat", "batch_norm", "relu", "softmax")[number % 6]
     if kind == "lrn":
         net.add(kind, size=5, alpha=1e-4, beta=0.75, k=1.0)
-    elif kind == "add":
-        net.add(kind, (net.add("relu"), 0))
-    elif kind == "concat":
+    elif kind in ("add", "concat"):
         net.add(kind, (net.add("relu"), 0))
     elif kind == "batch_norm":
         net.add(kind, eps=1e-5)

@@ -1,4 +1,4 @@
-"""What a network gives a processor to do, step by step, as the native library cuts it into steps."""
+"""What a network gives a processor to do, in the steps that the native library cuts it into."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TILE = 4  # outputs on a side of a Winograd tile
 _CLAMPS = ("relu", "relu6")
 # To bring a vector of inputs to its place costs as much as so many products; a strided one, more.
 _PACK_COST, _GATHER_COST = 4, 30
-# Of a fully connected layer, by a vector of one column: a gathered step, a column, a single weight.
+# Of a fully connected layer, by a vector of one column: a gathered step, a column, one weight.
 _STEP, _COLUMN, _PAIR = 12, 2.7, 1.5
 _SMALL_CELLS = 16_384
 MOST_CODES, IN_REGISTERS = 256, 32  # values that weights share
