@@ -95,6 +95,12 @@ def _onnxruntime(graph: Graph, tensors: Tensors, threads: int) -> Engine:
     return OnnxRuntimeEngine(to_onnx(graph, tensors), threads)
 
 
+def _openvino(graph: Graph, tensors: Tensors, threads: int) -> Engine:
+    from sigdca.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(to_onnx(graph, tensors), threads)
+
+
 def _tensorrt(fp16: bool) -> Callable[[Graph, Tensors, int], Engine]:
     def opened(graph: Graph, tensors: Tensors, threads: int) -> Engine:
         from sigdca.engines.tensorrt import TensorRtEngine
@@ -107,12 +113,13 @@ def _tensorrt(fp16: bool) -> Callable[[Graph, Tensors, int], Engine]:
 ENGINES: dict[str, Callable[[Graph, Tensors, int], Engine]] = {
     "native": _native,
     "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
     "tensorrt": _tensorrt(fp16=False),
     "tensorrt-fp16": _tensorrt(fp16=True),
     "torch": _torch,
 }
 
-_EXTRAS = {"onnxruntime": "edge", "onnx": "edge", "torch": "cluster"}
+_EXTRAS = {"torch": "cluster", "openvino": "openvino", "nncf": "openvino"}  # else: edge
 
 
 def open_engine(
