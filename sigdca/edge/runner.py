@@ -2,7 +2,9 @@
 
     python -m sigdca.edge.runner MODEL IMAGES.npy OUT_DIR [--engine E] [--threads N] [--emulated]
 
-Needs numpy and the engine: ONNX Runtime or OpenVINO. Writes `logits.npy` and then `result.json`, each whole or not at all.
+Needs numpy and the engine: ONNX Runtime or OpenVINO. Writes `logits.npy` and then `result.json`,
+each whole or not at all.
+
 Inside a user-mode emulator the files under /proc and /sys are the host's, so nothing is read from
 them, and times mean nothing, so none are taken.
 """

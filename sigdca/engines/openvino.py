@@ -101,10 +101,15 @@ def openvino_model(content: bytes) -> Any:
     Raises:
         EngineError: it is a damaged zip.
     """
-    if content[:2] == b"PK":
+    if is_packed(content):
         graph, weights = unpack(content)
         return openvino.Core().read_model(model=graph, weights=weights)
     return openvino.Core().read_model(model=io.BytesIO(content))
+
+
+def is_packed(content: bytes) -> bool:
+    """Whether it is a zip of `pack`, and not an ONNX file."""
+    return content[:4] == b"PK\3\4"
 
 
 def pack(graph: bytes, weights: bytes) -> bytes:

@@ -32,9 +32,7 @@ def to_openvino(onnx_model: bytes) -> bytes:
         raise EngineError(f"openvino: {str(error).strip().splitlines()[-1][:300]}") from error
 
 
-def quantized(
-    onnx_model: bytes, images: NDArray[np.uint8], *, overflow_fix: bool = True
-) -> bytes:
+def quantized(onnx_model: bytes, images: NDArray[np.uint8], *, overflow_fix: bool = True) -> bytes:
     """Makes a model int8.
 
     Args:
