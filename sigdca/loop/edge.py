@@ -14,6 +14,7 @@ from sigdca.edge.legs import LegResult, device_required, without_a_leg
 from sigdca.engines import open_engine, to_int8, to_onnx
 from sigdca.errors import EngineError
 from sigdca.job import DataSource
+from sigdca.job.limits import Limits
 from sigdca.loop.dataset import dataset_of, num_images
 from sigdca.loop.executor import EdgeTask
 from sigdca.loop.points import Run, Work
@@ -31,7 +32,8 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     The legs of all targets that the ledger does not know run at the same time.
     """
     num_samples = num_images(run.job.data, "test", run.job.edge_test.num_samples)
-    inputs = {target: _inputs(target, container, num_samples) for target in targets}
+    limits = run.job.edge_test.limits
+    inputs = {target: _inputs(target, container, num_samples, limits) for target in targets}
     unknown = [
         target
         for target, determines in inputs.items()
@@ -58,9 +60,12 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     ]
 
 
-def _inputs(target: str, container: str, num_samples: int) -> dict[str, Any]:
-    engine = load_target(target).engine
-    return {"target": target, "engine": engine, "container": container, "num_samples": num_samples}
+def _inputs(target: str, container: str, num_samples: int, limits: Limits) -> dict[str, Any]:
+    known = load_target(target)
+    inputs = {"target": target, "engine": known.engine, "container": container}
+    limited = limits.over(known.limits).model_dump(exclude_none=True)
+    # Without limits the key is that of legs from before there were any.
+    return inputs | {"num_samples": num_samples} | ({"limits": limited} if limited else {})
 
 
 def run_legs(
@@ -83,7 +88,8 @@ def run_legs(
             legs[name] = device_required(target, f"target '{name}': no reference: {error}")
             continue
         model, reference = models[target.engine]
-        tasks.append(EdgeTask(name, model, run.job.data, num_samples, reference))
+        limits = run.job.edge_test.limits
+        tasks.append(EdgeTask(name, model, run.job.data, num_samples, reference, limits))
     if tasks:
         results = run.executor.edge_tests(tasks)
         legs |= {task.target: leg for task, leg in zip(tasks, results, strict=True)}

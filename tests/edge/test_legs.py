@@ -153,7 +153,8 @@ def test_tx2_is_device_required_with_its_reason(case):
 def test_device_without_the_runners_engine(case, tmp_path):
     result = run(this_machine(tmp_path, "tensorrt"), case, emulated=False)
     assert result.reason.endswith(
-        "its engine tensorrt is not there; test legs run native, onnxruntime, openvino, openvino-int8"
+        "its engine tensorrt is not there; test legs run native, onnxruntime, openvino, "
+        "openvino-int8"
     )
 
 
