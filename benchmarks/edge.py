@@ -4,6 +4,8 @@
 by a full disk, at a random moment; then the device is started again. Inference: LeNet-5 with Deep
 Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU,
 as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle.
+Then the predictor's error on this machine (`--predictor` alone), the engines' agreement and the
+verdict on int8 (`--engines` alone).
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ import numpy as np
 from claims import Claim, at_least, at_most, main
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_hostile import hostile_claims
+from engines import agreement_claims, int8_claims
 from paper_networks import paper_network
+from predictor import predictor_claims
 
 from sigdca.edge.keys import public_text
 from sigdca.edge.self_test import self_test
@@ -80,7 +84,19 @@ def measure(quick: bool) -> list[Claim]:
         *infer_claims(20.0 if quick else 600.0),
         *switch_claims(3 if quick else 20),
         *hostile_claims(container_of("lenet-5"), 5_000 if quick else 100_000, ISSUE),
+        *measure_predictor(quick),
+        *measure_engines(quick),
     ]
+
+
+def measure_predictor(quick: bool) -> list[Claim]:
+    """The predictor's error alone."""
+    return predictor_claims(quick)
+
+
+def measure_engines(quick: bool) -> list[Claim]:
+    """The engines' agreement and OpenVINO's verdicts alone."""
+    return [*agreement_claims(quick, CACHE), *int8_claims(quick, CACHE)]
 
 
 def container_of(name: str) -> bytes:
@@ -336,4 +352,4 @@ def _may_have_fifo() -> bool:
 
 
 if __name__ == "__main__":
-    main(__doc__, measure)
+    main(__doc__, measure, predictor=measure_predictor, engines=measure_engines)

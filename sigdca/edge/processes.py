@@ -94,7 +94,7 @@ def run_processes(
     emulator: Emulator | None,
     num_processes: int,
     timeout_s: float,
-    limits: Limits,
+    limits: Limits | None = None,
 ) -> Outcome:
     """Runs the model in one or more processes; all are gone when this returns.
 
@@ -106,8 +106,8 @@ def run_processes(
         emulator: what the processes run in; None: this machine itself.
         num_processes: consecutive shares of the images, one process each.
         timeout_s: for all of them together.
-        limits: what they may use; one of memory or time makes them a single process, as a device
-            has it.
+        limits: what they may use, None: all; one of memory or time makes them a single process,
+            as a device has it.
 
     Raises:
         RunnerError: a process crashed, refused, or took too long.
@@ -115,6 +115,7 @@ def run_processes(
         FormatError: a runner's files are not what they must be.
         StorageError: there is no room for the files in between.
     """
+    limits = limits or Limits()
     num_processes = min(num_processes, limits.cores or num_processes)
     if limits.memory_bytes is not None or limits.clock_share is not None:
         num_processes = 1
