@@ -14,7 +14,11 @@ name: p
 model: lenet-5
 data: {source: mnist}
 train: {}
-search: {space: {seed: {choice: [1, 2]}}, objectives: {accuracy: max, latency_us@jetson-tx2-cpu: min}}
+search:
+  space: {seed: {choice: [1, 2]}}
+  objectives: {accuracy: max, latency_us@jetson-tx2-cpu: min}
+  num_trials: 2
+compress: {recipe: [{prune: {schedule: one-shot, sparsity: 0.5}}, {encode: {coder: huffman}}]}
 """
 
 
