@@ -40,7 +40,8 @@ def write_openvino(
     """
     if Path(output).suffix != ".xml":
         raise JobError(f"{output}: must end with .xml; its weights go beside it, to .bin")
-    from sigdca.engines import open_engine, to_int8, to_onnx, to_openvino
+    from sigdca.engines import compare, open_engine, to_int8, to_onnx, to_openvino
+    from sigdca.engines.export_check import TOLERANCE
 
     onnx_model = to_onnx(graph, tensors)
     images = _training_images(data, graph.input_shape)
@@ -48,9 +49,7 @@ def write_openvino(
         packed = to_openvino(onnx_model)
     else:
         packed = to_int8(onnx_model, images, overflow_fix=overflow_fix)
-    from sigdca.engines.agreement import compare
-    from sigdca.engines.export_check import TOLERANCE
-    from sigdca.engines.openvino import OpenVinoEngine, unpack
+    from sigdca.engines.openvino import OpenVinoEngine, unpack  # is there: it has just packed
 
     ours = open_engine("torch", graph, tensors).logits(images)
     found = compare(OpenVinoEngine(packed).logits(images), ours)
@@ -81,4 +80,10 @@ def _training_images(data: str | None, shape: tuple[int, ...]) -> np.ndarray:
     from sigdca.job import DataSource
     from sigdca.loop.dataset import dataset_of
 
-    return dataset_of(DataSource(source=data), "train", NUM_IMAGES).images
+    images = dataset_of(DataSource(source=data), "train", NUM_IMAGES).images
+    if images.shape[1:] != shape:
+        raise JobError(
+            f"export: --data {data}: its images are {list(images.shape[1:])}, the network takes "
+            f"{list(shape)}"
+        )
+    return images
