@@ -1,11 +1,12 @@
 """Devices: updates that are cut off at random moments, real-time inference, and new data.
 
-`python benchmarks/edge.py [--quick] [--json] [--shifted]`. Updates: 1,000 (quick: 40), each
-killed, or stopped by a full disk, at a random moment; then the device is started again. Inference:
-LeNet-5 with Deep Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s),
-on the last CPU, as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is
-not idle. New data: the train leg on digits that were turned, or are in noise (`--shifted`: these
-claims alone).
+`python benchmarks/edge.py [--quick] [--json]`. Updates: 1,000 (quick: 40), each killed, or stopped
+by a full disk, at a random moment; then the device is started again. Inference: LeNet-5 with Deep
+Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU,
+as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle.
+Then claims that can be measured alone: the train leg on digits that were turned, or are in noise
+(`--shifted`), the predictor's error on this machine (`--predictor`), the engines' agreement and
+the verdict on int8 (`--engines`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from claims import Claim, at_least, at_most, main
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_hostile import hostile_claims
 from edge_shifted import shifted_claims
+from engines import agreement_claims, int8_claims
 from paper_networks import paper_network
+from predictor import predictor_claims
 
 from sigdca.edge.keys import public_text
 from sigdca.edge.self_test import self_test
@@ -84,12 +87,24 @@ def measure(quick: bool) -> list[Claim]:
         *switch_claims(3 if quick else 20),
         *hostile_claims(container_of("lenet-5"), 5_000 if quick else 100_000, ISSUE),
         *measure_shifted(quick),
+        *measure_predictor(quick),
+        *measure_engines(quick),
     ]
 
 
 def measure_shifted(quick: bool) -> list[Claim]:
     """Only the train leg on shifted digits."""
     return shifted_claims(CACHE, range(1 if quick else 3), ISSUE)
+
+
+def measure_predictor(quick: bool) -> list[Claim]:
+    """The predictor's error alone."""
+    return predictor_claims(quick)
+
+
+def measure_engines(quick: bool) -> list[Claim]:
+    """The engines' agreement and OpenVINO's verdicts alone."""
+    return [*agreement_claims(quick, CACHE), *int8_claims(quick, CACHE)]
 
 
 def container_of(name: str) -> bytes:
@@ -345,4 +360,10 @@ def _may_have_fifo() -> bool:
 
 
 if __name__ == "__main__":
-    main(__doc__, measure, shifted=measure_shifted)
+    main(
+        __doc__,
+        measure,
+        shifted=measure_shifted,
+        predictor=measure_predictor,
+        engines=measure_engines,
+    )

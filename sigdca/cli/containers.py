@@ -49,6 +49,7 @@ class ExportFormat(str, Enum):
     """What `export` writes."""
 
     onnx = "onnx"
+    openvino = "openvino"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -130,14 +131,27 @@ def export(
     to: Annotated[ExportFormat, typer.Option(help="the format to write")] = ExportFormat.onnx,
     model: ModelName = None,
     data: Data = "mnist",
+    int8: Annotated[
+        bool, typer.Option(help="of openvino: int8, on training images of --data")
+    ] = False,
+    overflow_fix: Annotated[
+        bool, typer.Option(help="of --int8: right also on processors without VNNI")
+    ] = True,
 ) -> int:
     """Export a container to another format.
 
     Or, with --model, a network with a weights file. The export is checked against our own result.
+    For openvino, OUT.xml and OUT.bin are written.
 
-    Example: sigdca export model.dca --to onnx -o model.onnx
+    Example: sigdca export model.dca --to openvino --int8 --data mnist -o model.xml
     """
+    if to is ExportFormat.onnx and int8:
+        raise JobError("export: --int8 is of --to openvino")
     graph, tensors = open_weights(file, model, data)
+    if to is ExportFormat.openvino:
+        from sigdca.cli.exporting import write_openvino
+
+        return write_openvino(graph, tensors, output, data if int8 else None, overflow_fix)
     return _write_onnx(graph, tensors, output)
 
 

@@ -1,4 +1,4 @@
-"""The verbs on what sigdca knows: `targets`, `targets probe`."""
+"""The verbs on what sigdca knows: `targets`, `targets probe` and those of `predicting`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from sigdca.cli import predicting
 from sigdca.cli.output import print_json, results
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -18,6 +19,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
     group.callback()(targets)
     group.command("probe")(probe_targets)
+    predicting.add_to(group)
     app.add_typer(group, name="targets")
 
 

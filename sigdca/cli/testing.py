@@ -33,7 +33,9 @@ def run_test(
     data: Data = "mnist",
     engine: Annotated[
         str | None,
-        typer.Option(help="native (default for a container), onnxruntime, torch, tensorrt[-fp16]"),
+        typer.Option(
+            help="native (default for a container), onnxruntime, openvino, torch, tensorrt[-fp16]"
+        ),
     ] = None,
     model: ModelName = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N images")] = None,

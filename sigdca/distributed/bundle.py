@@ -8,6 +8,7 @@ from pathlib import Path
 from sigdca.errors import JobError
 from sigdca.job import Job, dump_job
 from sigdca.storage import write_file
+from sigdca.targets.calibration import calibration_path
 
 MAX_BUNDLE_BYTES = 100 * 2**20  # what a Ray head takes; it answers HTTP 413 to more
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".git")
@@ -17,7 +18,8 @@ def bundle_job(job: Job, folder: Path) -> str:
     """Puts a job and the files that it names by a relative path into an empty folder.
 
     That is the resolved job file, its `weights`, the package of a `pkg.module:Class` model that
-    lies in the current folder, a data set named `./folder`, and target files of the user's own.
+    lies in the current folder, a data set named `./folder`, and target files of the user's own,
+    with their calibrations.
     What is named by an absolute path or an address must be seen by the cluster itself.
 
     Args:
@@ -71,6 +73,8 @@ def check_watch(job: Job) -> None:
 def _needed(job: Job) -> list[str]:
     """Relative paths of the files and folders to send."""
     needed = [name for name in job.targets if name.endswith(".toml")]
+    calibrations = [calibration_path(name) for name in needed]
+    needed += [str(path) for path in calibrations if path is not None]
     if job.weights is not None:
         needed.append(job.weights)
     needed += [name for name in (job.data.source, *job.data.more) if name.startswith(".")]

@@ -89,6 +89,7 @@ def _start(cluster: Cluster, task: EdgeTask, target: Target) -> _Leg | LegResult
         dataset.labels,
         task.reference_logits,
         is_emulated(labels),
+        task.limits,
     )
     return _Leg(target, actor, ready, result)
 

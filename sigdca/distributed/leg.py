@@ -11,6 +11,7 @@ from sigdca.edge.legs import LegResult, median_of_legs, run_test_leg
 from sigdca.edge.train_data import train_where_it_lies
 from sigdca.edge.train_leg import TrainLeg
 from sigdca.edge.train_plan import TrainConfig
+from sigdca.job.limits import Limits
 from sigdca.targets import Target
 
 LEG_TIMEOUT_S = 3600.0
@@ -34,6 +35,7 @@ class TestLeg:
         labels: np.ndarray,
         reference_logits: np.ndarray,
         emulated: bool,
+        limits: Limits,
     ) -> LegResult:
         """See `sigdca.edge.legs.run_test_leg`."""
         return run_test_leg(
@@ -45,6 +47,7 @@ class TestLeg:
             emulated=emulated,
             num_processes=os.cpu_count() or 1 if emulated else 1,
             timeout_s=LEG_TIMEOUT_S,
+            limits=limits,
         )
 
     def measure(
@@ -53,7 +56,7 @@ class TestLeg:
         """The leg several times on this board, outliers left out; see `median_of_legs`."""
         labels = np.zeros(len(images), np.int64)  # nobody asks for the accuracy of noise
         return median_of_legs(
-            lambda: self.test(target, model, images, labels, reference_logits, False)
+            lambda: self.test(target, model, images, labels, reference_logits, False, Limits())
         )
 
 

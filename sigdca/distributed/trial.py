@@ -16,7 +16,7 @@ from sigdca.job import Job
 from sigdca.loop import LocalExecutor, run_job
 from sigdca.search import DENSE, SHARED, Point, Space, StudyFolder, job_of, trial_job
 from sigdca.storage import Record, Store
-from sigdca.targets import load_target, predict
+from sigdca.targets import calibration_of, load_target, predict
 
 
 class Silent:
@@ -76,7 +76,7 @@ def predicted_figures(job: Job, container: bytes) -> dict[str, float]:
     figures = {}
     for name in asked:
         assert info is not None
-        found = predict(load_target(name), info)
+        found = predict(load_target(name), info, calibration_of(name))
         figures[f"latency_us@{name}"] = found.latency_us
         figures[f"fps@{name}"] = 1e6 / found.latency_us
         if found.energy_mj is not None:

@@ -22,6 +22,7 @@ from sigdca.engines.agreement import (
     logits_sha256,
 )
 from sigdca.errors import EngineError, SigdcaError, TargetError
+from sigdca.job.limits import Limits
 from sigdca.targets import Emulator, Target, find_emulator
 
 # The native engine's exact profile sums in one order on every instruction set: its bits are equal.
@@ -67,6 +68,8 @@ class LegResult:
         runtime: the target's side as it saw itself: versions, machine, vector extensions.
         log: the lines that the processes said on standard error, for the record alone: an emulator
             begins with a warning for each feature that it lacks.
+        limits: which limits held and how; which did not, and why. A leg that ended early says it
+            in its reason.
     """
 
     target: str
@@ -87,6 +90,7 @@ class LegResult:
     latency_us: float | None = None
     runtime: str = ""
     log: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 def run_test_leg(
@@ -99,6 +103,7 @@ def run_test_leg(
     emulated: bool,
     num_processes: int = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    limits: Limits | None = None,
 ) -> LegResult:
     """Tests a model on a target and compares it with the server.
 
@@ -116,6 +121,7 @@ def run_test_leg(
         num_processes: over how many processes the images are split; the logits do not depend on
             it, but a latency is taken only of a single one.
         timeout_s: the leg is given up after this many seconds.
+        limits: what it may use of this machine; where it says nothing, the target's own hold.
 
     Raises:
         EngineError: the reference itself or the labels do not fit the images, a fault of the
@@ -137,7 +143,16 @@ def run_test_leg(
         reference_logits_sha256=logits_sha256(reference),
     )
     try:
-        outcome = run_processes(runner, model, images, labels, emulator, num_processes, timeout_s)
+        outcome = run_processes(
+            runner,
+            model,
+            images,
+            labels,
+            emulator,
+            num_processes,
+            timeout_s,
+            (limits or Limits()).over(target.limits),
+        )
     except SigdcaError as error:
         log = error.log if isinstance(error, RunnerError) else ""
         elapsed = time.monotonic() - start
@@ -213,6 +228,7 @@ def _judged(
         duration_s=round(duration_s, 3),
         runtime=outcome.runtime,
         log=_lines(outcome.log),
+        limits=outcome.limits,
     )
     try:
         logits = check_logits(outcome.logits, len(labels), f"target '{begun.target}'")

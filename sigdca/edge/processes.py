@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigdca.edge import launch
+from sigdca.edge.confine import Confined, confine
 from sigdca.edge.runners import Runner
 from sigdca.engines.agreement import Logits, logits_sha256
 from sigdca.errors import EngineError, FormatError, StorageError
+from sigdca.job.limits import Limits
 from sigdca.targets import Emulator
 
 MAX_LOG_CHARS = 10_000
@@ -48,6 +50,7 @@ class Outcome:
         latency_us: of one image; None if emulated or if several processes shared the machine.
         runtime: versions, machine and vector extensions as seen from inside.
         log: standard error of all processes.
+        limits: which held, and how; which did not, and why.
     """
 
     logits: Logits
@@ -55,6 +58,7 @@ class Outcome:
     latency_us: float | None
     runtime: str
     log: str
+    limits: tuple[str, ...] = ()
 
 
 @dataclass
@@ -76,6 +80,7 @@ class _Place:
 
     runner: Runner
     emulator: Emulator | None
+    confined: Confined
     environment: dict[str, str]
     deadline: float
     timeout_s: float
@@ -89,6 +94,7 @@ def run_processes(
     emulator: Emulator | None,
     num_processes: int,
     timeout_s: float,
+    limits: Limits | None = None,
 ) -> Outcome:
     """Runs the model in one or more processes; all are gone when this returns.
 
@@ -100,6 +106,8 @@ def run_processes(
         emulator: what the processes run in; None: this machine itself.
         num_processes: consecutive shares of the images, one process each.
         timeout_s: for all of them together.
+        limits: what they may use, None: all; one of memory or time makes them a single process,
+            as a device has it.
 
     Raises:
         RunnerError: a process crashed, refused, or took too long.
@@ -107,12 +115,20 @@ def run_processes(
         FormatError: a runner's files are not what they must be.
         StorageError: there is no room for the files in between.
     """
+    limits = limits or Limits()
+    num_processes = min(num_processes, limits.cores or num_processes)
+    if limits.memory_bytes is not None or limits.clock_share is not None:
+        num_processes = 1
     shares = np.array_split(np.arange(len(images)), max(1, min(num_processes, len(images))))
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment |= {"LC_ALL": "C.UTF-8"} | runner.environment()
-    place = _Place(runner, emulator, environment, time.monotonic() + timeout_s, timeout_s)
+    deadline = time.monotonic() + timeout_s
     try:
-        with tempfile.TemporaryDirectory(prefix="sigdca-leg-") as name:
+        with (
+            confine(limits, emulated=emulator is not None) as confined,
+            tempfile.TemporaryDirectory(prefix="sigdca-leg-") as name,
+        ):
+            place = _Place(runner, emulator, confined, environment, deadline, timeout_s)
             path = Path(name, runner.model_name)
             path.write_bytes(model)
             folders = []
@@ -156,6 +172,7 @@ def _run(place: _Place, model: Path, folders: Sequence[Path], counts: Sequence[i
         latency_us=latency_us,
         runtime=told[0].runtime,
         log=log[-MAX_LOG_CHARS:],
+        limits=tuple(place.confined.said),
     )
 
 
@@ -177,7 +194,7 @@ def _start(command: list[str], folder: Path, place: _Place) -> _Process:
     launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
     with open(folder / "stdout", "wb") as stdout, open(folder / "stderr", "wb") as stderr:
         popen = subprocess.Popen(
-            [*launcher, *command],
+            [*launcher, *place.confined.options, *command],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -199,10 +216,10 @@ def _wait(processes: Sequence[_Process], place: _Place) -> None:
             running.remove(process)
             if code != 0:
                 log = process.log()
-                raise RunnerError(_died(code, log), log)
+                raise RunnerError(_died(code, log) + place.confined.why_ended(log), log)
         if running and time.monotonic() >= place.deadline:
             said = f"test leg: no result within {place.timeout_s:g} s"
-            raise RunnerError(said, running[0].log())
+            raise RunnerError(said + place.confined.why_ended(""), running[0].log())
         if running:
             time.sleep(0.02)
 

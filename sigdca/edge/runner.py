@@ -1,8 +1,10 @@
-"""What runs ONNX Runtime on the target itself: a process of its own, images in, logits out.
+"""What runs a library from Python on the target itself: a process, images in, logits out.
 
-    python -m sigdca.edge.runner MODEL.onnx IMAGES.npy OUT_DIR [--threads N] [--emulated]
+    python -m sigdca.edge.runner MODEL IMAGES.npy OUT_DIR [--engine E] [--threads N] [--emulated]
 
-Needs numpy and ONNX Runtime. Writes `logits.npy` and then `result.json`, each whole or not at all.
+Needs numpy and the engine: ONNX Runtime or OpenVINO. Writes `logits.npy` and then `result.json`,
+each whole or not at all.
+
 Inside a user-mode emulator the files under /proc and /sys are the host's, so nothing is read from
 them, and times mean nothing, so none are taken.
 """
@@ -17,41 +19,79 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sigdca.engines.onnxruntime import OnnxRuntimeEngine
+from sigdca.engines.agreement import Logits
 from sigdca.errors import FormatError, SigdcaError, StorageError
+
+
+class Opened(Protocol):
+    """An engine with a model."""
+
+    version: str
+
+    def logits(self, images: NDArray[np.uint8]) -> Logits:
+        """See `sigdca.engines.Engine`."""
+        ...
+
+
+def _onnxruntime(model: str, threads: int) -> Opened:
+    from sigdca.engines.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(model, threads)
+
+
+def _openvino(model: str, threads: int) -> Opened:
+    from sigdca.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(model, threads)
+
+
+ENGINES: dict[str, Callable[[str, int], Opened]] = {
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0 done, 2 bad input, 3 a fault."""
     parser = argparse.ArgumentParser(prog="sigdca.edge.runner", description=__doc__)
-    parser.add_argument("model", help="ONNX file")
+    parser.add_argument("model", help="ONNX file, or OpenVINO's two files as one")
     parser.add_argument("images", help="uint8 [n, C, H, W] as .npy")
     parser.add_argument("out", help="folder for logits.npy and result.json")
+    parser.add_argument("--engine", choices=ENGINES, default="onnxruntime")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--emulated", action="store_true", help="take no times")
     options = parser.parse_args(arguments)
     try:
-        run(options.model, options.images, options.out, options.threads, options.emulated)
+        files = options.model, options.images, options.out
+        run(*files, options.threads, options.emulated, options.engine)
     except SigdcaError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def run(model: str, images: str, out: str, threads: int, emulated: bool) -> None:
+def run(
+    model: str,
+    images: str,
+    out: str,
+    threads: int,
+    emulated: bool,
+    name: str = "onnxruntime",
+) -> None:
     """Runs the model over the images and writes the results.
 
     Args:
-        model: path of the ONNX file.
+        model: path of the model.
         images: path of the `.npy` file, uint8 [n, C, H, W].
         out: an existing folder.
         threads: on how many threads an operator computes.
         emulated: whether this process runs in an emulator.
+        name: of `ENGINES`.
 
     Raises:
         FormatError: the images are not what they must be.
@@ -59,11 +99,11 @@ def run(model: str, images: str, out: str, threads: int, emulated: bool) -> None
         StorageError: the results cannot be written.
     """
     pixels = read_images(images)
-    engine = OnnxRuntimeEngine(model, threads)
+    engine = ENGINES[name](model, threads)
     logits = engine.logits(pixels)
     latency_us = None if emulated else _median_latency_us(engine, pixels)
     result: dict[str, Any] = {
-        "engine": f"onnxruntime {engine.version}",
+        "engine": f"{name} {engine.version}",
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -101,7 +141,7 @@ def read_images(path: str) -> NDArray[np.uint8]:
     return images
 
 
-def _median_latency_us(engine: OnnxRuntimeEngine, images: NDArray[np.uint8]) -> float:
+def _median_latency_us(engine: Opened, images: NDArray[np.uint8]) -> float:
     """Wall time of one image, pixels in to logits out: the median over all images.
 
     The engine has seen them all before, so its caches are warm and its memory allocated.

@@ -1,4 +1,4 @@
-"""What runs a model on the target's side: `dca-run`, or ONNX Runtime in a Python of its own."""
+"""What runs a model on the target's side: `dca-run`, or a library in a Python of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sigdca.errors import EngineError, FormatError, TargetError
 from sigdca.native.programs import find_program, missing_program
 from sigdca.targets import Target
 
-ONNX_RUNNER = "sigdca.edge.runner"
+PYTHON_RUNNER = "sigdca.edge.runner"
 MAX_RESULT_BYTES = 100_000
 
 _SETTINGS = ("--profile", "exact", "--threads", "1", "--json")  # of dca-run
@@ -119,23 +119,31 @@ class NativeRunner:
 
 
 @dataclass(frozen=True)
-class OnnxRuntimeRunner:
-    """`sigdca.edge.runner` in this interpreter: an ONNX file in ONNX Runtime."""
+class PythonRunner:
+    """`sigdca.edge.runner` in this interpreter: a model in ONNX Runtime or OpenVINO.
 
-    model_name: str = "model.onnx"
+    Attributes:
+        engine: what the module calls it, and its package.
+        extra: what brings that package.
+        model_name: what the model's file is called.
+    """
+
+    engine: str
+    extra: str
+    model_name: str
 
     def environment(self) -> dict[str, str]:
         """See `Runner`: where the bare interpreter finds this one's packages.
 
         Raises:
-            EngineError: ONNX Runtime is not installed here.
+            EngineError: the engine is not installed here.
         """
         folders: list[str] = []
-        for package, extra in (("sigdca", ""), ("numpy", ""), ("onnxruntime", "edge")):
+        for package in ("sigdca", "numpy", self.engine):
             spec = importlib.util.find_spec(package)
             if spec is None or spec.origin is None:
                 raise EngineError(
-                    f"engine '{package}': not installed; pip install 'sigdca[{extra}]'"
+                    f"engine '{package}': not installed; pip install 'sigdca[{self.extra}]'"
                 )
             folder = str(Path(spec.origin).parent.parent)
             if folder not in folders:
@@ -151,7 +159,8 @@ class OnnxRuntimeRunner:
         # A virtual environment's own `python` is a link; an emulator wants the program itself.
         python = os.path.realpath(sys.executable)
         files = [str(model), str(folder / "images.npy"), str(folder)]
-        return [python, "-m", ONNX_RUNNER, *files, *(["--emulated"] if emulated else [])]
+        options = ["--engine", self.engine, *(["--emulated"] if emulated else [])]
+        return [python, "-m", PYTHON_RUNNER, *files, *options]
 
     def told(self, folder: Path) -> Told:
         """See `Runner`."""
@@ -186,12 +195,18 @@ def _native(target: Target) -> Runner:
 
 
 def _onnxruntime(_target: Target) -> Runner:
-    return OnnxRuntimeRunner()
+    return PythonRunner("onnxruntime", "edge", "model.onnx")
+
+
+def _openvino(_target: Target) -> Runner:
+    return PythonRunner("openvino", "openvino", "model.openvino")
 
 
 RUNNERS: dict[str, Callable[[Target], Runner]] = {
     "native": _native,
     "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "openvino-int8": _openvino,
 }
 
 
@@ -204,8 +219,8 @@ def runner_for(target: Target) -> Runner:
     """
     if target.engine not in RUNNERS:
         raise EngineError(
-            f"target '{target.name}': its engine {target.engine} is not there; the test leg runs "
-            f"{' and '.join(RUNNERS)}"
+            f"target '{target.name}': its engine {target.engine} is not there; test legs run "
+            f"{', '.join(RUNNERS)}"
         )
     return RUNNERS[target.engine](target)
 

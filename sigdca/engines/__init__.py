@@ -38,7 +38,9 @@ __all__ = [
     "evaluate",
     "logits_sha256",
     "open_engine",
+    "to_int8",
     "to_onnx",
+    "to_openvino",
 ]
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -71,6 +73,12 @@ class Engine(Protocol):
         ...
 
 
+_NOT_INT8 = (
+    "openvino-int8: runs only what was made int8 on images of the job's data; "
+    "sigdca export --to openvino --int8 makes it"
+)
+
+
 def _native(graph: Graph, tensors: Tensors, threads: int) -> Engine:
     from sigdca.engines.native import NativeEngine
 
@@ -95,6 +103,24 @@ def _onnxruntime(graph: Graph, tensors: Tensors, threads: int) -> Engine:
     return OnnxRuntimeEngine(to_onnx(graph, tensors), threads)
 
 
+def _openvino(graph: Graph, tensors: Tensors, threads: int) -> Engine:
+    from sigdca.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(to_onnx(graph, tensors), threads)
+
+
+def _openvino_int8(graph: Graph, tensors: Tensors, threads: int) -> Engine:
+    raise EngineError(_NOT_INT8)
+
+
+def _openvino_int8_of(model: bytes, threads: int) -> Engine:
+    from sigdca.engines.openvino import OpenVinoEngine, is_packed
+
+    if not is_packed(model):
+        raise EngineError(_NOT_INT8)
+    return OpenVinoEngine(model, threads)
+
+
 def _tensorrt(fp16: bool) -> Callable[[Graph, Tensors, int], Engine]:
     def opened(graph: Graph, tensors: Tensors, threads: int) -> Engine:
         from sigdca.engines.tensorrt import TensorRtEngine
@@ -107,12 +133,20 @@ def _tensorrt(fp16: bool) -> Callable[[Graph, Tensors, int], Engine]:
 ENGINES: dict[str, Callable[[Graph, Tensors, int], Engine]] = {
     "native": _native,
     "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "openvino-int8": _openvino_int8,
     "tensorrt": _tensorrt(fp16=False),
     "tensorrt-fp16": _tensorrt(fp16=True),
     "torch": _torch,
 }
 
-_EXTRAS = {"onnxruntime": "edge", "onnx": "edge", "torch": "cluster"}
+# Those that run a file as it is, where they are given one.
+_OF_FILE: dict[str, Callable[[bytes, int], Engine]] = {
+    "native": _native_of,
+    "openvino-int8": _openvino_int8_of,
+}
+
+_EXTRAS = {"torch": "cluster", "openvino": "openvino", "nncf": "openvino"}  # else: edge
 
 
 def open_engine(
@@ -130,7 +164,8 @@ def open_engine(
         tensors: its float32 weights, named as in the graph.
         threads: on how many threads it computes. Other numbers may give other last bits, but not
             of `native`.
-        container: what the network was read from, for `native`, which then needs no tensors.
+        container: what the network was read from, for `native`, which then needs no tensors; for
+            `openvino-int8` what `sigdca.engines.openvino_int8.quantized` gave.
 
     Raises:
         JobError: the engine is unknown, or cannot have so many threads.
@@ -143,8 +178,8 @@ def open_engine(
     if threads < 1:
         raise JobError(f"engine '{name}': threads must be at least 1, got {threads}")
     try:
-        if name == "native" and container is not None:
-            return _native_of(container, threads)
+        if name in _OF_FILE and container is not None:
+            return _OF_FILE[name](container, threads)
         return ENGINES[name](graph, tensors, threads)
     except ModuleNotFoundError as error:
         raise _not_installed(f"engine '{name}'", error) from error
@@ -168,6 +203,25 @@ def to_onnx(graph: Graph, tensors: Tensors) -> bytes:
     except ModuleNotFoundError as error:
         raise _not_installed("export to ONNX", error) from error
     return onnx_export.to_onnx(graph, tensors)
+
+
+def to_int8(onnx_model: bytes, images: NDArray[np.uint8], *, overflow_fix: bool = True) -> bytes:
+    """A network in int8 for OpenVINO. See `sigdca.engines.openvino_int8.quantized`."""
+    try:
+        from sigdca.engines import openvino_int8
+
+        return openvino_int8.quantized(onnx_model, images, overflow_fix=overflow_fix)
+    except ModuleNotFoundError as error:
+        raise _not_installed("int8 for OpenVINO", error) from error
+
+
+def to_openvino(onnx_model: bytes) -> bytes:
+    """A network as OpenVINO's files. See `sigdca.engines.openvino_int8.to_openvino`."""
+    try:
+        from sigdca.engines import openvino_int8
+    except ModuleNotFoundError as error:
+        raise _not_installed("export to OpenVINO", error) from error
+    return openvino_int8.to_openvino(onnx_model)
 
 
 def _not_installed(what: str, error: ModuleNotFoundError) -> EngineError:

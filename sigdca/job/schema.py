@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from sigdca.job.limits import Limits
 from sigdca.job.recipe import (
     Compress,
     Encode,
@@ -122,8 +123,8 @@ class Train(Optimisation):
         return options
 
 
-class EdgeTest(Section):
-    """EDGE TEST: how much of the test split each target's test leg sees."""
+class EdgeTest(Limits):
+    """EDGE TEST: what of the test split each target's test leg sees, and what it may use."""
 
     num_samples: Positive | None = Field(
         None, description="the first N test images; an emulated target is slow. None: all"
@@ -267,7 +268,7 @@ class Job(Section):
         document["name"] = f"{self.name[:90]}-smoke"
         document["data"]["limit"] = 1000
         document["data"].pop("streaming", None)
-        document["edge_test"] = {"num_samples": 100}
+        document["edge_test"] |= {"num_samples": 100}
         document["budget"] = {}
         document["train"].pop("accuracy_at_least", None)
         document["train"]["epochs"] = min(1, self.train.epochs)

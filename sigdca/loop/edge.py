@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,19 @@ import numpy as np
 from sigdca.codec import decode_container
 from sigdca.data import find_source
 from sigdca.edge.legs import LegResult, device_required, without_a_leg
-from sigdca.engines import open_engine, to_onnx
+from sigdca.engines import open_engine, to_int8, to_onnx
 from sigdca.errors import EngineError
 from sigdca.job import DataSource
-from sigdca.loop.dataset import num_first
+from sigdca.job.limits import Limits
+from sigdca.loop.dataset import dataset_of, num_first
 from sigdca.loop.executor import EdgeTask
 from sigdca.loop.points import Run, Work
 from sigdca.loop.stages import container_task
 from sigdca.storage import Record
 from sigdca.targets import load_target
+
+RUN_AS_IT_IS = ("native", "openvino-int8")  # the servers run the very file that targets do
+NUM_CALIBRATION = 300  # training images that say how large activations are
 
 
 def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str) -> list[Record]:
@@ -28,7 +32,8 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     The legs of all targets that the ledger does not know run at the same time.
     """
     num_samples = num_first(run.job.data, "test", run.job.edge_test.num_samples)
-    inputs = {target: _inputs(target, container, num_samples) for target in targets}
+    limits = run.job.edge_test.limits
+    inputs = {target: _inputs(target, container, num_samples, limits) for target in targets}
     unknown = [
         target
         for target, determines in inputs.items()
@@ -55,9 +60,12 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     ]
 
 
-def _inputs(target: str, container: str, num_samples: int) -> dict[str, Any]:
-    engine = load_target(target).engine
-    return {"target": target, "engine": engine, "container": container, "num_samples": num_samples}
+def _inputs(target: str, container: str, num_samples: int, limits: Limits) -> dict[str, Any]:
+    known = load_target(target)
+    inputs = {"target": target, "engine": known.engine, "container": container}
+    limited = limits.over(known.limits).model_dump(exclude_none=True)
+    # Without limits the key is that of legs from before there were any.
+    return inputs | {"num_samples": num_samples} | ({"limits": limited} if limited else {})
 
 
 def run_legs(
@@ -80,7 +88,8 @@ def run_legs(
             legs[name] = device_required(target, f"target '{name}': no reference: {error}")
             continue
         model, reference = models[target.engine]
-        tasks.append(EdgeTask(name, model, run.job.data, num_samples, reference))
+        limits = run.job.edge_test.limits
+        tasks.append(EdgeTask(name, model, run.job.data, num_samples, reference, limits))
     if tasks:
         results = run.executor.edge_tests(tasks)
         legs |= {task.target: leg for task, leg in zip(tasks, results, strict=True)}
@@ -103,15 +112,15 @@ def noise_task(container: bytes, target: str, source: DataSource, num_samples: i
     unpacked = decode_container(container)
     shape = find_source(source.source).input_shape
     images = np.random.default_rng(0).integers(0, 256, (num_samples, *shape), dtype=np.uint8)
-    is_native = engine == "native"
+    model = _model_of(engine, container, images)
+    as_it_is = engine in RUN_AS_IT_IS
     server = open_engine(
         engine,
         unpacked.graph,
-        {} if is_native else unpacked.tensors,
+        {} if as_it_is else unpacked.tensors,
         threads=1,
-        container=container if is_native else None,
+        container=model if as_it_is else None,
     )
-    model = container if is_native else to_onnx(unpacked.graph, unpacked.tensors)
     return NoiseTask(model, images, server.logits(images))
 
 
@@ -126,9 +135,22 @@ class NoiseTask:
 
 def _model(run: Run, engine: str, container: str, limit: int) -> tuple[bytes, np.ndarray]:
     """What an engine takes on a target, and the logits that it gives on the server."""
-    reference = run.executor.test(container_task(run, container, engine, limit)).logits
-    content = run.artifacts.get(container)
+    task = container_task(run, container, engine, limit)
+    images = None
+    if engine == "openvino-int8":
+        images = dataset_of(run.job.data, "train", NUM_CALIBRATION).images
+    model = _model_of(engine, run.artifacts.get(container), images)
+    if engine in RUN_AS_IT_IS:
+        task = replace(task, state={}, container=model)
+    return model, run.executor.test(task).logits
+
+
+def _model_of(engine: str, container: bytes, images: np.ndarray | None) -> bytes:
+    """What an engine takes; `images` are for one that quantises activations."""
     if engine == "native":
-        return content, reference
-    unpacked = decode_container(content)
-    return to_onnx(unpacked.graph, unpacked.tensors), reference
+        return container
+    unpacked = decode_container(container)
+    onnx_model = to_onnx(unpacked.graph, unpacked.tensors)
+    return (
+        onnx_model if images is None or engine != "openvino-int8" else to_int8(onnx_model, images)
+    )

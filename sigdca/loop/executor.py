@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from sigdca.edge.legs import LegResult
 from sigdca.edge.train_leg import TrainLeg
 from sigdca.edge.train_plan import TrainConfig
 from sigdca.job import DataSource, Retrained, Train
+from sigdca.job.limits import Limits
 from sigdca.job.recipe import Optimisation
 from sigdca.storage import Store
 from sigdca.training import SpeedChoice, TestCounts
@@ -123,6 +124,7 @@ class EdgeTask:
         source: the data.
         num_samples: the first so many of its test images.
         reference_logits: of the same engine on the server.
+        limits: what the leg may use; where they say nothing, the target's own hold.
     """
 
     target: str
@@ -130,6 +132,7 @@ class EdgeTask:
     source: DataSource
     num_samples: int
     reference_logits: np.ndarray
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

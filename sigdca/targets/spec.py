@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from sigdca.errors import TargetError
+from sigdca.job.limits import Limits
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -132,11 +133,12 @@ class Target(_Section):
         memory: its main memory.
         power: its power.
         emulator: what stands in for it; None: nothing can.
+        limits: what a test leg may use, on the device as in its emulation.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
     description: _Text
-    engine: Literal["onnxruntime", "openvino", "tensorrt", "native"]
+    engine: Literal["onnxruntime", "openvino", "openvino-int8", "tensorrt", "native"]
     sources: dict[str, Source]
     device: Device
     cpu: tuple[Cpu, ...] = Field(min_length=1)
@@ -144,6 +146,7 @@ class Target(_Section):
     memory: Memory
     power: Power | None = None
     emulator: EmulatorSpec | None = None
+    limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _sources_are_known(self) -> Target:

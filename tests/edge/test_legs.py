@@ -153,7 +153,8 @@ def test_tx2_is_device_required_with_its_reason(case):
 def test_device_without_the_runners_engine(case, tmp_path):
     result = run(this_machine(tmp_path, "tensorrt"), case, emulated=False)
     assert result.reason.endswith(
-        "its engine tensorrt is not there; the test leg runs native and onnxruntime"
+        "its engine tensorrt is not there; test legs run native, onnxruntime, openvino, "
+        "openvino-int8"
     )
 
 
@@ -162,8 +163,8 @@ def test_engines_without_a_leg_are_told_before_anything_is_made_for_them(atom):
     result = without_a_leg(load_target("jetson-tx2"))
     assert result.verdict == "device-required"
     assert "Pascal GPU (sm_62), which cannot be emulated" in result.reason
-    other = without_a_leg(atom.model_copy(update={"engine": "openvino"}))
-    assert other.reason.endswith("no test leg runs its engine openvino; run on the device")
+    other = without_a_leg(atom.model_copy(update={"engine": "tensorrt"}))
+    assert other.reason.endswith("no test leg runs its engine tensorrt; run on the device")
 
 
 @pytest.mark.parametrize("emulated", [True, False])

@@ -94,3 +94,10 @@ def test_too_much_is_refused_before_it_is_sent(here, to, monkeypatch):
     (here / "w.safetensors").write_bytes(b"x" * (2**21))
     with pytest.raises(JobError, match=r"are 2 MiB \(w.safetensors: 2 MiB\), at most 1; put them"):
         bundle_job(job("weights=w.safetensors"), to)
+
+
+def test_a_targets_calibration_goes_with_it(here, to):
+    (here / "mine.toml").write_text("name = 'mine'")
+    (here / "mine.calibration.json").write_text("{}")
+    bundle_job(job("targets=[mine.toml]"), to)
+    assert files(to) == ["mine.calibration.json", "mine.toml", "sent.yaml"]

@@ -1,5 +1,6 @@
 """What every engine must do. A new engine joins by its line in ENGINES and inherits all cases."""
 
+import importlib.util
 import subprocess
 import sys
 
@@ -62,9 +63,15 @@ MODULES = {
 }
 
 
+HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
+needs_openvino = pytest.mark.skipif(
+    not HAS_OPENVINO, reason="OpenVINO is not installed: pip install -c constraints.txt openvino"
+)
+
+
 def engines() -> list[str]:
     """Those that round as float32 does, and are here: TensorRT is on its own devices alone."""
-    names = [name for name in ENGINES if name != "tensorrt-fp16"]
+    names = [name for name in ENGINES if name not in ("tensorrt-fp16", "openvino-int8")]
     try:
         find_trtexec()
     except EngineError:
@@ -72,7 +79,13 @@ def engines() -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("engine", engines())
+def marked() -> list[object]:
+    """The same for pytest: what is not installed is skipped, and says so."""
+    marks = {"openvino": needs_openvino}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in engines()]
+
+
+@pytest.mark.parametrize("engine", marked())
 class TestEveryEngine:
     @pytest.mark.parametrize("module", MODULES)
     def test_computes_what_the_torch_module_computes(self, engine, module):
@@ -255,6 +268,8 @@ def _agree_on(make, side, op) -> None:
         assume(False)
     expected = open_engine("torch", sample.graph, sample.tensors).logits(sample.images)
     for engine in engines():
+        if engine == "openvino" and not HAS_OPENVINO:
+            continue
         assert_agree(
             open_engine(engine, sample.graph, sample.tensors).logits(sample.images), expected
         )
@@ -264,7 +279,11 @@ def _agree_on(make, side, op) -> None:
     ("name", "hint"),
     [
         ("onnx-runtime", "did you mean 'onnxruntime'?"),
-        ("abacus", "known engines are native, onnxruntime, tensorrt, tensorrt-fp16, torch"),
+        (
+            "abacus",
+            "known engines are native, onnxruntime, openvino, openvino-int8, tensorrt, "
+            "tensorrt-fp16, torch",
+        ),
     ],
 )
 def test_unknown_engine_names_the_known_ones(make, name, hint):
@@ -277,7 +296,7 @@ def test_unknown_engine_names_the_known_ones(make, name, hint):
 def test_importing_the_package_loads_no_engine():
     code = (
         "import sys, sigdca.engines\n"
-        "print([m for m in ('torch', 'onnx', 'onnxruntime') if m in sys.modules])"
+        "print([m for m in ('torch', 'onnx', 'onnxruntime', 'openvino') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -3,6 +3,7 @@ import yaml
 
 from sigdca.errors import JobError
 from sigdca.job import dump_job, load_job, parse_job
+from sigdca.job.limits import Limits
 
 JOB = """
 name: lenet5
@@ -201,3 +202,11 @@ def test_the_smoke_test_is_a_small_job_of_another_name():
     assert small.train.accuracy_at_least is None
     assert small.compress.recipe[0].prune.epochs == 1
     assert yaml.safe_load(dump_job(small))["edge_test"] == {"num_samples": 100}
+
+
+def test_what_a_leg_may_use():
+    job = parse_job(f"{JOB}\nedge_test: {{cores: 1, clock_share: 0.5}}", "a.yaml")
+    assert job.edge_test.limits == Limits(cores=1, clock_share=0.5)
+    assert job.edge_test.num_samples is None
+    with pytest.raises(JobError, match=r"edge_test\.clock_share: "):
+        parse_job(f"{JOB}\nedge_test: {{clock_share: 1.5}}", "a.yaml")
