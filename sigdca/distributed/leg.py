@@ -7,10 +7,8 @@ import os
 import numpy as np
 import ray
 
-from sigdca.edge.legs import LegResult, median_of_legs, run_test_leg
+from sigdca.edge.legs import DEFAULT_TIMEOUT_S, LegResult, median_of_legs, run_test_leg
 from sigdca.targets import Target
-
-LEG_TIMEOUT_S = 3600.0
 
 
 class TestLeg:
@@ -31,6 +29,7 @@ class TestLeg:
         labels: np.ndarray,
         reference_logits: np.ndarray,
         emulated: bool,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> LegResult:
         """See `sigdca.edge.legs.run_test_leg`."""
         return run_test_leg(
@@ -41,7 +40,7 @@ class TestLeg:
             reference_logits=reference_logits,
             emulated=emulated,
             num_processes=os.cpu_count() or 1 if emulated else 1,
-            timeout_s=LEG_TIMEOUT_S,
+            timeout_s=timeout_s,
         )
 
     def measure(

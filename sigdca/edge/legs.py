@@ -65,6 +65,8 @@ class LegResult:
         duration_s: how long the leg took here. Of an emulation that is no device's time.
         latency_us: median time of one image at batch 1; None unless a board itself took it.
         runtime: the target's side as it saw itself: versions, machine, vector extensions.
+        node: the address of the cluster's node that ran it; None if it was this process's machine,
+            or no cluster took part.
         log: the lines that the processes said on standard error, for the record alone: an emulator
             begins with a warning for each feature that it lacks.
     """
@@ -86,6 +88,7 @@ class LegResult:
     duration_s: float | None = None
     latency_us: float | None = None
     runtime: str = ""
+    node: str | None = None
     log: tuple[str, ...] = ()
 
 

@@ -118,6 +118,9 @@ class EdgeTest(Section):
     num_samples: Positive | None = Field(
         None, description="the first N test images; an emulated target is slow. None: all"
     )
+    timeout_s: Annotated[float, Field(gt=0.0)] = Field(
+        3600.0, description="a leg that has not answered by then is given up: device-required"
+    )
 
 
 class Budget(Section):

@@ -80,7 +80,8 @@ def run_legs(
             legs[name] = device_required(target, f"target '{name}': no reference: {error}")
             continue
         model, reference = models[target.engine]
-        tasks.append(EdgeTask(name, model, run.job.data, num_samples, reference))
+        timeout_s = run.job.edge_test.timeout_s
+        tasks.append(EdgeTask(name, model, run.job.data, num_samples, reference, timeout_s))
     if tasks:
         results = run.executor.edge_tests(tasks)
         legs |= {task.target: leg for task, leg in zip(tasks, results, strict=True)}

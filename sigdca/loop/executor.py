@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sigdca.codec import Graph
-from sigdca.edge.legs import LegResult
+from sigdca.edge.legs import DEFAULT_TIMEOUT_S, LegResult
 from sigdca.job import DataSource, Retrained, Train
 from sigdca.job.recipe import Optimisation
 from sigdca.storage import Store
@@ -121,6 +121,7 @@ class EdgeTask:
         source: the data.
         num_samples: the first so many of its test images.
         reference_logits: of the same engine on the server.
+        timeout_s: the leg is given up after this many seconds.
     """
 
     target: str
@@ -128,6 +129,7 @@ class EdgeTask:
     source: DataSource
     num_samples: int
     reference_logits: np.ndarray
+    timeout_s: float = DEFAULT_TIMEOUT_S
 
 
 class Executor(Protocol):

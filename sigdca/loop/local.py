@@ -70,4 +70,5 @@ def _edge_test(task: EdgeTask) -> LegResult:
         reference_logits=task.reference_logits,
         emulated=True,
         num_processes=os.cpu_count() or 1,
+        timeout_s=task.timeout_s,
     )

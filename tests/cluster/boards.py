@@ -1,0 +1,154 @@
+"""Two boards, the emulated Atom and TX2 CPU, on hosts of their own; what a loop meets when one is lost."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.lab import Lab
+from tests.conftest import ROOT
+
+BOARDS = {"two": "atom-x5-e3940", "three": "jetson-tx2-cpu"}
+FAULTS = ("killed", "frozen", "cut off")
+MOMENTS = ("retraining", "between iterations", "its leg begins", "its leg runs")
+DURING = MOMENTS[2:]
+JOB = """
+name: boards
+model: lenet-300-100
+data: {source: mnist, limit: 2000}
+train: {workers: 1, epochs: 1, batch_size: 50, learning_rate: 0.1}
+compress:
+  iterations: 2
+  recipe:
+    - prune: {sparsity: {ip1: 0.9, ip2: 0.8}, epochs: 1, schedule: one-shot}
+    - encode
+budget: {container_bytes: 1000}
+targets: [atom-x5-e3940, jetson-tx2-cpu]
+"""
+BUDGET_MISSED = 1  # that is how every one of these runs ends: two iterations are wanted
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run's end: the command's exit code, what it said, its folder, and how long it took."""
+
+    code: int
+    told: str
+    folder: Path
+    seconds: float
+
+    @property
+    def records(self):
+        """The ledger, in order."""
+        return [json.loads(path.read_text()) for path in sorted(self.folder.glob("ledger/*.json"))]
+
+    @property
+    def legs(self):
+        """The last word on each target."""
+        return {r["label"]: r["metrics"] for r in self.records if r["stage"] == "edge-test"}
+
+    @property
+    def container(self):
+        """What the run ended with."""
+        return (self.folder / "model.dca").read_bytes()
+
+
+class BoardsLab(Lab):
+    """`head` is the driver's, `one` a server, `two` and `three` boards that `sigdca edge join`s."""
+
+    def __init__(self):
+        # A busy machine: three answers of 3 s may be missed, and a start may take its time.
+        super().__init__(RAY_health_check_timeout_ms="3000")
+        self._environment |= {"RAY_NUM_REDIS_GET_RETRIES": "20"}
+
+    def run(self, folder, *options, at=None, then=lambda: None, leg_of=None):
+        """Runs the loop from the head.
+
+        Args:
+            folder: holds the run, `boards`.
+            options: more words of the command.
+            at: a line of the driver's, as a pattern, at which `then` is called.
+            then: called once.
+            leg_of: a host; `then` is called when a leg's emulator runs there instead.
+        """
+        job = Path(folder) / "boards.yaml"
+        job.write_text(f"{JOB}storage: {folder}\n")
+        command = [sys.executable, "-m", "sigdca", "run", str(job), "--address", self.address]
+        start = time.monotonic()
+        said = []
+        with self.popen(
+            "head",
+            *(*command, "--json", *options),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        ) as driver:
+            for line in driver.stderr:
+                said.append(line)
+                if at is not None and re.match(at, line):
+                    at = None
+                    if leg_of is not None:
+                        self._wait_for_leg(leg_of)
+                    then()
+        told = "".join(said)
+        assert at is None, told
+        return Ran(driver.returncode, told, Path(folder) / "boards", time.monotonic() - start)
+
+    def lose(self, host, fault):
+        """Loses a board in one of the ways of `FAULTS`."""
+        {"killed": self.kill, "frozen": self.freeze, "cut off": self.cut}[fault](host)
+
+    def bring_back(self, host, fault):
+        """The board is well again; its node ends by itself, and its supervisor starts another."""
+        if fault == "frozen":
+            self.thaw(host)
+        if fault == "cut off":
+            self.heal(host)
+        self.wait_until_left(host)
+        self.start_again(host)
+
+    def lose_at(self, moment, fault, host, folder, prepared):
+        """Runs the loop, and loses a board at one of the `MOMENTS`.
+
+        Args:
+            moment: which.
+            fault: which of `FAULTS`.
+            host: the board's.
+            folder: an empty one.
+            prepared: a run that has come as far as its container, for moments after that.
+        """
+        target = BOARDS[host]
+        if moment in DURING:
+            shutil.copytree(prepared, Path(folder) / "boards")
+        at, leg_of = {
+            "retraining": (r"RETRAIN prune #1 ", None),
+            "between iterations": (r"PACKAGE #1:", None),
+            "its leg begins": (rf"EDGE-TEST {target} #\d \.", None),
+            "its leg runs": (r"EDGE-TEST .* \.", host),
+        }[moment]
+        resume = ["--resume"] if moment in DURING else []
+        return self.run(folder, *resume, at=at, leg_of=leg_of, then=lambda: self.lose(host, fault))
+
+    def _wait_for_leg(self, host, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not any("qemu" in words[0] for words in self.commands(host)):
+            assert time.monotonic() < deadline, f"no leg on {host}"
+            time.sleep(0.01)
+
+    def _start_node(self, host, *options):
+        if host not in BOARDS:
+            return super()._start_node(host, *options)
+        words = [sys.executable, "-m", "sigdca", "edge", "join", "--address", self.address]
+        words += ["--target", BOARDS[host], "--emulated", "--num-cpus", "1"]
+        words += ["--node-ip", self.address_of(host)]
+        place = {"RAY_TMPDIR": str(self._folder / host)}  # hosts of one machine share their /tmp
+        with (self._folder / f"{host}.log").open("w") as file:
+            self._nodes[host] = self.popen(
+                host, *words, stdout=file, stderr=file, cwd=ROOT, env=self._environment | place
+            )
+        return None
