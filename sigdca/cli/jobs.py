@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,8 @@ from sigdca.job import Job, load_job
 from sigdca.storage import Store, open_store
 
 if TYPE_CHECKING:
-    from sigdca.loop.run import Until
+    from sigdca.edge.legs import Evidence
+    from sigdca.loop.run import Outcome, Until
     from sigdca.report import Report
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="the job's YAML file")]
@@ -141,6 +144,9 @@ def _run(
     check_job(job, path)
     store = runs.child(job.name)
     progress = StageProgress()
+    leads_to_targets = until == "edge-test" and job.compress is not None
+    if leads_to_targets and address is None and not os.environ.get("RAY_ADDRESS"):
+        say_what_is_not_there(job, path, {})  # a cluster started here has no boards
     with runs.lock(job.name):
         if not resume:
             set_aside(runs, job.name)
@@ -153,6 +159,8 @@ def _run(
                 connect(address, job.train.workers) as executor,
             ):
                 errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
+                if leads_to_targets and not executor.cluster.is_ours:
+                    say_what_is_not_there(job, path, executor.nodes_for(job.targets))
                 outcome = run_job(job, executor, store, progress, until)
         except BaseException:
             progress.stop()
@@ -160,13 +168,27 @@ def _run(
                 _write_report(store)
             raise
         _show(_write_report(store), store, as_json)
-    return _exit_code(job, outcome.meets_budget)
+    return _exit_code(job, outcome)
 
 
-def _exit_code(job: Job, meets_budget: bool) -> int:
-    if not meets_budget:
+def _exit_code(job: Job, outcome: Outcome) -> int:
+    if not outcome.meets_budget:
         errors.print(f"the budget was not met; the best so far is in {job.name}/model.dca")
-    return 0 if meets_budget else 1
+    for line in outcome.unproven:
+        errors.print(f"edge_test.require: {job.edge_test.require}: {line}", soft_wrap=True)
+    return 0 if outcome.meets_budget and not outcome.unproven else 1
+
+
+def say_what_is_not_there(job: Job, path: str, nodes: Mapping[str, Evidence]) -> None:
+    """A line for each target of which nothing can be proven.
+
+    Raises:
+        JobError: the job requires more evidence of one than can be had.
+    """
+    from sigdca.loop import check_targets
+
+    for line in check_targets(job, path, nodes):
+        errors.print(line, soft_wrap=True)
 
 
 def lasting(place: str) -> str:

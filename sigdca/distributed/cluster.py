@@ -22,6 +22,7 @@ from sigdca.distributed.labels import SERVERS as SERVERS
 from sigdca.distributed.labels import SITE_LABEL as SITE_LABEL
 from sigdca.distributed.labels import TARGET_LABEL as TARGET_LABEL
 from sigdca.distributed.preflight import REFUSED, check_head
+from sigdca.edge.legs import Evidence
 from sigdca.errors import SigdcaError
 from sigdca.targets import Target
 
@@ -60,6 +61,13 @@ class Cluster:
         """
         nodes = [node for node in ray.nodes() if node["Alive"]]
         return next((dict(node["Labels"]) for node in _standing_for(target, nodes)), None)
+
+    def evidence_of(self, target: Target) -> Evidence | None:
+        """What a node's leg would prove of a target; None: no node stands for it."""
+        labels = self.node_for(target)
+        if labels is None:
+            return None
+        return "isa" if is_emulated(labels) else "device"
 
     def lost_node_of(self, target: Target) -> LostNode | None:
         """The last node that stood for a target and has left the cluster; None if none has."""

@@ -22,7 +22,7 @@ from sigdca.targets import Target, find_emulator, load_target
 
 START_TIMEOUT_S = 120.0  # an actor whose node was cut off may stay pending for ever
 LOOK_EVERY_S = 1.0  # whether the node of a leg that has not begun is still there
-# A connection breaks at once when a node dies; the head needs a while to know which of both it was.
+# A connection breaks at once when a node dies; the head needs a while to know which it was.
 FATE_TIMEOUT_S = 15.0
 RESUME = "run again with --resume when it is back"
 

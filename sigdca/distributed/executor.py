@@ -10,7 +10,7 @@ from sigdca.distributed.edge import edge_tests_on_cluster
 from sigdca.distributed.importing import import_on_cluster
 from sigdca.distributed.testing import evaluate_on_cluster
 from sigdca.distributed.training import train_on_cluster
-from sigdca.edge.legs import LegResult
+from sigdca.edge.legs import Evidence, LegResult
 from sigdca.loop.executor import (
     EdgeTask,
     Observer,
@@ -18,6 +18,7 @@ from sigdca.loop.executor import (
     TrainOutcome,
     TrainTask,
 )
+from sigdca.targets import load_target
 from sigdca.training import TestCounts
 
 
@@ -45,6 +46,11 @@ class ClusterExecutor:
     ) -> list[ShardResult]:
         """By Ray Data on the servers; see `sigdca.distributed.importing`."""
         return import_on_cluster(plan, on_shard)
+
+    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
+        """What the cluster's nodes would prove of targets; one without a node is left out."""
+        found = {name: self.cluster.evidence_of(load_target(name)) for name in targets}
+        return {name: evidence for name, evidence in found.items() if evidence is not None}
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """By an actor on each target's node."""

@@ -29,7 +29,7 @@ class TestLeg:
         labels: np.ndarray,
         reference_logits: np.ndarray,
         emulated: bool,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
+        timeout_s: float,
     ) -> LegResult:
         """See `sigdca.edge.legs.run_test_leg`."""
         return run_test_leg(
@@ -49,5 +49,7 @@ class TestLeg:
         """The leg several times on this board, outliers left out; see `median_of_legs`."""
         labels = np.zeros(len(images), np.int64)  # nobody asks for the accuracy of noise
         return median_of_legs(
-            lambda: self.test(target, model, images, labels, reference_logits, False)
+            lambda: self.test(
+                target, model, images, labels, reference_logits, False, DEFAULT_TIMEOUT_S
+            )
         )

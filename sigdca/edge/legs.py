@@ -40,6 +40,9 @@ MAX_REPEATS = 8
 OUTLIER = 1.5  # times the median: something else was at work on the board
 
 
+Evidence = Literal["isa", "device"]
+
+
 @dataclass(frozen=True)
 class LegResult:
     """The verdict on one target, with its evidence.
@@ -73,7 +76,7 @@ class LegResult:
 
     target: str
     verdict: Literal["exact", "tolerance", "device-required"]
-    evidence: Literal["isa", "device"] | None
+    evidence: Evidence | None
     reason: str
     emulated: bool
     engine: str | None = None
@@ -188,6 +191,39 @@ def without_a_leg(target: Target) -> LegResult | None:
     blocked = target.emulator.blocked_by if target.emulator is not None else ""
     why = blocked or f"no test leg runs its engine {target.engine}"
     return device_required(target, f"target '{target.name}': {why}; run on the device")
+
+
+def evidence_ahead(
+    target: Target,
+    node: Evidence | None,
+    emulator: Callable[[Target], object] = find_emulator,
+) -> tuple[Evidence | None, str]:
+    """The best evidence that a leg could give of a target now.
+
+    Args:
+        target: the target.
+        node: what a node of the cluster gives: `device` if it is such a board, `isa` if it
+            emulates one; None: there is no such node.
+        emulator: finds one where the leg would run, or raises TargetError.
+
+    Returns:
+        The evidence; or None and one line that says why there can be none.
+    """
+    cannot = without_a_leg(target)
+    if cannot is not None:
+        return None, cannot.reason
+    if node is not None:
+        return node, ""
+    try:
+        emulator(target)
+    except TargetError as error:
+        return None, str(error)
+    return "isa", ""
+
+
+def is_proven(verdict: str, evidence: str | None, required: Evidence | None) -> bool:
+    """Whether a leg's verdict proves as much as is required of it."""
+    return verdict != "device-required" and (required != "device" or evidence == "device")
 
 
 def _lines(log: str) -> tuple[str, ...]:

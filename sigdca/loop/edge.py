@@ -88,6 +88,12 @@ def run_legs(
     return legs
 
 
+def not_proven(target: str, verdict: str, reason: str) -> str:
+    """What is said of a target that proved less than it must: nothing, or by emulation alone."""
+    lacks = "" if verdict == "device-required" else " on an emulation, where a board is required"
+    return f"target '{target}': {verdict}{lacks}: {reason}"
+
+
 def noise_task(container: bytes, target: str, source: DataSource, num_samples: int) -> NoiseTask:
     """What a board measures a container with: random images, so that no data leaves its site.
 

@@ -1,6 +1,6 @@
 """Targets: one TOML file per kind of device, and the emulators that stand in for them."""
 
-from sigdca.targets.emulate import Emulator, find_emulator
+from sigdca.targets.emulate import Emulator, check_emulator, find_emulator
 from sigdca.targets.predict import Prediction, predict
 from sigdca.targets.probe import Finding, probe
 from sigdca.targets.spec import Target, load_target, target_names
@@ -10,6 +10,7 @@ __all__ = [
     "Finding",
     "Prediction",
     "Target",
+    "check_emulator",
     "find_emulator",
     "load_target",
     "predict",

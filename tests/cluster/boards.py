@@ -1,4 +1,4 @@
-"""Two boards, the emulated Atom and TX2 CPU, on hosts of their own; what a loop meets when one is lost."""
+"""Two boards, the emulated Atom and TX2 CPU, on hosts of their own, and ways to lose one."""
 
 import json
 import re
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.cluster.lab import Lab
@@ -58,12 +59,13 @@ class Ran:
 
 
 class BoardsLab(Lab):
-    """`head` is the driver's, `one` a server, `two` and `three` boards that `sigdca edge join`s."""
+    """`head` is the driver's, `one` a server; `two` and `three` join by `sigdca edge join`."""
 
     def __init__(self):
         # A busy machine: three answers of 3 s may be missed, and a start may take its time.
         super().__init__(RAY_health_check_timeout_ms="3000")
-        self._environment |= {"RAY_NUM_REDIS_GET_RETRIES": "20"}
+        patient = {"RAY_NUM_REDIS_GET_RETRIES": "20", "RAY_raylet_start_wait_time_s": "120"}
+        self._environment |= patient
 
     def run(self, folder, *options, at=None, then=lambda: None, leg_of=None):
         """Runs the loop from the head.
@@ -112,7 +114,7 @@ class BoardsLab(Lab):
         self.wait_until_left(host)
         self.start_again(host)
 
-    def lose_at(self, moment, fault, host, folder, prepared):
+    def lose_at(self, moment, fault, host, folder, whole):
         """Runs the loop, and loses a board at one of the `MOMENTS`.
 
         Args:
@@ -120,19 +122,21 @@ class BoardsLab(Lab):
             fault: which of `FAULTS`.
             host: the board's.
             folder: an empty one.
-            prepared: a run that has come as far as its container, for moments after that.
+            whole: a run that has come to its end; this one begins just before the moment.
         """
-        target = BOARDS[host]
-        if moment in DURING:
-            shutil.copytree(prepared, Path(folder) / "boards")
-        at, leg_of = {
-            "retraining": (r"RETRAIN prune #1 ", None),
-            "between iterations": (r"PACKAGE #1:", None),
-            "its leg begins": (rf"EDGE-TEST {target} #\d \.", None),
-            "its leg runs": (r"EDGE-TEST .* \.", host),
+        begins, at, leg_of = {
+            "retraining": (("retrain", 2), r"RETRAIN prune #2 \.", None),
+            "between iterations": (("package", 1), r"PACKAGE #1:", None),
+            "its leg begins": (("edge-test", 2), rf"EDGE-TEST {BOARDS[host]} #2 \.", None),
+            "its leg runs": (("edge-test", 2), r"EDGE-TEST .* #2 \.", host),
         }[moment]
-        resume = ["--resume"] if moment in DURING else []
-        return self.run(folder, *resume, at=at, leg_of=leg_of, then=lambda: self.lose(host, fault))
+        copy = Path(folder) / "boards"
+        shutil.copytree(whole.folder, copy)
+        stages = [(record["stage"], record["iteration"]) for record in whole.records]
+        for path in sorted(copy.glob("ledger/*.json"))[stages.index(begins) :]:
+            path.unlink()
+        lose = partial(self.lose, host, fault)
+        return self.run(folder, "--resume", at=at, leg_of=leg_of, then=lose)
 
     def _wait_for_leg(self, host, seconds=60):
         deadline = time.monotonic() + seconds
