@@ -10,7 +10,13 @@ import numpy as np
 
 from sigdca.codec import decode_container
 from sigdca.data import find_source
-from sigdca.edge.legs import LegResult, device_required, without_a_leg
+from sigdca.edge.legs import (
+    Evidence,
+    LegResult,
+    device_required,
+    is_proven,
+    without_a_leg,
+)
 from sigdca.engines import open_engine, to_onnx
 from sigdca.errors import EngineError
 from sigdca.job import DataSource
@@ -28,7 +34,8 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     The legs of all targets that the ledger does not know run at the same time.
     """
     num_samples = num_images(run.job.data, "test", run.job.edge_test.num_samples)
-    inputs = {target: _inputs(target, container, num_samples) for target in targets}
+    required = run.job.edge_test.require
+    inputs = {target: _inputs(target, container, num_samples, required) for target in targets}
     unknown = [
         target
         for target, determines in inputs.items()
@@ -43,7 +50,7 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
             leg = legs[target]
             return Work(
                 asdict(leg) | {"container": container},
-                device_required=leg.verdict == "device-required",
+                device_required=not is_proven(leg.verdict, leg.evidence, required),
                 duration_s=leg.duration_s or 0.0,
             )
 
@@ -55,9 +62,14 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     ]
 
 
-def _inputs(target: str, container: str, num_samples: int) -> dict[str, Any]:
+def _inputs(
+    target: str, container: str, num_samples: int, required: Evidence | None
+) -> dict[str, Any]:
     engine = load_target(target).engine
-    return {"target": target, "engine": engine, "container": container, "num_samples": num_samples}
+    inputs = {"target": target, "engine": engine, "container": container}
+    # What an emulation has shown is no answer where the board's own is required.
+    of_a_board = {"require": required} if required == "device" else {}
+    return inputs | {"num_samples": num_samples} | of_a_board
 
 
 def run_legs(

@@ -138,6 +138,11 @@ class BoardsLab(Lab):
         lose = partial(self.lose, host, fault)
         return self.run(folder, "--resume", at=at, leg_of=leg_of, then=lose)
 
+    def _after_failed_start(self, host):
+        self.kill(host)
+        self._start_node(host)
+        return self._nodes[host]
+
     def _wait_for_leg(self, host, seconds=60):
         deadline = time.monotonic() + seconds
         while not any("qemu" in words[0] for words in self.commands(host)):
