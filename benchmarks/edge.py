@@ -83,6 +83,13 @@ def measure(quick: bool) -> list[Claim]:
     ]
 
 
+def boards(quick: bool) -> list[Claim]:
+    """The loop with two emulated boards, of which one is lost (as root; minutes)."""
+    from edge_boards import boards_claims  # which takes its lab from the tests
+
+    return boards_claims(quick, ISSUE)
+
+
 def container_of(name: str) -> bytes:
     """A network with Deep Compression's densities."""
     return paper_network(name, CACHE)[0].read_bytes()
@@ -336,4 +343,4 @@ def _may_have_fifo() -> bool:
 
 
 if __name__ == "__main__":
-    main(__doc__, measure)
+    main(__doc__, measure, boards=boards)

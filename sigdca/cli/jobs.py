@@ -145,8 +145,9 @@ def _run(
     store = runs.child(job.name)
     progress = StageProgress()
     leads_to_targets = until == "edge-test" and job.compress is not None
-    if leads_to_targets and address is None and not os.environ.get("RAY_ADDRESS"):
-        say_what_is_not_there(job, path, {})  # a cluster started here has no boards
+    elsewhere = address is not None or bool(os.environ.get("RAY_ADDRESS"))
+    if leads_to_targets and not elsewhere:  # a cluster started here has no boards
+        say_what_is_not_there(job, path, {})
     with runs.lock(job.name):
         if not resume:
             set_aside(runs, job.name)
@@ -159,7 +160,7 @@ def _run(
                 connect(address, job.train.workers) as executor,
             ):
                 errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
-                if leads_to_targets and not executor.cluster.is_ours:
+                if leads_to_targets and elsewhere:
                     say_what_is_not_there(job, path, executor.nodes_for(job.targets))
                 outcome = run_job(job, executor, store, progress, until)
         except BaseException:

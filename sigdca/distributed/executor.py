@@ -48,7 +48,7 @@ class ClusterExecutor:
         return import_on_cluster(plan, on_shard)
 
     def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
-        """What the cluster's nodes would prove of targets; one without a node is left out."""
+        """See `Executor.nodes_for`."""
         found = {name: self.cluster.evidence_of(load_target(name)) for name in targets}
         return {name: evidence for name, evidence in found.items() if evidence is not None}
 

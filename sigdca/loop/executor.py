@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sigdca.codec import Graph
-from sigdca.edge.legs import DEFAULT_TIMEOUT_S, LegResult
+from sigdca.edge.legs import DEFAULT_TIMEOUT_S, Evidence, LegResult
 from sigdca.job import DataSource, Retrained, Train
 from sigdca.job.recipe import Optimisation
 from sigdca.storage import Store
@@ -145,6 +145,10 @@ class Executor(Protocol):
 
     def tests(self, tasks: Sequence[TestTask]) -> list[TestCounts]:
         """Tests several networks on the same images, at the same time where there is room."""
+        ...
+
+    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
+        """What nodes that are there now would prove of targets; one without a node is absent."""
         ...
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:

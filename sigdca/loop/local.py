@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import torch
 
-from sigdca.edge.legs import LegResult, run_test_leg
+from sigdca.edge.legs import Evidence, LegResult, run_test_leg
 from sigdca.loop.dataset import dataset_of, num_images, parts_of
 from sigdca.loop.executor import (
     EdgeTask,
@@ -54,6 +54,10 @@ class LocalExecutor:
             evaluate_share(task, parts_of(task.source, "test", 0, num_images(task.source, "test")))
             for task in tasks
         ]
+
+    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
+        """See `Executor.nodes_for`; there are none."""
+        return {}
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """See `Executor.edge_tests`; no board is attached here, so the targets are emulated."""

@@ -35,12 +35,12 @@ BUDGET_MISSED = 1  # that is how every one of these runs ends: two iterations ar
 
 @dataclass(frozen=True)
 class Ran:
-    """A run's end: the command's exit code, what it said, its folder, and how long it took."""
+    """A run's end: the command's exit code, what it said, its folder; the seconds since a loss."""
 
     code: int
     told: str
     folder: Path
-    seconds: float
+    seconds: float = 0.0
 
     @property
     def records(self):
@@ -80,7 +80,7 @@ class BoardsLab(Lab):
         job = Path(folder) / "boards.yaml"
         job.write_text(f"{JOB}storage: {folder}\n")
         command = [sys.executable, "-m", "sigdca", "run", str(job), "--address", self.address]
-        start = time.monotonic()
+        lost = time.monotonic()
         said = []
         with self.popen(
             "head",
@@ -97,9 +97,10 @@ class BoardsLab(Lab):
                     if leg_of is not None:
                         self._wait_for_leg(leg_of)
                     then()
+                    lost = time.monotonic()
         told = "".join(said)
         assert at is None, told
-        return Ran(driver.returncode, told, Path(folder) / "boards", time.monotonic() - start)
+        return Ran(driver.returncode, told, Path(folder) / "boards", time.monotonic() - lost)
 
     def lose(self, host, fault):
         """Loses a board in one of the ways of `FAULTS`."""
@@ -137,6 +138,37 @@ class BoardsLab(Lab):
             path.unlink()
         lose = partial(self.lose, host, fault)
         return self.run(folder, "--resume", at=at, leg_of=leg_of, then=lose)
+
+    def wrong(self, ran, whole, lost=None, moment=""):
+        """What is not as it should be after a run, against one that lost no board; a line each.
+
+        Args:
+            ran: the run.
+            whole: the other.
+            lost: the host that was lost at `moment`.
+            moment: which of `MOMENTS`.
+        """
+        found = []
+        if ran.code != BUDGET_MISSED:
+            found.append(f"exit code {ran.code}: {ran.told[-500:]}")
+        if ran.container != whole.container:
+            found.append("another container")
+        for host, target in BOARDS.items():
+            leg = ran.legs.get(target, {"verdict": "none", "reason": "", "node": None})
+            by_board = leg["verdict"] == "exact" and leg["node"] == self.address_of(host)
+            named = self.address_of(host) in leg["reason"]
+            emulated_here = leg["verdict"] == "exact" and leg["node"] == self.address_of("head")
+            if host != lost:
+                right = by_board or (lost is None and named and emulated_here)
+            elif moment == "its leg runs":
+                right = named and leg["verdict"] == "device-required"
+            elif moment == "its leg begins":  # the head may know of the loss already
+                right = named and (leg["verdict"] == "device-required" or emulated_here)
+            else:
+                right = named and emulated_here
+            if not right:
+                found.append(f"{target}: {leg['verdict']} on {leg['node']}: {leg['reason']}")
+        return found
 
     def _after_failed_start(self, host):
         self.kill(host)
