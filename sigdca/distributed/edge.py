@@ -21,6 +21,7 @@ from sigdca.loop.executor import EdgeTask
 from sigdca.targets import Target, find_emulator, load_target
 
 START_TIMEOUT_S = 120.0  # an actor whose node was cut off may stay pending for ever
+GRACE_S = 60.0  # beyond a leg's own time limit: its images get there, its result comes back
 LOOK_EVERY_S = 1.0  # whether the node of a leg that has not begun is still there
 # A connection breaks at once when a node dies; the head needs a while to know which it was.
 FATE_TIMEOUT_S = 15.0
@@ -143,14 +144,14 @@ def _begun(cluster: Cluster, leg: _Leg) -> str:
 
 
 def _result(cluster: Cluster, leg: _Leg, node_id: str) -> LegResult:
-    """Waits for the leg's result; no longer than the leg itself may take, and a while to end."""
-    limit_s = leg.timeout_s + START_TIMEOUT_S
+    """Waits for the leg's result; no longer than the leg itself may take, and a while."""
+    limit_s = leg.timeout_s + GRACE_S
     try:
         result: LegResult = ray.get(leg.result, timeout=limit_s)
         return result
     except TimeoutError as error:  # Ray's own is one
         where = cluster.address_of(node_id)
-        limits = f"edge_test.timeout_s {leg.timeout_s:g} + {START_TIMEOUT_S:.0f}"
+        limits = f"edge_test.timeout_s {leg.timeout_s:g} + {GRACE_S:g}"
         said = f"its test leg on {where} did not answer within {limit_s:g} s ({limits})"
         raise _LostLegError(_said(leg.target, said)) from error
     except RayError as error:

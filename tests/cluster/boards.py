@@ -64,7 +64,7 @@ class BoardsLab(Lab):
     def __init__(self):
         # A busy machine: three answers of 3 s may be missed, and a start may take its time.
         super().__init__(RAY_health_check_timeout_ms="3000")
-        patient = {"RAY_NUM_REDIS_GET_RETRIES": "20", "RAY_raylet_start_wait_time_s": "120"}
+        patient = {"RAY_NUM_REDIS_GET_RETRIES": "20", "RAY_raylet_start_wait_time_s": "40"}
         self._environment |= patient
 
     def run(self, folder, *options, at=None, then=lambda: None, leg_of=None):
@@ -171,8 +171,9 @@ class BoardsLab(Lab):
         return found
 
     def _after_failed_start(self, host):
+        assert host in BOARDS, (self._folder / f"{host}.log").read_text()
         self.kill(host)
-        self._start_node(host)
+        self._join(host)
         return self._nodes[host]
 
     def _wait_for_leg(self, host, seconds=60):
@@ -182,14 +183,23 @@ class BoardsLab(Lab):
             time.sleep(0.01)
 
     def _start_node(self, host, *options):
-        if host not in BOARDS:
-            return super()._start_node(host, *options)
+        """One after the other: a busy machine that starts several starts none in time."""
+        if host in BOARDS:
+            self._join(host)
+        else:
+            super()._start_node(host, *options)
+        self.wait_for_nodes(400)
+
+    def _join(self, host):
         words = [sys.executable, "-m", "sigdca", "edge", "join", "--address", self.address]
         words += ["--target", BOARDS[host], "--emulated", "--num-cpus", "1"]
         words += ["--node-ip", self.address_of(host)]
-        place = {"RAY_TMPDIR": str(self._folder / host)}  # hosts of one machine share their /tmp
+        # Hosts of one machine share their /tmp, where a node takes the head's folder for its own.
+        place = self._folder / host
+        place.mkdir(exist_ok=True)
+        own = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"']
+        own += [str(place), str(self._folder / "head")]
         with (self._folder / f"{host}.log").open("w") as file:
             self._nodes[host] = self.popen(
-                host, *words, stdout=file, stderr=file, cwd=ROOT, env=self._environment | place
+                host, *own, *words, stdout=file, stderr=file, cwd=ROOT, env=self._environment
             )
-        return None
