@@ -21,6 +21,7 @@ from sigdca.distributed.labels import EMULATED_LABEL as EMULATED_LABEL
 from sigdca.distributed.labels import SERVERS as SERVERS
 from sigdca.distributed.labels import SITE_LABEL as SITE_LABEL
 from sigdca.distributed.labels import TARGET_LABEL as TARGET_LABEL
+from sigdca.distributed.labels import TEMPORARY_LABEL
 from sigdca.distributed.preflight import REFUSED, check_head
 from sigdca.edge.legs import Evidence
 from sigdca.errors import SigdcaError
@@ -70,8 +71,15 @@ class Cluster:
         return "isa" if is_emulated(labels) else "device"
 
     def lost_node_of(self, target: Target) -> LostNode | None:
-        """The last node that stood for a target and has left the cluster; None if none has."""
-        nodes = [node for node in ray.nodes() if not node["Alive"]]
+        """The last node that stood for a target and has left the cluster; None if none has.
+
+        Those that runs started for themselves have ended, and are not lost.
+        """
+        nodes = [
+            node
+            for node in ray.nodes()
+            if not node["Alive"] and TEMPORARY_LABEL not in node["Labels"]
+        ]
         return next((_lost(node) for node in reversed(_standing_for(target, nodes))), None)
 
     def address_of(self, node_id: str) -> str:
@@ -213,6 +221,7 @@ def _start_node(
     cluster: Cluster, target: str, num_cpus: int, folder: str
 ) -> subprocess.Popen[bytes]:
     labels = {SITE_LABEL: "edge", TARGET_LABEL: target, EMULATED_LABEL: "true"}
+    labels |= {TEMPORARY_LABEL: "true"}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     command += ["--address", cluster.address, "--num-cpus", str(num_cpus)]
     command += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]

@@ -52,6 +52,7 @@ def test_each_leg_runs_on_its_own_emulating_node(executor):
         tx2 = load_target("jetson-tx2")
         assert executor.cluster.node_for(tx2) is None, "an emulated CPU is no whole TX2"
     assert executor.cluster.node_for(targets[0]) is None
+    assert executor.cluster.lost_node_of(targets[0]) is None, "it was a run's own"
 
 
 def test_a_board_serves_all_targets_of_its_label(executor, monkeypatch):
@@ -63,6 +64,10 @@ def test_a_board_serves_all_targets_of_its_label(executor, monkeypatch):
     assert cluster.node_for(load_target("jetson-tx2")) == board
     assert cluster.node_for(load_target(TX2_CPU)) == board, "rather than its emulation"
     assert selector(board) == {TARGET_LABEL: "jetson-tx2", "sigdca.io/emulated": "!true"}
+    assert cluster.lost_node_of(load_target("jetson-tx2")) is None
+    nodes[1] |= {"Alive": False, "NodeManagerAddress": "10.0.0.9", "DeathReasonMessage": "why"}
+    lost = cluster.lost_node_of(load_target("jetson-tx2"))
+    assert str(lost) == "its node 10.0.0.9 has left the cluster (why)"
     del nodes[1]
     assert cluster.node_for(load_target("jetson-tx2")) is None
     assert cluster.node_for(load_target(TX2_CPU)) == emulation
