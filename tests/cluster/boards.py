@@ -1,6 +1,7 @@
 """Two boards, the emulated Atom and TX2 CPU, on hosts of their own, and ways to lose one."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.cluster.lab import Lab
+from tests.cluster.lab import Lab, why_not
 from tests.conftest import ROOT
 
 BOARDS = {"two": "atom-x5-e3940", "three": "jetson-tx2-cpu"}
@@ -30,7 +31,22 @@ compress:
 budget: {container_bytes: 1000}
 targets: [atom-x5-e3940, jetson-tx2-cpu]
 """
+# In the emulator's place: says that a leg runs on this host, and waits while it is held.
+EMULATOR = """#!/bin/sh
+case " $* " in *" test "*)
+  : > {legs}/$(hostname)
+  while [ -e {legs}/hold ]; do sleep 0.1; done
+esac
+exec {program} "$@"
+"""
+PROGRAMS = ("qemu-x86_64", "qemu-aarch64")
 BUDGET_MISSED = 1  # that is how every one of these runs ends: two iterations are wanted
+
+
+def why_no_boards():
+    """Why there can be no such lab here, or an empty text."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    return why_not() or (f"{missing[0]} is not installed" if missing else "")
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,15 @@ class BoardsLab(Lab):
         # A busy machine: three answers of 3 s may be missed, and a start may take its time.
         super().__init__(RAY_health_check_timeout_ms="3000")
         patient = {"RAY_NUM_REDIS_GET_RETRIES": "20", "RAY_raylet_start_wait_time_s": "40"}
-        self._environment |= patient
+        self._legs = self._folder / "legs"
+        programs = self._folder / "bin"
+        for folder in (self._legs, programs):
+            folder.mkdir()
+        for name in PROGRAMS:
+            program = programs / name
+            program.write_text(EMULATOR.format(legs=self._legs, program=shutil.which(name)))
+            program.chmod(0o755)
+        self._environment |= patient | {"PATH": f"{programs}:{os.environ['PATH']}"}
 
     def run(self, folder, *options, at=None, then=lambda: None, leg_of=None):
         """Runs the loop from the head.
@@ -75,11 +99,16 @@ class BoardsLab(Lab):
             options: more words of the command.
             at: a line of the driver's, as a pattern, at which `then` is called.
             then: called once.
-            leg_of: a host; `then` is called when a leg's emulator runs there instead.
+            leg_of: a host; `then` is called only when a leg runs there, and holds till then.
         """
         job = Path(folder) / "boards.yaml"
         job.write_text(f"{JOB}storage: {folder}\n")
         command = [sys.executable, "-m", "sigdca", "run", str(job), "--address", self.address]
+        hold = self._legs / "hold"
+        for path in self._legs.iterdir():
+            path.unlink()
+        if leg_of is not None:
+            hold.touch()
         lost = time.monotonic()
         said = []
         with self.popen(
@@ -97,6 +126,7 @@ class BoardsLab(Lab):
                     if leg_of is not None:
                         self._wait_for_leg(leg_of)
                     then()
+                    hold.unlink(missing_ok=True)
                     lost = time.monotonic()
         told = "".join(said)
         assert at is None, told
@@ -176,11 +206,11 @@ class BoardsLab(Lab):
         self._join(host)
         return self._nodes[host]
 
-    def _wait_for_leg(self, host, seconds=60):
+    def _wait_for_leg(self, host, seconds=120):
         deadline = time.monotonic() + seconds
-        while not any("qemu" in words[0] for words in self.commands(host)):
+        while not (self._legs / host).exists():
             assert time.monotonic() < deadline, f"no leg on {host}"
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     def _start_node(self, host, *options):
         """One after the other: a busy machine that starts several starts none in time."""

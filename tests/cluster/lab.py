@@ -120,14 +120,6 @@ class Lab:
         """A host's own address."""
         return f"{self._net}.{HOSTS.index(host) + 1}"
 
-    def commands(self, host):
-        """The command line of every process of a host."""
-        found = []
-        for pid in self._pids(host):
-            with contextlib.suppress(OSError):
-                found.append(Path(f"/proc/{pid}/cmdline").read_text().split("\0"))
-        return found
-
     def wait_until_left(self, host, seconds=90):
         """Until the node of a host has ended, whoever ended it."""
         self._nodes[host].wait(seconds)

@@ -1,14 +1,13 @@
 """The loop with two boards on hosts of their own: killed, frozen or cut off at every stage."""
 
 import pytest
-from lab import why_not
 
-from tests.cluster.boards import BOARDS, FAULTS, MOMENTS, BoardsLab
+from tests.cluster.boards import BOARDS, FAULTS, MOMENTS, BoardsLab, why_no_boards
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
+    pytest.mark.skipif(bool(why_no_boards()), reason=why_no_boards() or "-"),
 ]
 
 
