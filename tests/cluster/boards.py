@@ -137,7 +137,10 @@ class BoardsLab(Lab):
         {"killed": self.kill, "frozen": self.freeze, "cut off": self.cut}[fault](host)
 
     def bring_back(self, host, fault):
-        """The board is well again; its node ends by itself, and its supervisor starts another."""
+        """The board is well again; its node ends by itself, and its supervisor starts another.
+
+        A node that ends by itself has been told that the head counts it as lost.
+        """
         if fault == "frozen":
             self.thaw(host)
         if fault == "cut off":
