@@ -173,7 +173,12 @@ def _refusals_in_the_lab(lab: Units, repeats: int) -> list[Claim]:
             repeats,
             lambda: on("head", *submit, RAY_AUTH_TOKEN_PATH="", RAY_AUTH_MODE="disabled"),
         ),
-        _refused("join: wrong token", "oken", repeats, lambda: join(RAY_AUTH_TOKEN_PATH=token)),
+        _refused(
+            "join: wrong token",
+            "refused the token",
+            repeats,
+            lambda: join(RAY_AUTH_TOKEN_PATH=token),
+        ),
         _refused("join: wrong authority", "certificate", repeats, lambda: join(**other)),
         _refused("join: expired certificate", "expired", repeats, lambda: join(**expired)),
         _refused("join: another Ray", "2.59.0", repeats, old_node),

@@ -107,6 +107,13 @@ def measure_engines(quick: bool) -> list[Claim]:
     return [*agreement_claims(quick, CACHE), *int8_claims(quick, CACHE)]
 
 
+def measure_boards(quick: bool) -> list[Claim]:
+    """The loop with two emulated boards, of which one is lost (as root; minutes)."""
+    from edge_boards import boards_claims  # which takes its lab from the tests
+
+    return boards_claims(quick, ISSUE)
+
+
 def container_of(name: str) -> bytes:
     """A network with Deep Compression's densities."""
     return paper_network(name, CACHE)[0].read_bytes()
@@ -366,4 +373,5 @@ if __name__ == "__main__":
         shifted=measure_shifted,
         predictor=measure_predictor,
         engines=measure_engines,
+        boards=measure_boards,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,8 @@ from sigdca.storage import Store, beneath, open_store
 
 if TYPE_CHECKING:
     from sigdca.distributed.executor import ClusterExecutor
-    from sigdca.loop.run import Until
+    from sigdca.edge.legs import Evidence
+    from sigdca.loop.run import Outcome, Until
     from sigdca.report import Report
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="the job's YAML file")]
@@ -138,13 +140,15 @@ def _run(
     as_json: bool,
     until: Until,
 ) -> int:
-    with _prepared(path, settings, resume, smoke_test) as (job, runs):
+    with _prepared(path, settings, resume, smoke_test, until, address) as (job, runs):
         from sigdca.loop import run_job
 
         store, progress = runs.child(job.name), StageProgress()
         try:
             with _connected(job, address) as executor:
                 errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
+                if _leads_to_targets(job, until) and _elsewhere(address):
+                    say_what_is_not_there(job, path, executor.nodes_for(job.targets))
                 outcome = run_job(job, executor, store, progress, until)
         except BaseException:
             progress.stop()
@@ -152,7 +156,7 @@ def _run(
                 _write_report(store)
             raise
         _show(_write_report(store), store, as_json)
-    return _exit_code(job, outcome.meets_budget)
+    return _exit_code(job, outcome)
 
 
 def _watch(
@@ -163,7 +167,7 @@ def _watch(
     address: str | None,
     as_json: bool,
 ) -> int:
-    with _prepared(path, settings, resume, smoke_test) as (job, runs):
+    with _prepared(path, settings, resume, smoke_test, "edge-test", address) as (job, runs):
         from sigdca.loop import Surroundings, watch_job
 
         progress = StageProgress()
@@ -186,7 +190,12 @@ def _watch(
 
 @contextlib.contextmanager
 def _prepared(
-    path: str, settings: list[str] | None, resume: bool, smoke_test: bool
+    path: str,
+    settings: list[str] | None,
+    resume: bool,
+    smoke_test: bool,
+    until: Until,
+    address: str | None,
 ) -> Iterator[tuple[Job, Store]]:
     """The job, found to be sound, and where its run lies, which nobody else works on meanwhile."""
     job = load_job(path, settings or ())
@@ -197,10 +206,20 @@ def _prepared(
     from sigdca.loop import check_job
 
     check_job(job, path)
+    if _leads_to_targets(job, until) and not _elsewhere(address):
+        say_what_is_not_there(job, path, {})  # a cluster started here has no boards
     with runs.lock(job.name):
         if not resume:
             set_aside(runs, job.name)
         yield job, runs
+
+
+def _leads_to_targets(job: Job, until: Until) -> bool:
+    return until == "edge-test" and job.compress is not None
+
+
+def _elsewhere(address: str | None) -> bool:
+    return address is not None or bool(os.environ.get("RAY_ADDRESS"))
 
 
 @contextlib.contextmanager
@@ -215,10 +234,24 @@ def _connected(job: Job, address: str | None) -> Iterator[ClusterExecutor]:
         yield executor
 
 
-def _exit_code(job: Job, meets_budget: bool) -> int:
-    if not meets_budget:
+def _exit_code(job: Job, outcome: Outcome) -> int:
+    if not outcome.meets_budget:
         errors.print(f"the budget was not met; the best so far is in {job.name}/model.dca")
-    return 0 if meets_budget else 1
+    for line in outcome.unproven:
+        errors.print(f"edge_test.require: {job.edge_test.require}: {line}", soft_wrap=True)
+    return 0 if outcome.meets_budget and not outcome.unproven else 1
+
+
+def say_what_is_not_there(job: Job, path: str, nodes: Mapping[str, Evidence]) -> None:
+    """A line for each target of which nothing can be proven.
+
+    Raises:
+        JobError: the job requires more evidence of one than can be had.
+    """
+    from sigdca.loop import check_targets
+
+    for line in check_targets(job, path, nodes):
+        errors.print(line, soft_wrap=True)
 
 
 def lasting(place: str) -> str:

@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sigdca.cli.jobs import Address, JobFile, Settings, SmokeTest, lasting
+from sigdca.cli.jobs import (
+    Address,
+    JobFile,
+    Settings,
+    SmokeTest,
+    lasting,
+    say_what_is_not_there,
+)
 from sigdca.cli.output import StageProgress, errors, print_json, results
 from sigdca.job import load_job
 from sigdca.storage import open_store
@@ -48,6 +55,7 @@ def retest(
         contextlib.redirect_stdout(sys.stderr),
         connect(address, loaded.train.workers) as executor,
     ):
+        say_what_is_not_there(loaded, job, executor.nodes_for(loaded.targets))
         told = retest_run(loaded, executor, store, StageProgress())
     if as_json:
         print_json(asdict(told))

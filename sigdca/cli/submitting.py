@@ -82,7 +82,8 @@ def submit(
         if verb is not Verb.run:
             raise JobError(f"--watch: is for the verb run, not {verb.value}")
         check_watch(loaded)
-    targets = [load_target(name) for name in loaded.targets]
+    for target in loaded.targets:
+        load_target(target)
     with tempfile.TemporaryDirectory() as folder:
         name = bundle_job(loaded, Path(folder))
         command = ["sigdca", verb.value, name]
@@ -91,8 +92,7 @@ def submit(
         command += ["--watch"] if watch else []
         head = _head(address)
         if verb in (Verb.run, Verb.retest):
-            for target in head.without_a_node(targets):
-                errors.print(_nobody_has(target.name, target.emulator is not None))
+            _say_what_is_not_there(loaded, job, head)
         submitted = head.submit(command, Path(folder), f"{loaded.name}-{verb.value}")
     errors.print(f"submitted {submitted.id} to {head.address}", soft_wrap=True)
     if follow:
@@ -171,12 +171,28 @@ def _head(address: str | None) -> Head:
     return Head(address)
 
 
-def _nobody_has(target: str, can_be_emulated: bool) -> str:
-    fate = "the head emulates it if it has QEMU" if can_be_emulated else "only a board can tell"
-    return (
-        f"target '{target}': no node of this cluster stands for it; {fate}, else the report says "
-        f"device-required (a board joins by: sigdca edge join --target {target})"
-    )
+def _say_what_is_not_there(job: Job, path: str, head: Head) -> None:
+    """A line for each target that no node stands for.
+
+    Raises:
+        JobError: the job requires more evidence of it than the cluster can have.
+    """
+    from sigdca.loop.check import check_targets
+    from sigdca.targets import check_emulator, load_target
+
+    targets = {name: load_target(name) for name in job.targets}
+    nodes = head.evidence_of(targets)
+    # Whether the head has QEMU is seen there, when the job begins.
+    for line in check_targets(job, path, nodes, emulator=check_emulator):
+        errors.print(line, soft_wrap=True)
+    for name, target in targets.items():
+        if name not in nodes and target.emulator is not None and not target.emulator.blocked_by:
+            errors.print(
+                f"target '{target.name}': no node of this cluster stands for it; the head "
+                "emulates it if it has QEMU, else the report says device-required (a board joins "
+                f"by: sigdca edge join --target {name})",
+                soft_wrap=True,
+            )
 
 
 def _print_logs(head: Head, name: str, file: Any) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
@@ -20,7 +21,9 @@ from sigdca.distributed.labels import EMULATED_LABEL as EMULATED_LABEL
 from sigdca.distributed.labels import SERVERS as SERVERS
 from sigdca.distributed.labels import SITE_LABEL as SITE_LABEL
 from sigdca.distributed.labels import TARGET_LABEL as TARGET_LABEL
-from sigdca.distributed.preflight import check_head
+from sigdca.distributed.labels import TEMPORARY_LABEL
+from sigdca.distributed.preflight import REFUSED, check_head
+from sigdca.edge.legs import Evidence
 from sigdca.errors import SigdcaError
 from sigdca.targets import Target
 
@@ -57,14 +60,37 @@ class Cluster:
         Returns:
             None if there is none.
         """
-        labels = [dict(node["Labels"]) for node in ray.nodes() if node["Alive"]]
-        boards = {TARGET_LABEL: target.label, EMULATED_LABEL: "false"}
-        emulations = {TARGET_LABEL: target.name, EMULATED_LABEL: "true"}
-        for wanted in (boards, emulations):
-            for found in labels:
-                if wanted.items() <= ({EMULATED_LABEL: "false"} | found).items():
-                    return found
-        return None
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        return next((dict(node["Labels"]) for node in _standing_for(target, nodes)), None)
+
+    def evidence_of(self, target: Target) -> Evidence | None:
+        """What a node's leg would prove of a target; None: no node stands for it."""
+        labels = self.node_for(target)
+        if labels is None:
+            return None
+        return "isa" if is_emulated(labels) else "device"
+
+    def lost_node_of(self, target: Target) -> LostNode | None:
+        """The last node that stood for a target and has left the cluster; None if none has.
+
+        Those that runs started for themselves have ended, and are not lost.
+        """
+        nodes = [
+            node
+            for node in ray.nodes()
+            if not node["Alive"] and TEMPORARY_LABEL not in node["Labels"]
+        ]
+        return next((_lost(node) for node in reversed(_standing_for(target, nodes))), None)
+
+    def address_of(self, node_id: str) -> str:
+        """The address of a node, alive or not; empty if the cluster does not know it."""
+        found = (node for node in ray.nodes() if node["NodeID"] == node_id)
+        return next((str(node["NodeManagerAddress"]) for node in found), "")
+
+    def loss_of(self, node_id: str) -> LostNode | None:
+        """Why a node has left the cluster; None if it has not."""
+        found = (node for node in ray.nodes() if node["NodeID"] == node_id and not node["Alive"])
+        return next(map(_lost, found), None)
 
     def _servers(self) -> list[dict[str, dict[str, float]]]:
         return [
@@ -72,6 +98,37 @@ class Cluster:
             for node in ray.nodes()
             if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
         ]
+
+
+@dataclass(frozen=True)
+class LostNode:
+    """A node that has left the cluster: its address, and what the head says of it."""
+
+    address: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"its node {self.address} has left the cluster ({self.reason})"
+
+
+def _standing_for(target: Target, nodes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the nodes that stand for a target; if boards do, not those that emulate it."""
+    boards = {TARGET_LABEL: target.label, EMULATED_LABEL: "false"}
+    emulations = {TARGET_LABEL: target.name, EMULATED_LABEL: "true"}
+    for wanted in (boards, emulations):
+        found = [
+            node
+            for node in nodes
+            if wanted.items() <= ({EMULATED_LABEL: "false"} | node["Labels"]).items()
+        ]
+        if found:
+            return found
+    return []
+
+
+def _lost(node: Mapping[str, Any]) -> LostNode:
+    said = " ".join(str(node.get("DeathReasonMessage") or "").split())
+    return LostNode(str(node["NodeManagerAddress"]), said or "without a word")
 
 
 @contextlib.contextmanager
@@ -102,7 +159,7 @@ def _why_not_joined(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if "InvalidAuthToken" in str(cause):
-            return "refused the token; RAY_AUTH_TOKEN_PATH must name a copy of the head's"
+            return REFUSED
         cause = cause.__cause__ or cause.__context__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
@@ -164,6 +221,7 @@ def _start_node(
     cluster: Cluster, target: str, num_cpus: int, folder: str
 ) -> subprocess.Popen[bytes]:
     labels = {SITE_LABEL: "edge", TARGET_LABEL: target, EMULATED_LABEL: "true"}
+    labels |= {TEMPORARY_LABEL: "true"}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     command += ["--address", cluster.address, "--num-cpus", str(num_cpus)]
     command += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from sigdca.distributed.cluster import Cluster, emulating_nodes, is_emulated, selector
-from sigdca.distributed.leg import LEG_TIMEOUT_S, TestLeg
+from sigdca.distributed.faults import root_cause
+from sigdca.distributed.leg import TestLeg
 from sigdca.edge.legs import LegResult, device_required
-from sigdca.errors import TargetError
+from sigdca.errors import SigdcaError, TargetError
 from sigdca.loop.dataset import dataset_of
 from sigdca.loop.executor import EdgeTask
 from sigdca.targets import Target, find_emulator, load_target
 
 START_TIMEOUT_S = 120.0  # an actor whose node was cut off may stay pending for ever
+GRACE_S = 60.0  # beyond a leg's own time limit: its images get there, its result comes back
+LOOK_EVERY_S = 1.0  # whether the node of a leg that has not begun is still there
+# A connection breaks at once when a node dies; the head needs a while to know which it was.
+FATE_TIMEOUT_S = 15.0
+RESUME = "run again with --resume when it is back"
 
 
 @dataclass(frozen=True)
@@ -29,19 +36,26 @@ class _Leg:
     actor: Any
     ready: Any
     result: Any
+    timeout_s: float
+
+
+class _LostLegError(SigdcaError):
+    """A leg that gave no result, and why."""
 
 
 def edge_tests_on_cluster(cluster: Cluster, tasks: Sequence[EdgeTask]) -> list[LegResult]:
     """Tests on each target's board if one has joined, else on a node that emulates it.
 
-    All legs run at the same time.
+    All legs run at the same time. A board that has left the cluster is emulated where that can be
+    had; the result's reason says so.
 
     Returns:
         Their results in the tasks' order; `device-required`, with the reason, where neither board
-        nor emulation can be had.
+        nor emulation can be had, or where the board was lost while its leg ran.
     """
     targets = [load_target(task.target) for task in tasks]
     emulated, failed = _to_emulate(cluster, targets)
+    lost = {target.name: cluster.lost_node_of(target) for target in emulated}
     legs: list[_Leg | LegResult] = []
     with emulating_nodes(cluster, emulated, os.cpu_count() or 1) as not_up:
         failed |= not_up
@@ -52,17 +66,23 @@ def edge_tests_on_cluster(cluster: Cluster, tasks: Sequence[EdgeTask]) -> list[L
                     if target.name in failed
                     else _start(cluster, task, target)
                 )
-            return [_finish(leg) if isinstance(leg, _Leg) else leg for leg in legs]
+            results = [_finish(cluster, leg) if isinstance(leg, _Leg) else leg for leg in legs]
         finally:
             for leg in legs:
                 if isinstance(leg, _Leg):
                     ray.kill(leg.actor)
+    return [
+        replace(result, reason=f"{result.reason}; {found}, so this machine emulated it")
+        if (found := lost.get(result.target)) is not None
+        else result
+        for result in results
+    ]
 
 
 def _to_emulate(
     cluster: Cluster, targets: Sequence[Target]
 ) -> tuple[list[Target], dict[str, str]]:
-    """The targets that no node stands for yet, and why some of them cannot be emulated."""
+    """The targets that no node stands for, and why some of those cannot be emulated either."""
     emulated, failed = [], {}
     for target in targets:
         if cluster.node_for(target) is not None:
@@ -71,14 +91,17 @@ def _to_emulate(
             find_emulator(target)
             emulated.append(target)
         except TargetError as error:
-            failed[target.name] = str(error)
+            lost = cluster.lost_node_of(target)
+            failed[target.name] = (
+                str(error) if lost is None else _said(target, f"{lost}; {RESUME}")
+            )
     return emulated, failed
 
 
 def _start(cluster: Cluster, task: EdgeTask, target: Target) -> _Leg | LegResult:
     labels = cluster.node_for(target)
     if labels is None:
-        return device_required(target, f"target '{target.name}': its node has left the cluster")
+        return device_required(target, _gone(cluster, target))
     dataset = dataset_of(task.source, "test", task.num_samples)
     actor = ray.remote(num_cpus=1, label_selector=selector(labels))(TestLeg).remote()
     ready = actor.ready.remote()  # an actor answers in the order in which it is asked
@@ -90,18 +113,73 @@ def _start(cluster: Cluster, task: EdgeTask, target: Target) -> _Leg | LegResult
         task.reference_logits,
         is_emulated(labels),
         task.limits,
+        task.timeout_s,
     )
-    return _Leg(target, actor, ready, result)
+    return _Leg(target, actor, ready, result, task.timeout_s)
 
 
-def _finish(leg: _Leg) -> LegResult:
-    name = leg.target.name
+def _finish(cluster: Cluster, leg: _Leg) -> LegResult:
     try:
-        ray.get(leg.ready, timeout=START_TIMEOUT_S)
-        result: LegResult = ray.get(leg.result, timeout=LEG_TIMEOUT_S + START_TIMEOUT_S)
-        return result
-    except GetTimeoutError:
-        return device_required(leg.target, f"target '{name}': its test leg did not answer")
+        node_id = _begun(cluster, leg)
+        return replace(_result(cluster, leg, node_id), node=cluster.address_of(node_id))
+    except _LostLegError as error:
+        return device_required(leg.target, str(error))
+
+
+def _begun(cluster: Cluster, leg: _Leg) -> str:
+    """Waits until the leg has begun; gives the id of its node."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ray.wait([leg.ready], timeout=LOOK_EVERY_S)[0]:
+        if cluster.node_for(leg.target) is None:
+            raise _LostLegError(_gone(cluster, leg.target))
+        if time.monotonic() > deadline:
+            said = f"its test leg did not begin within {START_TIMEOUT_S:.0f} s"
+            raise _LostLegError(_said(leg.target, said))
+    try:
+        return str(ray.get(leg.ready))
     except RayError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        return device_required(leg.target, f"target '{name}': its test leg failed: {reason}")
+        if _soon(lambda: cluster.node_for(leg.target) is None):
+            raise _LostLegError(_gone(cluster, leg.target)) from error
+        said = f"its test leg did not begin: {root_cause(error)}"
+        raise _LostLegError(_said(leg.target, said)) from error
+
+
+def _result(cluster: Cluster, leg: _Leg, node_id: str) -> LegResult:
+    """Waits for the leg's result; no longer than the leg itself may take, and a while."""
+    limit_s = leg.timeout_s + GRACE_S
+    try:
+        result: LegResult = ray.get(leg.result, timeout=limit_s)
+        return result
+    except TimeoutError as error:  # Ray's own is one
+        where = cluster.address_of(node_id)
+        limits = f"edge_test.timeout_s {leg.timeout_s:g} + {GRACE_S:g}"
+        said = f"its test leg on {where} did not answer within {limit_s:g} s ({limits})"
+        raise _LostLegError(_said(leg.target, said)) from error
+    except RayError as error:
+        if isinstance(error, ActorUnavailableError):
+            _soon(lambda: cluster.loss_of(node_id) is not None)
+        if (lost := cluster.loss_of(node_id)) is not None:
+            said = f"{lost} while its test leg ran; {RESUME}"
+        else:
+            said = f"its test leg on {cluster.address_of(node_id)} failed: {root_cause(error)}"
+        raise _LostLegError(_said(leg.target, said)) from error
+
+
+def _gone(cluster: Cluster, target: Target) -> str:
+    """What is said of a target that no node stands for any more."""
+    lost = cluster.lost_node_of(target) or "its node has left the cluster"
+    return _said(target, f"{lost} before its test leg began; {RESUME}")
+
+
+def _soon(is_so: Callable[[], bool]) -> bool:
+    """Whether the head finds something to be so within a while."""
+    deadline = time.monotonic() + FATE_TIMEOUT_S
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_EVERY_S)
+    return True
+
+
+def _said(target: Target, what: str) -> str:
+    return f"target '{target.name}': {what}"

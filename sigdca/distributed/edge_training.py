@@ -12,7 +12,8 @@ from ray.exceptions import GetTimeoutError, RayError
 from sigdca.distributed.cluster import Cluster, selector
 from sigdca.distributed.edge import START_TIMEOUT_S
 from sigdca.distributed.faults import root_cause
-from sigdca.distributed.leg import LEG_TIMEOUT_S, TrainLegActor
+from sigdca.distributed.leg import TrainLegActor
+from sigdca.edge.legs import DEFAULT_TIMEOUT_S
 from sigdca.edge.train_leg import TrainLeg, without_delta
 from sigdca.loop.executor import EdgeTrainTask
 from sigdca.targets import load_target
@@ -55,7 +56,7 @@ def _start(cluster: Cluster, task: EdgeTrainTask) -> _Leg | TrainLeg:
     actor = ray.remote(num_cpus=1, label_selector=selector(labels))(TrainLegActor).remote()
     ready = actor.ready.remote()  # an actor answers in the order in which it is asked
     result = actor.train.remote(task.model, task.data, task.config)
-    return _Leg(target.name, actor, ready, result, task.config.time_limit_s or LEG_TIMEOUT_S)
+    return _Leg(target.name, actor, ready, result, task.config.time_limit_s or DEFAULT_TIMEOUT_S)
 
 
 def _finish(leg: _Leg) -> TrainLeg:

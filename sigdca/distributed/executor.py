@@ -11,7 +11,7 @@ from sigdca.distributed.edge_training import edge_trains_on_cluster
 from sigdca.distributed.importing import import_on_cluster
 from sigdca.distributed.testing import evaluate_on_cluster
 from sigdca.distributed.training import train_on_cluster
-from sigdca.edge.legs import LegResult
+from sigdca.edge.legs import Evidence, LegResult
 from sigdca.edge.train_leg import TrainLeg
 from sigdca.loop.executor import (
     EdgeTask,
@@ -21,6 +21,7 @@ from sigdca.loop.executor import (
     TrainOutcome,
     TrainTask,
 )
+from sigdca.targets import load_target
 from sigdca.training import TestCounts
 
 
@@ -48,6 +49,11 @@ class ClusterExecutor:
     ) -> list[ShardResult]:
         """By Ray Data on the servers; see `sigdca.distributed.importing`."""
         return import_on_cluster(plan, on_shard)
+
+    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
+        """See `Executor.nodes_for`."""
+        found = {name: self.cluster.evidence_of(load_target(name)) for name in targets}
+        return {name: evidence for name, evidence in found.items() if evidence is not None}
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """By an actor on each target's node."""

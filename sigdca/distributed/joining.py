@@ -8,7 +8,7 @@ import sys
 
 from sigdca.distributed.environment import be_quick_to_join, prepare_client
 from sigdca.distributed.labels import EMULATED_LABEL, SITE_LABEL, TARGET_LABEL
-from sigdca.distributed.preflight import check_head
+from sigdca.distributed.preflight import check_head, check_token
 from sigdca.errors import JobError
 from sigdca.targets import Target, find_emulator
 
@@ -30,7 +30,7 @@ def check_join(address: str) -> None:
 
     Raises:
         JobError: the address is no `host:port`, there is no Ray, or no token is named.
-        SigdcaError: no head answers, or TLS fails.
+        SigdcaError: no head answers, TLS fails, or the token is refused.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "://" in address:
@@ -44,6 +44,7 @@ def check_join(address: str) -> None:
     if file and not os.access(file, os.R_OK):
         raise JobError(f"RAY_AUTH_TOKEN_PATH: {file}: cannot be read")
     check_head(address)
+    check_token(address)
     be_quick_to_join()
 
 

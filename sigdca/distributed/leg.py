@@ -7,14 +7,12 @@ import os
 import numpy as np
 import ray
 
-from sigdca.edge.legs import LegResult, median_of_legs, run_test_leg
+from sigdca.edge.legs import DEFAULT_TIMEOUT_S, LegResult, median_of_legs, run_test_leg
 from sigdca.edge.train_data import train_where_it_lies
 from sigdca.edge.train_leg import TrainLeg
 from sigdca.edge.train_plan import TrainConfig
 from sigdca.job.limits import Limits
 from sigdca.targets import Target
-
-LEG_TIMEOUT_S = 3600.0
 
 
 class TestLeg:
@@ -36,6 +34,7 @@ class TestLeg:
         reference_logits: np.ndarray,
         emulated: bool,
         limits: Limits,
+        timeout_s: float,
     ) -> LegResult:
         """See `sigdca.edge.legs.run_test_leg`."""
         return run_test_leg(
@@ -46,8 +45,8 @@ class TestLeg:
             reference_logits=reference_logits,
             emulated=emulated,
             num_processes=os.cpu_count() or 1 if emulated else 1,
-            timeout_s=LEG_TIMEOUT_S,
             limits=limits,
+            timeout_s=timeout_s,
         )
 
     def measure(
@@ -56,7 +55,16 @@ class TestLeg:
         """The leg several times on this board, outliers left out; see `median_of_legs`."""
         labels = np.zeros(len(images), np.int64)  # nobody asks for the accuracy of noise
         return median_of_legs(
-            lambda: self.test(target, model, images, labels, reference_logits, False, Limits())
+            lambda: self.test(
+                target,
+                model,
+                images,
+                labels,
+                reference_logits,
+                emulated=False,
+                limits=Limits(),
+                timeout_s=DEFAULT_TIMEOUT_S,
+            )
         )
 
 

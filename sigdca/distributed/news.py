@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -38,7 +39,7 @@ class News:
 
     def began(self, num_workers: int, num_epochs: int) -> None:
         """Training begins, or goes on after so many epochs."""
-        self._queue.put(("began", (num_workers, num_epochs)))
+        self._queue.put(("beginning", (num_workers, num_epochs)))
 
     def note(self, line: str) -> None:
         """Workers were lost, or will be."""
@@ -80,21 +81,48 @@ def listening(observer: Observer) -> Iterator[News]:
 
 
 def _listen(queue: Queue, observer: Observer) -> None:
-    started = False
+    """Tells the observer all there is to hear; training does not end of an observer that fails."""
+    told = _Told(observer)
+    failed: set[str] = set()
     while (item := queue.get()) is not None:
         kind, content = item
+        try:
+            told.tell(kind, content)
+        except Exception as error:
+            if kind not in failed:
+                failed.add(kind)
+                _complain(observer, kind, error)
+
+
+class _Told:
+    """What an observer is told; that training begins goes without saying, that it goes on not."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer, self._began = observer, False
+
+    def tell(self, kind: str, content: Any) -> None:
         if kind == "epoch":
-            observer.epoch(content)
+            self._observer.epoch(content)
         elif kind == "step":
-            observer.step(content)
+            self._observer.step(content)
         elif kind == "speed":
-            observer.speed(content)
+            self._observer.speed(content)
         elif kind == "note":
-            observer.note(content)
+            self._observer.note(content)
         else:
-            if started:
-                observer.note(going_on(*content))
-            started = True
+            began, self._began = self._began, True
+            if began:
+                self._observer.note(going_on(*content))
+
+
+def _complain(observer: Observer, kind: str, error: Exception) -> None:
+    """Says once for each kind of news that it does not arrive: where notes go, else on stderr."""
+    why = " ".join(f"{type(error).__name__}: {error}".split())
+    line = f"who watches training failed at its news of a {kind} ({why}); training goes on"
+    try:
+        observer.note(line)
+    except Exception:  # it fails at notes too
+        print(line, file=sys.stderr, flush=True)
 
 
 def going_on(num_workers: int, num_epochs: int) -> str:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import socket
 import ssl
+from pathlib import Path
+from typing import Any
 
 from sigdca.errors import SigdcaError
 
 ANSWER_TIMEOUT_S = 5.0
+TLS_FILES = ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY")
+REFUSED = "refused the token; RAY_AUTH_TOKEN_PATH must name a copy of the head's"
+_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # takes an empty message
+_NO_PROXY = (("grpc.enable_http_proxy", 0),)  # Ray's own connections take none either
 
 
 def check_head(address: str) -> None:
@@ -24,7 +31,7 @@ def check_head(address: str) -> None:
     where = f"cluster {address}"
     host = host.strip("[]")
     check_answers(host, int(port), where)
-    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+    if _uses_tls():
         _check_tls(host, int(port), where)
 
 
@@ -46,10 +53,50 @@ def check_answers(host: str, port: int, where: str) -> None:
         raise SigdcaError(f"{where}: no head answers: {reason}") from error
 
 
+def check_token(address: str) -> None:
+    """Looks whether the head at `host:port` takes this machine's token, without importing Ray.
+
+    A head that does not answer in time, or that is none, is left for Ray to explain.
+
+    Raises:
+        SigdcaError: it does not.
+    """
+    if importlib.util.find_spec("grpc") is None:  # it comes with ray[default]
+        return
+    import grpc
+
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    if not token:
+        token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text(errors="replace").strip()
+    if not (token.isascii() and token.isprintable()):  # no header can hold it
+        raise SigdcaError(f"cluster {address}: {REFUSED}")
+    with (
+        grpc.secure_channel(address, _credentials(), _NO_PROXY)
+        if _uses_tls()
+        else grpc.insecure_channel(address, _NO_PROXY)
+    ) as channel:
+        ask = channel.unary_unary(_ALIVE)
+        try:
+            ask(b"", ANSWER_TIMEOUT_S, (("authorization", f"Bearer {token}"),))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                raise SigdcaError(f"cluster {address}: {REFUSED}") from error
+
+
+def _credentials() -> Any:
+    import grpc
+
+    authority, certificate, key = (Path(os.environ[name]).read_bytes() for name in TLS_FILES)
+    return grpc.ssl_channel_credentials(authority, key, certificate)
+
+
+def _uses_tls() -> bool:
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+
+
 def _check_tls(host: str, port: int, where: str) -> None:
-    names = ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY")
-    files = [os.environ.get(name) for name in names]
-    for name, file in zip(names, files, strict=True):
+    files = [os.environ.get(name) for name in TLS_FILES]
+    for name, file in zip(TLS_FILES, files, strict=True):
         if not file:
             raise SigdcaError(f"{where}: RAY_USE_TLS is on and {name} is not set")
     authority, certificate, key = files

@@ -9,7 +9,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ray.util.state import list_nodes
 
 from sigdca.distributed.labels import EMULATED_LABEL, TARGET_LABEL
 from sigdca.distributed.preflight import check_answers
+from sigdca.edge.legs import Evidence
 from sigdca.errors import JobError, SigdcaError
 from sigdca.targets import Target
 
@@ -148,8 +149,12 @@ class Head:
             self._client.stop_job(name)
         return self.wait(name)
 
-    def without_a_node(self, targets: Sequence[Target]) -> list[Target]:
-        """Those of the targets that no living node of the cluster stands for."""
+    def evidence_of(self, targets: Mapping[str, Target]) -> dict[str, Evidence]:
+        """What living nodes' legs would prove of targets; one that no node stands for is absent.
+
+        Args:
+            targets: by the names that the answer is to have.
+        """
         with self._explained():
             nodes = list_nodes(
                 address=self.address,
@@ -160,11 +165,13 @@ class Head:
         labels = [dict(node.labels or {}) for node in nodes if node.state == "ALIVE"]
         boards = {found[TARGET_LABEL] for found in labels if _is_board(found)}
         emulated = {found.get(TARGET_LABEL) for found in labels if not _is_board(found)}
-        return [
-            target
-            for target in targets
-            if target.label not in boards and target.name not in emulated
-        ]
+        found: dict[str, Evidence] = {}
+        for name, target in targets.items():
+            if target.label in boards:
+                found[name] = "device"
+            elif target.name in emulated:
+                found[name] = "isa"
+        return found
 
     @contextlib.contextmanager
     def _explained(self, name: str | None = None) -> Iterator[None]:

@@ -67,6 +67,8 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
         "task": replace(task, state={}, source=placed(task.source)),
         "state": ray.put(dict(task.state)),
     }
+    if (unused := unused_gpus(task.train, cluster.num_gpus())) is not None:
+        observer.note(unused)
     given = _input(task, cluster.num_cpus())
     with listening(observer) as news:
         trainer = _trainer(cluster, task, config | given.config | {"news": news}, given.datasets)
@@ -113,6 +115,19 @@ def scaling(train: Train, source: DataSource, num_gpus: int) -> ray.train.Scalin
         use_gpu=num_gpus >= least,
         resources_per_worker={"CPU": 1},
         label_selector=servers_of(source),
+    )
+
+
+def unused_gpus(train: Train, num_gpus: int) -> str | None:
+    """What to say where there are GPUs, but too few for `scaling` to take them; else None."""
+    least = train.workers_at_least or train.workers
+    if not 0 < num_gpus < least:
+        return None
+    name = "workers_at_least" if train.workers_at_least else "workers"
+    have = "1 GPU" if num_gpus == 1 else f"{num_gpus} GPUs"
+    return (
+        f"training on CPUs: the cluster has {have} for {least} workers; "
+        f"train.{name}={num_gpus} would use {'it' if num_gpus == 1 else 'them'}"
     )
 
 

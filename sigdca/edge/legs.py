@@ -41,6 +41,9 @@ MAX_REPEATS = 8
 OUTLIER = 1.5  # times the median: something else was at work on the board
 
 
+Evidence = Literal["isa", "device"]
+
+
 @dataclass(frozen=True)
 class LegResult:
     """The verdict on one target, with its evidence.
@@ -66,6 +69,8 @@ class LegResult:
         duration_s: how long the leg took here. Of an emulation that is no device's time.
         latency_us: median time of one image at batch 1; None unless a board itself took it.
         runtime: the target's side as it saw itself: versions, machine, vector extensions.
+        node: the address of the cluster's node that ran it; None if it was this process's machine,
+            or no cluster took part.
         log: the lines that the processes said on standard error, for the record alone: an emulator
             begins with a warning for each feature that it lacks.
         limits: which limits held and how; which did not, and why. A leg that ended early says it
@@ -74,7 +79,7 @@ class LegResult:
 
     target: str
     verdict: Literal["exact", "tolerance", "device-required"]
-    evidence: Literal["isa", "device"] | None
+    evidence: Evidence | None
     reason: str
     emulated: bool
     engine: str | None = None
@@ -89,6 +94,7 @@ class LegResult:
     duration_s: float | None = None
     latency_us: float | None = None
     runtime: str = ""
+    node: str | None = None
     log: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
@@ -200,6 +206,39 @@ def without_a_leg(target: Target) -> LegResult | None:
     blocked = target.emulator.blocked_by if target.emulator is not None else ""
     why = blocked or f"no test leg runs its engine {target.engine}"
     return device_required(target, f"target '{target.name}': {why}; run on the device")
+
+
+def evidence_ahead(
+    target: Target,
+    node: Evidence | None,
+    emulator: Callable[[Target], object] = find_emulator,
+) -> tuple[Evidence | None, str]:
+    """The best evidence that a leg could give of a target now.
+
+    Args:
+        target: the target.
+        node: what a node of the cluster gives: `device` if it is such a board, `isa` if it
+            emulates one; None: there is no such node.
+        emulator: finds one where the leg would run, or raises TargetError.
+
+    Returns:
+        The evidence; or None and one line that says why there can be none.
+    """
+    cannot = without_a_leg(target)
+    if cannot is not None:
+        return None, cannot.reason
+    if node is not None:
+        return node, ""
+    try:
+        emulator(target)
+    except TargetError as error:
+        return None, str(error)
+    return "isa", ""
+
+
+def is_proven(verdict: str, evidence: str | None, required: Evidence | None) -> bool:
+    """Whether a leg's verdict proves as much as is required of it."""
+    return verdict != "device-required" and (required != "device" or evidence == "device")
 
 
 def _lines(log: str) -> tuple[str, ...]:

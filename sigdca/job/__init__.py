@@ -12,7 +12,7 @@ from sigdca.job.recipe import (
     Retrained,
     Share,
 )
-from sigdca.job.schema import Budget, DataSource, Job, Train, Watch
+from sigdca.job.schema import Budget, DataSource, EdgeTest, Job, Train, Watch
 from sigdca.job.search import Alternative, Dimension, Search
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Compress",
     "DataSource",
     "Dimension",
+    "EdgeTest",
     "Encode",
     "Job",
     "Pass",

@@ -124,10 +124,18 @@ class Train(Optimisation):
 
 
 class EdgeTest(Limits):
-    """EDGE TEST: what of the test split each target's test leg sees, and what it may use."""
+    """EDGE TEST: what of the test split targets' legs see, may use, and must prove."""
 
     num_samples: Positive | None = Field(
         None, description="the first N test images; an emulated target is slow. None: all"
+    )
+    timeout_s: Annotated[float, Field(gt=0.0)] = Field(
+        3600.0, description="a leg that has not answered by then is given up: device-required"
+    )
+    require: Literal["isa", "device"] | None = Field(
+        None,
+        description="the least evidence of each target, device: only its board's. A job that "
+        "cannot have it is refused; a run that ends without it ends with 1. None: say so, go on",
     )
 
 

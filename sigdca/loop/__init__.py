@@ -1,6 +1,6 @@
 """The process flow loop: its stages, their order, and what is remembered of them."""
 
-from sigdca.loop.check import check_job
+from sigdca.loop.check import check_job, check_targets
 from sigdca.loop.cycles import CycleEnd
 from sigdca.loop.edge import NoiseTask, noise_task
 from sigdca.loop.executor import (
@@ -38,6 +38,7 @@ __all__ = [
     "TrainTask",
     "Unobserved",
     "check_job",
+    "check_targets",
     "evaluation_metrics",
     "noise_task",
     "retest_run",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sigdca.compression import Layer, layers_of, per_layer
 from sigdca.data import Source, check_split, find_source
+from sigdca.edge.legs import Evidence, evidence_ahead
 from sigdca.errors import JobError
 from sigdca.job import Job, Prune, Quantize, Rdoq, Search, Share
 from sigdca.loop.network import graph_of, initial_model
 from sigdca.search import corners, grid, job_of, trial_job
-from sigdca.targets import load_target
+from sigdca.targets import Target, find_emulator, load_target
+
+JOIN = "an emulation is not enough; a board joins by: sigdca edge join --target"
 
 
 def check_job(job: Job, where: str) -> None:
@@ -47,6 +50,41 @@ def _check_more(source: Source, address: str, where: str) -> None:
             f"{where}: data.more: {address} has images {more.input_shape} of {more.num_classes} "
             f"classes, {source.name} has {source.input_shape} of {source.num_classes}"
         )
+
+
+def check_targets(
+    job: Job,
+    where: str,
+    nodes: Mapping[str, Evidence],
+    emulator: Callable[[Target], object] = find_emulator,
+) -> list[str]:
+    """What EDGE TEST will not be able to prove, known before anything is trained.
+
+    Args:
+        job: the job.
+        where: the job file, for messages.
+        nodes: the evidence that the cluster's nodes give, by target.
+        emulator: see `sigdca.edge.legs.evidence_ahead`.
+
+    Returns:
+        One line for each target of which the report will say `device-required`.
+
+    Raises:
+        JobError: a target cannot have the evidence that `edge_test.require` asks for.
+    """
+    required = job.edge_test.require
+    lines = []
+    for name in job.targets:
+        target = load_target(name)
+        evidence, why = evidence_ahead(target, nodes.get(name), emulator)
+        if required == "device" and evidence == "isa":
+            why = f"target '{target.name}': no board has joined the cluster, and {JOIN} {name}"
+        elif evidence is not None:
+            continue
+        if required is not None:
+            raise JobError(f"{where}: edge_test.require: {required}: {why}")
+        lines.append(f"{why}; the report will say device-required")
+    return lines
 
 
 def _check_space(job: Job, search: Search, layers: Sequence[Layer], where: str) -> None:

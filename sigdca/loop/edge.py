@@ -10,11 +10,15 @@ import numpy as np
 
 from sigdca.codec import decode_container
 from sigdca.data import find_source
-from sigdca.edge.legs import LegResult, device_required, without_a_leg
+from sigdca.edge.legs import (
+    LegResult,
+    device_required,
+    is_proven,
+    without_a_leg,
+)
 from sigdca.engines import open_engine, to_int8, to_onnx
 from sigdca.errors import EngineError
-from sigdca.job import DataSource
-from sigdca.job.limits import Limits
+from sigdca.job import DataSource, EdgeTest
 from sigdca.loop.dataset import dataset_of, num_first
 from sigdca.loop.executor import EdgeTask
 from sigdca.loop.points import Run, Work
@@ -32,8 +36,9 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     The legs of all targets that the ledger does not know run at the same time.
     """
     num_samples = num_first(run.job.data, "test", run.job.edge_test.num_samples)
-    limits = run.job.edge_test.limits
-    inputs = {target: _inputs(target, container, num_samples, limits) for target in targets}
+    inputs = {
+        target: _inputs(target, container, num_samples, run.job.edge_test) for target in targets
+    }
     unknown = [
         target
         for target, determines in inputs.items()
@@ -48,7 +53,9 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
             leg = legs[target]
             return Work(
                 asdict(leg) | {"container": container},
-                device_required=leg.verdict == "device-required",
+                device_required=not is_proven(
+                    leg.verdict, leg.evidence, run.job.edge_test.require
+                ),
                 duration_s=leg.duration_s or 0.0,
             )
 
@@ -60,12 +67,19 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     ]
 
 
-def _inputs(target: str, container: str, num_samples: int, limits: Limits) -> dict[str, Any]:
+def _inputs(target: str, container: str, num_samples: int, test: EdgeTest) -> dict[str, Any]:
     known = load_target(target)
-    inputs = {"target": target, "engine": known.engine, "container": container}
-    limited = limits.over(known.limits).model_dump(exclude_none=True)
+    inputs: dict[str, Any] = {
+        "target": target,
+        "engine": known.engine,
+        "container": container,
+        "num_samples": num_samples,
+    }
+    limited = test.over(known.limits).model_dump(exclude_none=True)
     # Without limits the key is that of legs from before there were any.
-    return inputs | {"num_samples": num_samples} | ({"limits": limited} if limited else {})
+    inputs |= {"limits": limited} if limited else {}
+    # What an emulation has shown is no answer where the board's own is required.
+    return inputs | ({"require": test.require} if test.require == "device" else {})
 
 
 def run_legs(
@@ -88,12 +102,28 @@ def run_legs(
             legs[name] = device_required(target, f"target '{name}': no reference: {error}")
             continue
         model, reference = models[target.engine]
-        limits = run.job.edge_test.limits
-        tasks.append(EdgeTask(name, model, run.job.data, num_samples, reference, limits))
+        test = run.job.edge_test
+        tasks.append(
+            EdgeTask(
+                name,
+                model,
+                run.job.data,
+                num_samples,
+                reference,
+                limits=test.limits,
+                timeout_s=test.timeout_s,
+            )
+        )
     if tasks:
         results = run.executor.edge_tests(tasks)
         legs |= {task.target: leg for task, leg in zip(tasks, results, strict=True)}
     return legs
+
+
+def not_proven(target: str, verdict: str, reason: str) -> str:
+    """What is said of a target that proved less than it must: nothing, or by emulation alone."""
+    lacks = "" if verdict == "device-required" else " on an emulation, where a board is required"
+    return f"target '{target}': {verdict}{lacks}: {reason}"
 
 
 def noise_task(container: bytes, target: str, source: DataSource, num_samples: int) -> NoiseTask:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sigdca.codec import Graph
-from sigdca.edge.legs import LegResult
+from sigdca.edge.legs import DEFAULT_TIMEOUT_S, Evidence, LegResult
 from sigdca.edge.train_leg import TrainLeg
 from sigdca.edge.train_plan import TrainConfig
 from sigdca.job import DataSource, Retrained, Train
@@ -125,6 +125,7 @@ class EdgeTask:
         num_samples: the first so many of its test images.
         reference_logits: of the same engine on the server.
         limits: what the leg may use; where they say nothing, the target's own hold.
+        timeout_s: the leg is given up after this many seconds.
     """
 
     target: str
@@ -133,6 +134,7 @@ class EdgeTask:
     num_samples: int
     reference_logits: np.ndarray
     limits: Limits = field(default_factory=Limits)
+    timeout_s: float = DEFAULT_TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,10 @@ class Executor(Protocol):
 
     def tests(self, tasks: Sequence[TestTask]) -> list[TestCounts]:
         """Tests several networks on the same images, at the same time where there is room."""
+        ...
+
+    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
+        """What nodes that are there now would prove of targets; one without a node is absent."""
         ...
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import torch
 
-from sigdca.edge.legs import LegResult, run_test_leg
+from sigdca.edge.legs import Evidence, LegResult, run_test_leg
 from sigdca.edge.train_data import train_where_it_lies
 from sigdca.edge.train_leg import TrainLeg
 from sigdca.loop.dataset import dataset_of, num_images, parts_of
@@ -58,6 +58,10 @@ class LocalExecutor:
             for task in tasks
         ]
 
+    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
+        """See `Executor.nodes_for`; there are none."""
+        return {}
+
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:
         """See `Executor.edge_tests`; no board is attached here, so the targets are emulated."""
         return [_edge_test(task) for task in tasks]
@@ -78,4 +82,5 @@ def _edge_test(task: EdgeTask) -> LegResult:
         emulated=True,
         num_processes=os.cpu_count() or 1,
         limits=task.limits,
+        timeout_s=task.timeout_s,
     )

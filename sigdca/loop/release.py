@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sigdca.edge.bundle import get_bundle
 from sigdca.edge.keys import load_private_key
+from sigdca.edge.legs import is_proven
 from sigdca.edge.signing import sign_container
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Job, Watch
-from sigdca.loop.retest import PROVEN
 from sigdca.loop.run import Candidate, Outcome
 from sigdca.storage import Record, Releases, open_store
 from sigdca.targets import load_target
@@ -60,18 +60,19 @@ def why_not(job: Job, result: Result, live_error: float | None) -> str:
     error = result.best.figures["error"]
     if live_error is not None and error > live_error:
         return f"no better: error {error:.2f} %, of the live one {live_error:.2f} %"
-    if job.targets and not proven_targets(result.edge):
+    if job.targets and not proven_targets(job, result.edge):
         verdicts = [f"{one.label}: {one.metrics.get('verdict')}" for one in result.edge]
         return f"no target's verdict allows it: {'; '.join(verdicts)}"
     return ""
 
 
-def proven_targets(edge: Sequence[Record]) -> tuple[str, ...]:
+def proven_targets(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
     """The targets whose EDGE TEST allows a release."""
+    required = job.edge_test.require
     return tuple(
         load_target(record.label).name
         for record in edge
-        if record.metrics.get("verdict") in PROVEN
+        if is_proven(record.metrics["verdict"], record.metrics["evidence"], required)
     )
 
 

@@ -8,19 +8,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sigdca.codec import decode_container
-from sigdca.edge.legs import LegResult
+from sigdca.edge.legs import LegResult, is_proven
 from sigdca.engines import container_engine
 from sigdca.errors import JobError
 from sigdca.job import Job
 from sigdca.job.budget import check_budget
 from sigdca.loop.dataset import num_first
-from sigdca.loop.edge import run_legs
+from sigdca.loop.edge import not_proven, run_legs
 from sigdca.loop.executor import Executor
 from sigdca.loop.points import Progress, Run, versions
 from sigdca.loop.stages import container_task, evaluation_metrics
 from sigdca.storage import Ledger, Record, Store
-
-PROVEN = ("exact", "tolerance")
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,8 @@ def _failures(job: Job, figures: dict[str, Any], legs: tuple[LegResult, ...]) ->
         if line.met is False and line.value is not None
     ]
     unproven = [
-        f"target '{leg.target}': {leg.verdict}: {leg.reason}"
+        not_proven(leg.target, leg.verdict, leg.reason)
         for leg in legs
-        if leg.verdict not in PROVEN
+        if not is_proven(leg.verdict, leg.evidence, job.edge_test.require)
     ]
     return tuple(missed + unproven)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sigdca.edge.legs import is_proven
 from sigdca.errors import StorageError
 from sigdca.job import Job, dump_job
 from sigdca.job.budget import BudgetLine, check_budget
 from sigdca.loop import stages
 from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
-from sigdca.loop.edge import edge_tests
+from sigdca.loop.edge import edge_tests, not_proven
 from sigdca.loop.events import EventFiles
 from sigdca.loop.executor import Executor, State
 from sigdca.loop.network import graph_of, initial_model, pack, state_of
@@ -61,12 +63,14 @@ class Outcome:
         baseline: its test point.
         best: the best container; None if the run stopped before COMPRESS.
         edge: the test points of the targets.
+        unproven: one line for each target without the evidence that `edge_test.require` asks for.
     """
 
     weights: str
     baseline: Record
     best: Candidate | None
     edge: list[Record]
+    unproven: tuple[str, ...] = ()
 
     @property
     def meets_budget(self) -> bool:
@@ -127,8 +131,19 @@ def _run(run: Run, initial: str, until: Until) -> Outcome:
     fps = {record.label: device_fps(record) for record in edge}
     lines = _budget_lines(job, best.figures, fps)
     run.store.remove("checkpoints")
-    return Outcome(
-        trained, baseline, Candidate(best.iteration, best.container, best.figures, lines), edge
+    best = Candidate(best.iteration, best.container, best.figures, lines)
+    return Outcome(trained, baseline, best, edge, _unproven(job, edge))
+
+
+def _unproven(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
+    required = job.edge_test.require
+    if required is None:
+        return ()
+    legs = [record.metrics for record in edge]
+    return tuple(
+        not_proven(leg["target"], leg["verdict"], leg["reason"])
+        for leg in legs
+        if not is_proven(leg["verdict"], leg["evidence"], required)
     )
 
 

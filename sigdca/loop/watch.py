@@ -243,7 +243,7 @@ class _Watching:
                 "error": result.best.figures["error"],
             }
         )
-        end = self._released(run, end, proven_targets(result.edge))
+        end = self._released(run, end, proven_targets(run.job, result.edge))
         self.cycles.finish(end, of=run.store)
         self.where.report(run.store)
         self._tell(end)

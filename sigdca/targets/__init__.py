@@ -1,7 +1,7 @@
 """Targets: one TOML file per kind of device, and the emulators that stand in for them."""
 
 from sigdca.targets.calibration import Calibration, calibration_of, load_calibration
-from sigdca.targets.emulate import Emulator, find_emulator
+from sigdca.targets.emulate import Emulator, check_emulator, find_emulator
 from sigdca.targets.predict import Prediction, StepTime, predict
 from sigdca.targets.probe import Finding, probe
 from sigdca.targets.spec import Target, load_target, target_names
@@ -14,6 +14,7 @@ __all__ = [
     "StepTime",
     "Target",
     "calibration_of",
+    "check_emulator",
     "find_emulator",
     "load_calibration",
     "load_target",

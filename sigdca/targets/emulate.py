@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sigdca.errors import TargetError
 from sigdca.native.programs import find_program, missing_program
-from sigdca.targets.spec import Target
+from sigdca.targets.spec import EmulatorSpec, Target
 
 PROBE_TIMEOUT_S = 20.0
 
@@ -69,6 +69,20 @@ class Emulator:
             )
 
 
+def check_emulator(target: Target) -> EmulatorSpec:
+    """What the target's file says of its emulator, whether or not this machine has it.
+
+    Raises:
+        TargetError: it has none, or what it runs cannot be emulated.
+    """
+    spec = target.emulator
+    if spec is None:
+        raise TargetError(f"target '{target.name}': has no emulator; run on the device")
+    if spec.blocked_by:
+        raise TargetError(f"target '{target.name}': {spec.blocked_by}; run on the device")
+    return spec
+
+
 def find_emulator(target: Target) -> Emulator:
     """The emulator of a target, found and probed.
 
@@ -78,11 +92,7 @@ def find_emulator(target: Target) -> Emulator:
         TargetError: the target's engine cannot be emulated, or the emulator or the program that is
             to run in it is missing or does not work; one line with the way out.
     """
-    spec = target.emulator
-    if spec is None:
-        raise TargetError(f"target '{target.name}': has no emulator; run on the device")
-    if spec.blocked_by:
-        raise TargetError(f"target '{target.name}': {spec.blocked_by}; run on the device")
+    spec = check_emulator(target)
     path = _which(spec.program)
     if path is None:
         raise TargetError(

@@ -42,9 +42,10 @@ def why_not():
 class Lab:
     """Four hosts; `head` has no CPU for workers, the others one each."""
 
-    def __init__(self, labels=None):
-        """`labels`: host -> what `ray start --labels` takes."""
+    def __init__(self, labels=None, **checks):
+        """`labels`: host -> what `ray start --labels` takes; `checks`: instead of some of ours."""
         self._labels = labels or {}
+        self._checks = CHECKS | checks
         self._mark = f"sg{os.getpid() % 100000}"
         self._net = f"10.213.{os.getpid() % 250}"
         self._folder = Path(tempfile.mkdtemp(prefix="sg-", dir="/tmp"))  # sockets need short paths
@@ -97,30 +98,57 @@ class Lab:
 
     def kill(self, host):
         """Ends every process of a host at once, as a power cut does."""
-        pids = subprocess.run(
-            ["ip", "netns", "pids", self._space(host)], capture_output=True, text=True
-        ).stdout.split()
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        self._signal(host, signal.SIGKILL)
+
+    def freeze(self, host):
+        """Stops every process of a host, as a machine does that hangs."""
+        self._signal(host, signal.SIGSTOP)
+
+    def thaw(self, host):
+        """Lets them go on."""
+        self._signal(host, signal.SIGCONT)
 
     def cut(self, host):
         """Takes the host's link down."""
         _ip("link", "set", self._link(host), "down")
 
+    def heal(self, host):
+        """Takes it up again."""
+        _ip("link", "set", self._link(host), "up")
+
+    def address_of(self, host):
+        """A host's own address."""
+        return f"{self._net}.{HOSTS.index(host) + 1}"
+
+    def wait_until_left(self, host, seconds=90):
+        """Until the node of a host has ended, whoever ended it."""
+        self._nodes[host].wait(seconds)
+
+    def start_again(self, host):
+        """What a supervisor does once a node has ended."""
+        self.kill(host)
+        self._nodes.pop(host).wait()
+        self._start_node(host)
+        self.wait_for_nodes()
+
     def wait_for_nodes(self, seconds=90):
         """Until every node has printed that it runs."""
         deadline = time.monotonic() + seconds
-        for host, process in self._nodes.items():
+        for host, process in list(self._nodes.items()):
             log = self._folder / f"{host}.log"
             while "Ray runtime started" not in log.read_text():
-                assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
+                if process.poll() is not None:
+                    process = self._after_failed_start(host)
                 time.sleep(0.1)
+
+    def _after_failed_start(self, host):
+        """A supervisor would try again."""
+        raise AssertionError((self._folder / f"{host}.log").read_text())
 
     def _start_node(self, host, *options):
         number = HOSTS.index(host) + 1
-        checks = CHECKS if "--head" in options else {}
+        checks = self._checks if "--head" in options else {}
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
         command += ["--node-ip-address", f"{self._net}.{number}", "--disable-usage-stats"]
         command += ["--temp-dir", str(self._folder / host), "--object-store-memory", "200000000"]
@@ -133,6 +161,16 @@ class Lab:
             )
         if "--head" in options:
             self.wait_for_nodes()
+
+    def _signal(self, host, number):
+        for pid in self._pids(host):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _pids(self, host):
+        command = ["ip", "netns", "pids", self._space(host)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return list(map(int, done.stdout.split()))
 
     def _space(self, host):
         return f"{self._mark}-{host}"

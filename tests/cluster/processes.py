@@ -3,8 +3,8 @@
 import os
 
 
-def kill_one(name):
-    """Kills one, found by how the name that Ray gives it begins; gives its number."""
+def kill_one(name, number=9):
+    """Signals one, found by how the name that Ray gives it begins; gives its number."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline") as file:
@@ -12,7 +12,7 @@ def kill_one(name):
         except OSError:
             continue
         if found.startswith(name) and _is_ours(int(pid)):
-            os.kill(int(pid), 9)
+            os.kill(int(pid), number)
             return int(pid)
     raise AssertionError(f"no {name} found")
 

@@ -1,8 +1,12 @@
 """EDGE TEST by actors that are pinned to their targets' nodes."""
 
+import dataclasses
+import re
+import signal
 import subprocess
 import sys
 
+import pytest
 import ray
 
 from sigdca.codec import encode_container
@@ -11,6 +15,7 @@ from sigdca.distributed.edge import TestLeg
 from sigdca.engines import to_onnx
 from sigdca.loop import EdgeTask, TestTask
 from sigdca.targets import load_target, spec
+from tests.cluster.processes import kill_one
 
 ATOM, TX2_CPU = "atom-x5-e3940", "jetson-tx2-cpu"
 
@@ -47,6 +52,7 @@ def test_each_leg_runs_on_its_own_emulating_node(executor):
         tx2 = load_target("jetson-tx2")
         assert executor.cluster.node_for(tx2) is None, "an emulated CPU is no whole TX2"
     assert executor.cluster.node_for(targets[0]) is None
+    assert executor.cluster.lost_node_of(targets[0]) is None, "it was a run's own"
 
 
 def test_a_board_serves_all_targets_of_its_label(executor, monkeypatch):
@@ -58,6 +64,10 @@ def test_a_board_serves_all_targets_of_its_label(executor, monkeypatch):
     assert cluster.node_for(load_target("jetson-tx2")) == board
     assert cluster.node_for(load_target(TX2_CPU)) == board, "rather than its emulation"
     assert selector(board) == {TARGET_LABEL: "jetson-tx2", "sigdca.io/emulated": "!true"}
+    assert cluster.lost_node_of(load_target("jetson-tx2")) is None
+    nodes[1] |= {"Alive": False, "NodeManagerAddress": "10.0.0.9", "DeathReasonMessage": "why"}
+    lost = cluster.lost_node_of(load_target("jetson-tx2"))
+    assert str(lost) == "its node 10.0.0.9 has left the cluster (why)"
     del nodes[1]
     assert cluster.node_for(load_target("jetson-tx2")) is None
     assert cluster.node_for(load_target(TX2_CPU)) == emulation
@@ -95,6 +105,38 @@ def test_without_qemu_the_loop_is_told_and_goes_on(executor, job, initial, monke
     (result,) = executor.edge_tests([task])
     assert result.verdict == "device-required"
     assert "qemu" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGSTOP, r"did not answer within 2 s \(edge_test.timeout_s 1 \+ 1\)$"),
+        (signal.SIGKILL, r"failed: .*(?i:died|exit|connection).*$"),
+    ],
+    ids=["frozen", "killed"],
+)
+def test_a_leg_that_is_lost_is_given_up_and_said(
+    executor, job, initial, monkeypatch, number, said
+):
+    task = dataclasses.replace(edge_task(executor, job, initial, ATOM), timeout_s=1.0)
+    monkeypatch.setattr("sigdca.distributed.edge.GRACE_S", 1.0)
+    # As soon as it has begun, well before it could give a result.
+    monkeypatch.setattr("sigdca.distributed.edge._begun", begun_and_lost(number))
+    (result,) = executor.edge_tests([task])
+    assert result.verdict == "device-required"
+    address = ray.util.get_node_ip_address()
+    assert re.match(f"target '{ATOM}': its test leg on {address} {said}", result.reason)
+
+
+def begun_and_lost(number):
+    from sigdca.distributed.edge import _begun
+
+    def begun(cluster, leg):
+        node_id = _begun(cluster, leg)
+        kill_one("ray::TestLeg", number)
+        return node_id
+
+    return begun
 
 
 def test_a_board_needs_no_torch():

@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -50,12 +51,13 @@ def lab():
         made.stop()
 
 
-def study(lab, folder, name, *settings, on_trial=lambda line: None):
-    """Runs a search from the head; gives its outcome and its trials."""
+def study(lab, folder, name, *settings, resume=False, on_trial=lambda driver: None, ends=0):
+    """Runs a search from the head; gives its outcome and its trials. It ends with `ends`."""
     job = folder / f"{name}.yaml"
     job.write_text(f"name: {name}\nstorage: {folder}\n{JOB}")
     options = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "sigdca", "search", str(job), "--address", lab.address]
+    command += ["--resume"] if resume else []
     driver = lab.popen(
         "head",
         *(*command, "--json", *options),
@@ -69,11 +71,11 @@ def study(lab, folder, name, *settings, on_trial=lambda line: None):
         for line in driver.stderr:
             said.append(line)
             if line.startswith("trial "):
-                on_trial(line)
+                on_trial(driver)
         outcome = driver.stdout.read()
-    assert driver.returncode == 0, "".join(said)
+    assert driver.returncode == ends, "".join(said)
     files = sorted((folder / name / "trials").glob("*.json"))
-    return json.loads(outcome), [json.loads(path.read_text()) for path in files]
+    return json.loads(outcome or "null"), [json.loads(path.read_text()) for path in files]
 
 
 def test_bound_data_stays_at_home_and_other_trials_go_where_there_is_room(lab, tmp_path):
@@ -88,6 +90,12 @@ def test_bound_data_stays_at_home_and_other_trials_go_where_there_is_room(lab, t
     assert outcome["cost"] == pytest.approx(
         sum(trial["price"] * trial["duration_s"] / 3600 for trial in free), rel=1e-3
     )
+
+
+def wait_for(path, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def this_machine(folder):
@@ -107,10 +115,8 @@ def test_a_board_measures_while_it_is_there_and_then_its_figures_are_predicted(l
     latency = f"latency_us@{this_machine(tmp_path)}"
     measured = tmp_path / "board" / "measured"
 
-    def kill(_line):
-        deadline = time.monotonic() + 120
-        while not measured.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+    def kill(_driver):
+        wait_for(measured)
         lab.kill("three")
 
     lines = iter([kill])
@@ -121,7 +127,7 @@ def test_a_board_measures_while_it_is_there_and_then_its_figures_are_predicted(l
         "board",
         objectives,
         "search.num_trials=5",
-        on_trial=lambda line: next(lines, lambda _line: None)(line),
+        on_trial=lambda driver: next(lines, lambda _driver: None)(driver),
     )
     assert {trial["status"] for trial in trials} == {"done"}
     fulls = [trial["rungs"][-1] for trial in trials]
@@ -131,10 +137,66 @@ def test_a_board_measures_while_it_is_there_and_then_its_figures_are_predicted(l
     assert all(full["figures"][latency] > 0 for full in fulls)
 
 
+def test_a_board_that_was_cut_off_measures_again_when_it_is_back(lab, tmp_path):
+    latency = f"latency_us@{this_machine(tmp_path)}"
+    measured = tmp_path / "cut" / "measured"
+    told = []
+
+    def cut_for_a_minute(_driver):
+        told.append(time.monotonic())
+        if len(told) == 1:
+            wait_for(measured)
+            lab.cut("three")
+            threading.Thread(target=come_back).start()
+
+    def come_back():
+        time.sleep(60)
+        lab.heal("three")
+        lab.wait_until_left("three")  # its supervisor starts another node
+        lab.start_again("three")
+        told.append(time.monotonic())
+
+    objectives = f"search.objectives={{container_bytes: min, {latency}: min}}"
+    lab.start_again("three")
+    _, trials = study(
+        lab,
+        tmp_path,
+        "cut",
+        objectives,
+        "search.num_trials=200",
+        "search.time_budget_s=150",
+        on_trial=cut_for_a_minute,
+    )
+    assert {trial["status"] for trial in trials} == {"done"}
+    fulls = [trial["rungs"][-1] for trial in trials]
+    by_board = [full for full in fulls if latency not in full["predicted"]]
+    files = [path.name for path in measured.iterdir()]
+    assert len(by_board) == len(files), "each was measured once"
+    assert latency not in fulls[-1]["predicted"], "the board was back by then"
+
+
+def test_a_study_goes_on_after_its_driver_was_killed(lab, tmp_path):
+    told = []
+
+    def kill(driver):
+        told.append(driver)
+        if len(told) == 3:
+            driver.kill()
+
+    wanted = "search.num_trials=6"
+    _, before = study(lab, tmp_path, "resumed", wanted, on_trial=kill, ends=-9)
+    assert len(before) >= 3
+    outcome, after = study(lab, tmp_path, "resumed", wanted, resume=True)
+    assert outcome["num_trials"] == {"done": 6}
+    assert [trial["number"] for trial in after] == list(range(1, 7))
+    done = [trial for trial in before if trial["status"] == "done"]
+    assert after[: len(done)] == done, "what was done is kept as it was"
+
+
 def test_a_study_outlives_its_only_private_server(lab, tmp_path):
     killed = []
 
-    def kill(_line):
+    def kill(_driver):
         if not killed:
             killed.append(True)
             lab.kill("one")

@@ -18,6 +18,7 @@ import typer
 
 from sigdca.cli import app, main
 from sigdca.distributed.joining import PORTS
+from sigdca.job import parse_job
 from sigdca.loop import LocalExecutor
 from sigdca.storage import open_store
 from tests.conftest import ROOT
@@ -135,6 +136,12 @@ def test_the_script_reads_a_report(place, capsys):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "error 1.9 1.5 True\natom-x5-e3940 exact so\n"
+
+
+def test_the_section_on_evidence_is_one():
+    (section,) = [text for _, language, text in blocks("own-board") if language == "yaml"]
+    job = parse_job((ROOT / "jobs/lenet-5-mnist.yaml").read_text() + section, "own-board.md")
+    assert (job.edge_test.require, job.edge_test.timeout_s) == ("device", 600)
 
 
 def test_the_table_of_ports_is_right():

@@ -233,6 +233,8 @@ def test_the_wheel_works_in_an_empty_environment_without_compilers(distributions
         )
 
     assert not {path.name for path in dependencies.iterdir()} & {"torch", "ray"}
+    assert not {"torch", "ray"} & set(release.components(("edge",)))
+    assert "torch" not in release.components(("join",)), "a board that joins needs Ray alone"
     assert run(python, "-c", CORE).returncode == 0
     help_text = run(venv / "bin/sigdca", "--help")
     assert help_text.returncode == 0, help_text.stderr

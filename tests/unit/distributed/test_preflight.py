@@ -5,10 +5,12 @@ import socket
 import ssl
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
-from sigdca.distributed.preflight import check_head
+from sigdca.distributed.preflight import check_head, check_token
 from sigdca.errors import SigdcaError
 from tests.conftest import ROOT
 
@@ -110,3 +112,57 @@ def test_a_missing_file_is_named(head, ours, tls, monkeypatch, name):
     monkeypatch.setenv(name, "/none")
     with pytest.raises(SigdcaError, match=r"/none.*: no such file or directory"):
         check_head(head)
+
+
+class Guarded(grpc.GenericRpcHandler):
+    """Answers whoever has the token, as the head does."""
+
+    def service(self, details):
+        if details.method != "/ray.rpc.NodeInfoGcsService/CheckAlive":
+            return None
+        given = dict(details.invocation_metadata).get("authorization")
+
+        def answer(_request, context):
+            if given != "Bearer right":
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.fixture(params=["plain", "tls"])
+def guarded(request, ours, tls, monkeypatch):
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Guarded()])
+    if request.param == "tls":
+        tls(ours, ours)
+        names = ("ca.crt", "127.0.0.1.key", "127.0.0.1.crt")
+        authority, key, certificate = ((ours / name).read_bytes() for name in names)
+        keys = [(key, certificate)]
+        secure = grpc.ssl_server_credentials(keys, authority, require_client_auth=True)
+        port = server.add_secure_port("127.0.0.1:0", secure)
+    else:
+        monkeypatch.delenv("RAY_USE_TLS", raising=False)
+        port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+def test_a_token_is_taken_or_refused(guarded, monkeypatch, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("right\n")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    check_token(guarded)
+    for wrong in ("wrong", "", "br\noken"):
+        file.write_text(wrong)
+        with pytest.raises(SigdcaError, match="refused the token; RAY_AUTH_TOKEN_PATH must"):
+            check_token(guarded)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "right")  # which Ray looks at first
+    check_token(guarded)
+
+
+def test_what_is_no_head_has_no_word_on_tokens(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "any")
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+    check_token("127.0.0.1:9")

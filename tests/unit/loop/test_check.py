@@ -1,10 +1,12 @@
-"""What of a search is found wrong before Ray starts."""
+"""What is found wrong with a job before it runs: its search, and what it wants proven."""
+
+import re
 
 import pytest
 
-from sigdca.errors import SigdcaError
+from sigdca.errors import JobError, SigdcaError, TargetError
 from sigdca.job import parse_job
-from sigdca.loop import check_job
+from sigdca.loop import check_job, check_targets
 from sigdca.targets import spec
 
 JOB = """
@@ -60,3 +62,47 @@ def test_energy_needs_a_figure_of_the_targets_power(tmp_path, monkeypatch):
     monkeypatch.setattr("sigdca.loop.check.load_target", lambda name: bare)
     with pytest.raises(SigdcaError, match="says nothing of its power; use latency_us@atom"):
         check_job(job, "s.yaml")
+
+
+ATOM = "atom-x5-e3940"
+
+
+def with_targets(require, target):
+    wanted = f"targets=[{target}]"
+    settings = [wanted] if require is None else [wanted, f"edge_test.require={require}"]
+    return parse_job(JOB, "j.yaml", settings)
+
+
+def no_qemu(target):
+    raise TargetError(f"target '{target.name}': emulator not found")
+
+
+@pytest.mark.parametrize(
+    ("require", "nodes", "emulator", "said"),
+    [
+        (None, {}, no_qemu, "target 'atom-x5-e3940': emulator not found; the report will say"),
+        (None, {}, str, None),
+        (None, {ATOM: "isa"}, no_qemu, None),
+        ("isa", {}, str, None),
+        ("device", {ATOM: "device"}, no_qemu, None),
+    ],
+)
+def test_what_cannot_be_proven_is_said_beforehand(require, nodes, emulator, said):
+    lines = check_targets(with_targets(require, ATOM), "j.yaml", nodes, emulator)
+    assert [line[: len(said or "")] for line in lines] == ([] if said is None else [said])
+
+
+@pytest.mark.parametrize(
+    ("require", "target", "nodes", "emulator", "message"),
+    [
+        ("isa", ATOM, {}, no_qemu, "isa: target 'atom-x5-e3940': emulator not found"),
+        ("device", ATOM, {}, no_qemu, "device: target 'atom-x5-e3940': emulator not found"),
+        ("device", ATOM, {ATOM: "isa"}, str, f"no board has joined .* join --target {ATOM}"),
+        ("device", ATOM, {}, str, f"no board has joined .* join --target {ATOM}"),
+        ("isa", "jetson-tx2", {"jetson-tx2": "device"}, str, "target 'jetson-tx2': .*tensorrt"),
+    ],
+)
+def test_evidence_that_cannot_be_had_is_refused(require, target, nodes, emulator, message):
+    with pytest.raises(JobError, match=rf"^j.yaml: edge_test.require: {require}: ") as error:
+        check_targets(with_targets(require, target), "j.yaml", nodes, emulator)
+    assert re.search(message, str(error.value))

@@ -93,6 +93,17 @@ def test_what_fails_is_said(store, executor, failures):
     assert retest(store, executor).failures == failures
 
 
+def test_what_is_required_may_be_more_than_an_emulation_proves(store):
+    assert retest(store, Told(), "edge_test.require=isa").failures == ()
+    (failure,) = retest(store, Told(), "edge_test.require=device").failures
+    assert failure == (
+        "target 'atom-x5-e3940': exact on an emulation, where a board is required: "
+        "every bit is equal"
+    )
+    board = replace(EXACT, evidence="device", emulated=False)
+    assert retest(store, Told(board), "edge_test.require=device").failures == ()
+
+
 def test_frames_per_second_count_where_a_board_measured_them(store):
     board = replace(EXACT, evidence="device", emulated=False, latency_us=50_000.0)
     told = retest(store, Told(board), "budget={fps: 30}")

@@ -201,6 +201,34 @@ def test_only_missing_legs_are_run_again(tmp_path):
     assert again.edge[0].number == first.edge[0].number
 
 
+def test_an_emulation_is_tested_again_where_a_board_is_required(tmp_path):
+    wanted = ["targets=[atom-x5-e3940]", "edge_test.require=device"]
+    store = open_store(str(tmp_path)).child("told")
+    free = run_job(
+        parse_job(JOB, "told.yaml", wanted[:1]),
+        DoneExecutor([190, 180, 185, 185]),
+        store,
+        Quiet(),
+    )
+    assert free.unproven == ()
+    for _ in range(2):  # nothing changes while there is no board
+        executor = DoneExecutor([185])
+        outcome = run_job(parse_job(JOB, "told.yaml", wanted), executor, store, Quiet())
+        assert len(executor.edge_tasks) == 1
+        (line,) = outcome.unproven
+        assert line.startswith("target 'atom-x5-e3940': exact on an emulation, where a board is")
+        assert outcome.edge[0].metrics["verdict"] == "exact"
+
+    class Board(DoneExecutor):
+        def edge_tests(self, tasks):
+            legs = super().edge_tests(tasks)
+            return [dataclasses.replace(leg, evidence="device") for leg in legs]
+
+    assert (
+        run_job(parse_job(JOB, "told.yaml", wanted), Board([185]), store, Quiet()).unproven == ()
+    )
+
+
 def test_an_engine_that_the_server_lacks_is_a_verdict(tmp_path):
     class Lacking(ToldExecutor):
         def test(self, task):
