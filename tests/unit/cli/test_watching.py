@@ -78,8 +78,8 @@ def test_ctrl_c_is_one_line_and_keeps_the_state(sigdca, tmp_path):
     assert (code, out) == (3, "")
     assert err.endswith("interrupted; the same command with --resume goes on from here\n")
     code, _, err = sigdca(Told(), "run", "t.yaml", "--watch", "--set", "watch=null")
-    assert (code, err.count("\n")) == (2, 2)
-    assert "has no section 'watch'" in err
+    assert code == 2
+    assert "has no section 'watch'" in err.splitlines()[-1]
 
 
 def test_a_submitted_job_needs_places_that_the_cluster_knows(sigdca):
