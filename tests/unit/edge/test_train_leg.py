@@ -9,6 +9,7 @@ import torch
 
 from sigdca.codec import decode_container
 from sigdca.edge import limits, tuning
+from sigdca.edge.acquired import LEAST_BYTES, About, make_store
 from sigdca.edge.delta import apply_delta, read_delta
 from sigdca.edge.limits import Limits
 from sigdca.edge.tied import Tied
@@ -18,6 +19,7 @@ from sigdca.edge.train_plan import Plan, TrainConfig
 from sigdca.engines import open_engine
 from sigdca.errors import JobError
 from tests.bright import model, samples, write_samples
+from tests.samples import samples_of
 
 CONFIG = TrainConfig(epochs=5, learning_rate=0.1)
 MODEL = model()
@@ -101,7 +103,7 @@ def test_the_memory_limit_ends_it(monkeypatch):
 
 
 def test_little_memory_means_few_samples_at_once(leg, monkeypatch):
-    with pytest.raises(JobError, match="memory limit 100 MB, this network needs about 301 MB"):
+    with pytest.raises(JobError, match="memory limit 100 MB, this network needs about 351 MB"):
         run_train_leg(MODEL, *samples(), TrainConfig(memory_limit_bytes=10**8))
     # Gradients of five samples at a time, added up: the same but for rounding.
     monkeypatch.setattr(tuning, "_samples_at_once", lambda *_: 5)
@@ -186,6 +188,14 @@ def test_a_data_set_gives_its_train_split(tmp_path):
     found = labelled_samples(write_samples(tmp_path / "bright"))
     assert np.array_equal(found.images, samples()[0])
     assert found.labels.dtype == np.int64
+
+
+def test_the_acquire_legs_store_gives_its_labelled_samples(tmp_path):
+    store = make_store(tmp_path / "new", About("board", (1, 4, 4), 3, LEAST_BYTES, True))
+    store.append(samples_of(range(6), {1: 0, 4: 2}))
+    found = labelled_samples(str(tmp_path / "new"))
+    assert np.array_equal(found.images, samples_of([1, 4]).images)
+    assert found.labels.tolist() == [0, 2]
 
 
 def test_what_is_wrong_on_the_board_is_said_and_no_error(tmp_path):
