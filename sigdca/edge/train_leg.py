@@ -21,6 +21,7 @@ from sigdca.engines import container_engine, evaluate, open_engine
 from sigdca.errors import EngineError, JobError
 
 MIN_SAMPLES = 10
+MAX_HELD_OUT = 2000  # they are looked at after each epoch; more would say little more
 _PACKING = 12  # times as long as unpacking: two containers made, some taken apart to be tested
 
 
@@ -132,7 +133,7 @@ def _check(graph: Graph, images: NDArray[np.uint8], labels: NDArray[np.integer])
 def _split(samples: Labelled, config: TrainConfig) -> tuple[Labelled, Labelled]:
     """The samples to train on, and those held out: one at least of either."""
     order = np.random.default_rng([config.seed, 0]).permutation(len(samples))
-    count = min(max(1, round(config.held_out * len(samples))), len(samples) - 1)
+    count = min(max(1, round(config.held_out * len(samples))), len(samples) - 1, MAX_HELD_OUT)
     held_out, train = np.sort(order[:count]), np.sort(order[count:])
     return tuple(  # type: ignore[return-value]
         Labelled(samples.images[part], samples.labels[part]) for part in (train, held_out)

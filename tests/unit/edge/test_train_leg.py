@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sigdca.codec import decode_container
-from sigdca.edge import limits, tuning
+from sigdca.edge import limits, train_leg, tuning
 from sigdca.edge.acquired import LEAST_BYTES, About, make_store
 from sigdca.edge.delta import apply_delta, read_delta
 from sigdca.edge.limits import Limits
@@ -89,6 +89,12 @@ def test_the_time_limit_keeps_the_best_so_far(monkeypatch):
     assert told.num_epochs < 20
     assert told.delta is not None
     assert told.reason.endswith("; ended by its time limit of 40 s")
+
+
+def test_no_more_are_held_out_than_say_something(monkeypatch):
+    monkeypatch.setattr(train_leg, "MAX_HELD_OUT", 15)
+    told = run_train_leg(MODEL, *samples(), TrainConfig(epochs=1))
+    assert (told.evidence.num_samples, told.evidence.num_held_out) == (185, 15)
 
 
 def test_no_time_at_all_is_no_delta():
