@@ -82,6 +82,10 @@ def run_train_leg(
             f"train leg: {error.name} is not installed; pip install torch"
         ) from error
     plan = Plan.of(container.tensors, config.max_delta_bytes)
+    if not (plan.tied or plan.moving):
+        raise JobError(
+            f"train leg: no tensor has few enough values for {config.max_delta_bytes} bytes"
+        )
     tuned = tuning.tune(container, plan, train, held_out, config, limits, packing_s)
     result = None if tuned.tensors is None else with_tensors(model, tuned.tensors)
     before = _num_right(model, held_out)

@@ -189,7 +189,8 @@ class _Training:
 
     def _judge(self, tensors: Weights, held_out: Labelled) -> None:
         score = self._score(tensors, held_out)
-        if self._best is None or score > self._best[0]:
+        is_sound = math.isfinite(score.gain)  # it may have diverged
+        if is_sound and (self._best is None or score > self._best[0]):
             self._best = score, tensors
 
     def _score(self, tensors: Mapping[str, Floats], samples: Labelled) -> _Score:
@@ -241,7 +242,8 @@ class _Trained:
     def step(self, learning_rate: float) -> None:
         """Moves the values by their gradient, which is used up; the rate is a share of a value."""
         gradient = self._values.grad
-        assert gradient is not None
+        if gradient is None:  # the output does not depend on its layer
+            return
         self._num_steps += 1
         self._mean.lerp_(gradient, 1 - self._DECAYS[0])
         self._square.lerp_(gradient.square(), 1 - self._DECAYS[1])

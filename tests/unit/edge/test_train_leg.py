@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sigdca.codec import decode_container
+from sigdca.codec import Graph, Op, decode_container, encode_container
 from sigdca.edge import limits, train_leg, tuning
 from sigdca.edge.acquired import LEAST_BYTES, About, make_store
 from sigdca.edge.delta import apply_delta, read_delta
@@ -89,6 +89,34 @@ def test_the_time_limit_keeps_the_best_so_far(monkeypatch):
     assert told.num_epochs < 20
     assert told.delta is not None
     assert told.reason.endswith("; ended by its time limit of 40 s")
+
+
+@pytest.mark.parametrize("learning_rate", [1e6, 1e30])
+def test_training_that_diverges_is_no_delta(leg, learning_rate):
+    config = TrainConfig(epochs=2, learning_rate=learning_rate)
+    told = run_train_leg(apply_delta(MODEL, leg.delta), *samples(), config)
+    assert (told.delta, told.num_epochs) == (None, 2)
+
+
+def test_a_layer_that_nothing_depends_on_is_left():
+    fc = {"out_features": 3, "bias": 0}
+    ops = (Op("flatten", "", (0,)), Op("fc", "idle", (1,), fc), Op("fc", "f", (1,), fc))
+    weight = np.random.default_rng(0).integers(-2, 3, (3, 36)).astype(np.float32)
+    idle = encode_container(
+        Graph((1, 6, 6), 1 / 256, ops), {"idle.weight": weight, "f.weight": weight}
+    )
+    told = run_train_leg(idle, *samples(), CONFIG)
+    after = decode_container(apply_delta(idle, told.delta)).tensors
+    assert np.array_equal(after["idle.weight"], weight)
+    assert not np.array_equal(after["f.weight"], weight)
+
+
+def test_a_container_without_few_values_is_refused():
+    ops = (Op("flatten", "", (0,)), Op("fc", "f", (1,), {"out_features": 3, "bias": 0}))
+    weight = np.random.default_rng(0).standard_normal((3, 36)).astype(np.float32)
+    raw = encode_container(Graph((1, 6, 6), 1 / 256, ops), {"f.weight": weight})
+    with pytest.raises(JobError, match="no tensor has few enough values for 256 bytes"):
+        run_train_leg(raw, *samples(), TrainConfig(max_delta_bytes=256))
 
 
 def test_no_more_are_held_out_than_say_something(monkeypatch):
