@@ -1,4 +1,4 @@
-"""Hostile input for a device: mutated bundles, containers, frames and a broker that lies."""
+"""Hostile input: mutated bundles, containers, frames, a broker that lies; deltas for a server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -17,7 +18,9 @@ import numpy as np
 from claims import Claim, at_least, at_most
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sigdca.codec import Graph, Op, encode_container
 from sigdca.edge.bundle import get_bundle
+from sigdca.edge.delta import apply_delta, make_delta
 from sigdca.edge.frames import END, IDLE, StreamFrames, read_images
 from sigdca.edge.mqtt import Mqtt
 from sigdca.edge.signing import sign_container
@@ -38,7 +41,8 @@ def hostile_claims(container: bytes, num_inputs: int, against: str) -> list[Clai
     """
     rng = random.Random(0)
     kinds: dict[str, tuple[float, Callable[[bytes, int, random.Random], Tally]]] = {
-        "bundles": (0.5, _bundles),
+        "bundles": (0.48, _bundles),
+        "deltas": (0.02, _deltas),
         "containers": (0.2, _containers),
         "frames": (0.29, _frames),
         "broker's messages": (0.01, _broker),
@@ -100,6 +104,24 @@ def _bundles(container: bytes, count: int, rng: random.Random) -> Tally:
     for _ in range(count):
         data = mutated(bundle, rng)
         _count(tally, lambda data=data: bool(get_bundle(data, keys)))
+    return tally
+
+
+def _deltas(_container: bytes, count: int, rng: random.Random) -> Tally:
+    """Some have a sound checksum; whatever is taken must lead to what the board had."""
+    fc = Op("fc", "f", (1,), {"out_features": 8, "bias": 1})
+    graph = Graph((1, 4, 4), 1 / 256, (Op("flatten", "", (0,)), fc))
+    weight = np.array([[rng.randrange(-3, 4) for _ in range(16)] for _ in range(8)], np.float32)
+    base, tuned = (
+        encode_container(graph, {"f.weight": some, "f.bias": np.arange(8, dtype=np.float32)})
+        for some in (weight, np.where(weight == 0, 0, weight + np.float32(0.25)))
+    )
+    delta, tally = make_delta(base, tuned), _tally()
+    for number in range(count):
+        data = mutated(delta, rng)
+        if number % 2:
+            data = data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "little")
+        _count(tally, lambda data=data: apply_delta(base, data) != tuned)
     return tally
 
 

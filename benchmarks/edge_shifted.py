@@ -122,7 +122,7 @@ def _tuned(model: Path, degrees: float, noise: float, seed: int) -> dict[str, fl
         acquired = _sigdca("edge", "acquire", model, *seen_here, "--margin", 1, "--share", SHARE)
         leg = _sigdca("edge", "train", model, "--data", store, "-o", delta, "--seed", seed)
         _sigdca("edge", "apply", model, delta, "-o", tuned)
-        return {
+        found = {
             "before": _sigdca("test", model, "--data", server)["error"],
             "after": _sigdca("test", tuned, "--data", server)["error"],
             "upright": _sigdca("test", tuned, "--data", "mnist")["error"],
@@ -132,6 +132,10 @@ def _tuned(model: Path, degrees: float, noise: float, seed: int) -> dict[str, fl
             "duration_s": leg["duration_s"],
             "peak_bytes": leg["peak_bytes"],
         }
+    print(
+        f"{degrees:g} degrees, noise {noise:g}, seed {seed}: {found}", file=sys.stderr, flush=True
+    )
+    return found
 
 
 def _sigdca(*words: object) -> dict[str, Any]:

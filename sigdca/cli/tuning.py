@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +15,10 @@ from sigdca.cli.output import errors, print_json, results
 from sigdca.edge.limits import MEGABYTE
 from sigdca.errors import JobError, SigdcaError
 from sigdca.storage import write_file
+
+if TYPE_CHECKING:
+    from sigdca.edge.train_leg import TrainLeg
+    from sigdca.edge.train_plan import TrainConfig
 
 
 def train(
@@ -30,17 +36,22 @@ def train(
     memory_limit_mb: Annotated[float | None, typer.Option(help="of this process")] = None,
     max_delta_bytes: Annotated[int, typer.Option(help="what may be sent")] = 8192,
     seed: Annotated[int, typer.Option(help="which samples are held out, and the order")] = 0,
+    target: Annotated[
+        str | None, typer.Option(help="not here, but on this target's board; --data lies there")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="the Ray cluster that the board has joined")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Tune a container to new labelled samples, on the board that runs it.
 
     Writes a delta of a few kilobytes and sends nothing. A fifth of the samples decides what is
     kept; if nothing was better there, no delta is written, and the exit code is 1. Needs torch.
+    With --target, the leg runs on that board of a cluster, and the delta is written here.
 
     Example: sigdca edge train --device /var/lib/sigdca --data /var/lib/acquired -o today.dcd
     """
-    from sigdca.edge.train_data import labelled_samples
-    from sigdca.edge.train_leg import run_train_leg
     from sigdca.edge.train_plan import TrainConfig
 
     config = TrainConfig(
@@ -53,8 +64,10 @@ def train(
     )
     model = _model(file, device)
     try:
-        samples = labelled_samples(data)
-        leg = run_train_leg(model, samples.images, samples.labels, config)
+        if target is None:
+            leg = _train_here(model, data, config)
+        else:
+            leg = _train_there(model, data, config, target, address)
     except KeyboardInterrupt as error:
         raise SigdcaError("edge train: interrupted; nothing was written") from error
     if leg.delta is not None:
@@ -103,6 +116,29 @@ def apply(
             else f"wrote {output}"
         )
     return 0
+
+
+def _train_here(model: bytes, data: str, config: TrainConfig) -> TrainLeg:
+    from sigdca.edge.train_data import labelled_samples
+    from sigdca.edge.train_leg import run_train_leg
+
+    samples = labelled_samples(data)
+    return run_train_leg(model, samples.images, samples.labels, config)
+
+
+def _train_there(
+    model: bytes, data: str, config: TrainConfig, target: str, address: str | None
+) -> TrainLeg:
+    from sigdca.distributed import connect
+    from sigdca.loop import EdgeTrainTask
+
+    task = EdgeTrainTask(target, model, data, config)
+    # Ray tells what its nodes say on standard output, which is for results alone.
+    with contextlib.redirect_stdout(sys.stderr), connect(address, 1) as executor:
+        (leg,) = executor.edge_trains([task])
+    if not leg.evidence.num_held_out:  # it could not even begin
+        raise SigdcaError(leg.reason)
+    return leg
 
 
 def _model(file: str | None, device: Path | None) -> bytes:

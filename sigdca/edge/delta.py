@@ -223,8 +223,9 @@ def with_tensors(base: bytes, tensors: Mapping[str, Floats]) -> bytes:
 
 def rounded(before: Floats, after: Floats) -> Floats:
     """The values nearest to `after` that float16 differences lead to."""
-    difference = (after.astype(np.float64) - before).astype(np.float16)
-    return before + difference.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # no such difference: not finite
+        difference = (after.astype(np.float64) - before).astype(np.float16)
+        return before + difference.astype(np.float32)
 
 
 def _difference(before: Floats, after: Floats, name: str) -> tuple[Change, bytes]:
@@ -253,9 +254,7 @@ def _difference(before: Floats, after: Floats, name: str) -> tuple[Change, bytes
 
 def _numbers(old: Floats, new: Floats) -> tuple[bool, bytes]:
     """Whether float16 differences say it, and the numbers."""
-    with np.errstate(over="ignore"):
-        is_near = np.array_equal(rounded(old, new), new)
-    if is_near:
+    if np.array_equal(rounded(old, new), new):
         return True, _planes((new.astype(np.float64) - old).astype("<f2"))
     return False, _planes(new.astype("<f4"))
 

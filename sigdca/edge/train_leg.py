@@ -21,6 +21,7 @@ from sigdca.engines import container_engine, evaluate, open_engine
 from sigdca.errors import EngineError, JobError
 
 MIN_SAMPLES = 10
+MAX_HELD_OUT = 2000  # they are looked at after each epoch; more would say little more
 _PACKING = 12  # times as long as unpacking: two containers made, some taken apart to be tested
 
 
@@ -81,6 +82,10 @@ def run_train_leg(
             f"train leg: {error.name} is not installed; pip install torch"
         ) from error
     plan = Plan.of(container.tensors, config.max_delta_bytes)
+    if not (plan.tied or plan.moving):
+        raise JobError(
+            f"train leg: no tensor has few enough values for {config.max_delta_bytes} bytes"
+        )
     tuned = tuning.tune(container, plan, train, held_out, config, limits, packing_s)
     result = None if tuned.tensors is None else with_tensors(model, tuned.tensors)
     before = _num_right(model, held_out)
@@ -132,7 +137,7 @@ def _check(graph: Graph, images: NDArray[np.uint8], labels: NDArray[np.integer])
 def _split(samples: Labelled, config: TrainConfig) -> tuple[Labelled, Labelled]:
     """The samples to train on, and those held out: one at least of either."""
     order = np.random.default_rng([config.seed, 0]).permutation(len(samples))
-    count = min(max(1, round(config.held_out * len(samples))), len(samples) - 1)
+    count = min(max(1, round(config.held_out * len(samples))), len(samples) - 1, MAX_HELD_OUT)
     held_out, train = np.sort(order[:count]), np.sort(order[count:])
     return tuple(  # type: ignore[return-value]
         Labelled(samples.images[part], samples.labels[part]) for part in (train, held_out)

@@ -25,7 +25,7 @@ class TrainConfig:
         epochs: over the samples that are not held out.
         learning_rate: of Adam, as a share of the size of a tensor's values.
         batch_size: samples of a step.
-        held_out: share of the samples that decides what is kept, in (0, 1).
+        held_out: share of the samples that decides what is kept, in (0, 1); 2,000 at most do.
         time_limit_s: the leg ends within so many seconds; None: it takes what it takes.
         memory_limit_bytes: of the process; None: what it takes.
         max_delta_bytes: what may be sent.

@@ -1,5 +1,6 @@
 """`edge train` and `edge apply`, as a user types them."""
 
+import contextlib
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from sigdca.cli import main
 from sigdca.edge import train_leg
 from sigdca.edge.delta import apply_delta
+from sigdca.loop import LocalExecutor
 from tests.bright import model, write_samples
 
 TRAIN = ("edge", "train", "m.dca", "--data", "./bright", "-o", "d.dcd")
@@ -84,3 +86,22 @@ def test_a_model_or_a_device(sigdca):
 def test_limits_are_said_in_the_units_of_the_options(sigdca):
     code, _, err = sigdca(*TRAIN, "--memory-limit-mb", "50")
     assert (code, err[:41]) == (2, "sigdca: train leg: memory limit 50 MB, th")
+
+
+def test_on_a_board_of_a_cluster(sigdca, tmp_path, monkeypatch):
+    asked = []
+
+    @contextlib.contextmanager
+    def connect(address, num_workers):
+        asked.append(address)
+        print("what Ray says")
+        yield LocalExecutor()
+
+    monkeypatch.setattr("sigdca.distributed.connect", connect)
+    there = ("--target", "jetson-tx2-cpu", "--address", "head:6379")
+    code, out, _ = sigdca(*TRAIN, *QUICK, *there, "--json")
+    assert (code, asked) == (0, ["head:6379"])
+    assert json.loads(out)["delta_bytes"] == (tmp_path / "d.dcd").stat().st_size
+    code, _, err = sigdca(*TRAIN[:4], "./nothing", "-o", "n.dcd", *there)
+    assert code == 3
+    assert "./nothing" in err

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from sigdca.codec import decode_container
-from sigdca.edge import limits, tuning
+from sigdca.codec import Graph, Op, decode_container, encode_container
+from sigdca.edge import limits, train_leg, tuning
+from sigdca.edge.acquired import LEAST_BYTES, About, make_store
 from sigdca.edge.delta import apply_delta, read_delta
 from sigdca.edge.limits import Limits
 from sigdca.edge.tied import Tied
@@ -18,6 +19,7 @@ from sigdca.edge.train_plan import Plan, TrainConfig
 from sigdca.engines import open_engine
 from sigdca.errors import JobError
 from tests.bright import model, samples, write_samples
+from tests.samples import samples_of
 
 CONFIG = TrainConfig(epochs=5, learning_rate=0.1)
 MODEL = model()
@@ -89,6 +91,40 @@ def test_the_time_limit_keeps_the_best_so_far(monkeypatch):
     assert told.reason.endswith("; ended by its time limit of 40 s")
 
 
+@pytest.mark.parametrize("learning_rate", [1e6, 1e30])
+def test_training_that_diverges_is_no_delta(leg, learning_rate):
+    config = TrainConfig(epochs=2, learning_rate=learning_rate)
+    told = run_train_leg(apply_delta(MODEL, leg.delta), *samples(), config)
+    assert (told.delta, told.num_epochs) == (None, 2)
+
+
+def test_a_layer_that_nothing_depends_on_is_left():
+    fc = {"out_features": 3, "bias": 0}
+    ops = (Op("flatten", "", (0,)), Op("fc", "idle", (1,), fc), Op("fc", "f", (1,), fc))
+    weight = np.random.default_rng(0).integers(-2, 3, (3, 36)).astype(np.float32)
+    idle = encode_container(
+        Graph((1, 6, 6), 1 / 256, ops), {"idle.weight": weight, "f.weight": weight}
+    )
+    told = run_train_leg(idle, *samples(), CONFIG)
+    after = decode_container(apply_delta(idle, told.delta)).tensors
+    assert np.array_equal(after["idle.weight"], weight)
+    assert not np.array_equal(after["f.weight"], weight)
+
+
+def test_a_container_without_few_values_is_refused():
+    ops = (Op("flatten", "", (0,)), Op("fc", "f", (1,), {"out_features": 3, "bias": 0}))
+    weight = np.random.default_rng(0).standard_normal((3, 36)).astype(np.float32)
+    raw = encode_container(Graph((1, 6, 6), 1 / 256, ops), {"f.weight": weight})
+    with pytest.raises(JobError, match="no tensor has few enough values for 256 bytes"):
+        run_train_leg(raw, *samples(), TrainConfig(max_delta_bytes=256))
+
+
+def test_no_more_are_held_out_than_say_something(monkeypatch):
+    monkeypatch.setattr(train_leg, "MAX_HELD_OUT", 15)
+    told = run_train_leg(MODEL, *samples(), TrainConfig(epochs=1))
+    assert (told.evidence.num_samples, told.evidence.num_held_out) == (185, 15)
+
+
 def test_no_time_at_all_is_no_delta():
     told = run_train_leg(MODEL, *samples(), TrainConfig(time_limit_s=1e-6))
     assert (told.num_epochs, told.stopped_by) == (0, "time limit of 1e-06 s")
@@ -101,7 +137,7 @@ def test_the_memory_limit_ends_it(monkeypatch):
 
 
 def test_little_memory_means_few_samples_at_once(leg, monkeypatch):
-    with pytest.raises(JobError, match="memory limit 100 MB, this network needs about 301 MB"):
+    with pytest.raises(JobError, match="memory limit 100 MB, this network needs about 351 MB"):
         run_train_leg(MODEL, *samples(), TrainConfig(memory_limit_bytes=10**8))
     # Gradients of five samples at a time, added up: the same but for rounding.
     monkeypatch.setattr(tuning, "_samples_at_once", lambda *_: 5)
@@ -186,6 +222,14 @@ def test_a_data_set_gives_its_train_split(tmp_path):
     found = labelled_samples(write_samples(tmp_path / "bright"))
     assert np.array_equal(found.images, samples()[0])
     assert found.labels.dtype == np.int64
+
+
+def test_the_acquire_legs_store_gives_its_labelled_samples(tmp_path):
+    store = make_store(tmp_path / "new", About("board", (1, 4, 4), 3, LEAST_BYTES, True))
+    store.append(samples_of(range(6), {1: 0, 4: 2}))
+    found = labelled_samples(str(tmp_path / "new"))
+    assert np.array_equal(found.images, samples_of([1, 4]).images)
+    assert found.labels.tolist() == [0, 2]
 
 
 def test_what_is_wrong_on_the_board_is_said_and_no_error(tmp_path):
