@@ -1,9 +1,11 @@
-"""Devices: updates that are cut off at random moments, and real-time inference.
+"""Devices: updates that are cut off at random moments, real-time inference, and new data.
 
-`python benchmarks/edge.py [--quick] [--json]`. Updates: 1,000 (quick: 40), each killed, or stopped
-by a full disk, at a random moment; then the device is started again. Inference: LeNet-5 with Deep
-Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU,
-as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle.
+`python benchmarks/edge.py [--quick] [--json] [--shifted]`. Updates: 1,000 (quick: 40), each
+killed, or stopped by a full disk, at a random moment; then the device is started again. Inference:
+LeNet-5 with Deep Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s),
+on the last CPU, as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is
+not idle. New data: the train leg on digits that were turned, or are in noise (`--shifted`: these
+claims alone).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np
 from claims import Claim, at_least, at_most, main
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_hostile import hostile_claims
+from edge_shifted import shifted_claims
 from paper_networks import paper_network
 
 from sigdca.edge.keys import public_text
@@ -80,7 +83,13 @@ def measure(quick: bool) -> list[Claim]:
         *infer_claims(20.0 if quick else 600.0),
         *switch_claims(3 if quick else 20),
         *hostile_claims(container_of("lenet-5"), 5_000 if quick else 100_000, ISSUE),
+        *measure_shifted(quick),
     ]
+
+
+def measure_shifted(quick: bool) -> list[Claim]:
+    """Only the train leg on shifted digits."""
+    return shifted_claims(CACHE, range(1 if quick else 3), ISSUE)
 
 
 def container_of(name: str) -> bytes:
@@ -336,4 +345,4 @@ def _may_have_fifo() -> bool:
 
 
 if __name__ == "__main__":
-    main(__doc__, measure)
+    main(__doc__, measure, shifted=measure_shifted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,25 +32,39 @@ def write_data_set(folder: Path, num_images: dict[str, list[int]], num_classes: 
     Returns:
         The manifest, which is on disk too.
     """
-    splits = {}
+    shards: dict[str, list[Dataset]] = {}
     for split, counts in num_images.items():
-        shards, start = [], 0
-        for number, count in enumerate(counts):
-            numbers = np.arange(start, start + count)
-            content = dump_shard(numbered(numbers, num_classes))
-            name = f"{split}/part-{number:05d}.parquet"
-            (folder / split).mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        ends = np.cumsum([0, *counts])
+        shards[split] = [
+            numbered(np.arange(start, end), num_classes) for start, end in pairwise(ends)
+        ]
+    return write_shards(folder, shards, num_classes, "numbered")
+
+
+def write_shards(folder: Path, shards: dict[str, list[Dataset]], num_classes: int, name: str):
+    """A data set of images that are given, shard by shard of each split.
+
+    Returns:
+        The manifest, which is on disk too.
+    """
+    splits = {}
+    for split, parts in shards.items():
+        told = []
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        for number, part in enumerate(parts):
+            content = dump_shard(part)
+            file = f"{split}/part-{number:05d}.parquet"
+            (folder / file).write_bytes(content)
             digest = hashlib.sha256(content).hexdigest()
-            shards.append({"name": name, "num_images": count, "sha256": digest})
-            start += count
-        splits[split] = {"num_images": start, "shards": shards}
+            told.append({"name": file, "num_images": len(part), "sha256": digest})
+        splits[split] = {"num_images": sum(map(len, parts)), "shards": told}
+    shape = next(parts[0].images.shape[1:] for parts in shards.values() if parts)
     manifest = Manifest.model_validate(
         {
             "version": 1,
-            "name": "numbered",
+            "name": name,
             "classes": [f"class-{number}" for number in range(num_classes)],
-            "input_shape": [1, 2, 4],
+            "input_shape": list(shape),
             "input_scale": 1 / 256,
             "splits": splits,
         }

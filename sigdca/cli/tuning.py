@@ -10,10 +10,9 @@ import typer
 
 from sigdca.cli.containers import Json, Output, read_file
 from sigdca.cli.output import errors, print_json, results
+from sigdca.edge.limits import MEGABYTE
 from sigdca.errors import JobError, SigdcaError
 from sigdca.storage import write_file
-
-MEGABYTE = 10**6
 
 
 def train(

@@ -33,8 +33,8 @@ def edge_trains_on_cluster(cluster: Cluster, tasks: Sequence[EdgeTrainTask]) -> 
     """Trains on each target's board, all at the same time. Deltas come back, never samples.
 
     Returns:
-        Their results in the tasks' order; without a delta, and with the reason, where the board has
-        not joined, was lost, or has nothing to train on.
+        Their results in the tasks' order; without a delta, and with the reason, where the board
+        has not joined, was lost, or has nothing to train on.
     """
     legs: list[_Leg | TrainLeg] = []
     try:

@@ -1,4 +1,4 @@
-"""The test leg and the train leg as Ray actors. What a board imports: no torch, and little else."""
+"""Test leg and train leg as Ray actors. What a board imports: no torch, and little else."""
 
 from __future__ import annotations
 

@@ -18,11 +18,12 @@ tensor, what it needs. A tensor has k distinct values that are not 0, ascending:
 * 0, not at all: nothing.
 * 1: k float16 differences; the new value is float32(value + difference).
 * 2: k new values, float32, where such differences do not give them exactly.
-* 3, 4: the same as 1 and 2 with k <= 256, then for each weight that is not 0, in the tensor's order,
-  a byte below k, its *move*: it had value number i and takes new value number (i + move) mod k.
+* 3, 4: the same as 1 and 2 with k <= 256, then for each weight that is not 0, in the tensor's
+  order, a byte below k, its *move*: it had value number i, and takes the new value number
+  (i + move) mod k.
 
-Of the k numbers come first all lowest bytes, then all second bytes, and so on: bytes that are alike
-stand together. Weights that are 0 stay 0; graph, notes, version and coder are the base's.
+Of the k numbers come first all lowest bytes, then all second bytes, and so on: bytes that are
+alike stand together. Weights that are 0 stay 0; graph, notes, version and coder are the base's.
 """
 
 from __future__ import annotations
@@ -228,9 +229,9 @@ def rounded(before: Floats, after: Floats) -> Floats:
 
 def _difference(before: Floats, after: Floats, name: str) -> tuple[Change, bytes]:
     """How a tensor changed, and what that needs."""
-    tied, flat = Tied.of(before), after.reshape(-1)
     if np.array_equal(before, after):
         return Change.NONE, b""
+    tied, flat = Tied.of(before), after.reshape(-1)
     new = flat[tied.places]
     if np.count_nonzero(new) != np.count_nonzero(flat):
         raise DeltaError(f"delta: '{name}': a weight that was 0 is not")

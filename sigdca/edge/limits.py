@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-MEBIBYTE = 1 << 20
+MEGABYTE = 10**6
 
 
 class Limits:
@@ -37,7 +37,7 @@ class Limits:
         if self._time_limit_s is not None and self.elapsed_s + reserve_s > self._time_limit_s:
             return f"time limit of {self._time_limit_s:g} s"
         if self._memory_limit_bytes is not None and peak_bytes() > self._memory_limit_bytes:
-            return f"memory limit of {self._memory_limit_bytes / MEBIBYTE:.0f} MiB"
+            return f"memory limit of {self._memory_limit_bytes / MEGABYTE:g} MB"
         return None
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import numpy as np
 
 from sigdca.data import check_split, find_source, load
+from sigdca.edge.acquired import ABOUT, Acquired
 from sigdca.edge.train_leg import TrainLeg, run_train_leg, without_delta
 from sigdca.edge.train_plan import Labelled, TrainConfig
 from sigdca.errors import SigdcaError
-
-_STORE = "store.json"  # what the acquire leg's folder has, and no data set
 
 
 def labelled_samples(where: str) -> Labelled:
@@ -26,10 +24,8 @@ def labelled_samples(where: str) -> Labelled:
         FormatError: what lies there is damaged.
         StorageError: it cannot be read.
     """
-    if Path(where, _STORE).is_file():
-        store = importlib.import_module("sigdca.edge.acquired")
-        images, labels = store.Acquired(Path(where)).labelled()
-        return Labelled(images, labels)
+    if Path(where, ABOUT).is_file():
+        return Labelled(*Acquired(Path(where)).labelled())
     check_split(find_source(where), "train")
     dataset = load(where, "train")
     return Labelled(dataset.images, dataset.labels.astype(np.int64))

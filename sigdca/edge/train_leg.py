@@ -1,9 +1,9 @@
 """The train leg: a container is tuned on the board that runs it, to the data that the board met.
 
 What is trained is what the container holds few of: the values that its weights share, and the
-biases; of small layers also which of these values a weight takes. Its zeros stay, and so does its
-size. A share of the labelled samples is held out and decides what is kept. What leaves the board is
-a delta (`delta.py`). Needs torch, which is imported when a leg begins.
+biases; of small layers also which of these values a weight takes. Its zeros stay, and so does
+its size. A share of the labelled samples is held out and decides what is kept. What leaves the
+board is a delta (`delta.py`). Needs torch, which is imported when a leg begins.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sigdca.engines import container_engine, evaluate, open_engine
 from sigdca.errors import EngineError, JobError
 
 MIN_SAMPLES = 10
+_PACKING = 12  # times as long as unpacking: two containers made, some taken apart to be tested
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def run_train_leg(
     config = config or TrainConfig()
     limits = Limits(config.time_limit_s, config.memory_limit_bytes)
     container = decode_container(model)
+    packing_s = _PACKING * limits.elapsed_s
     _check(container.graph, images, labels)
     train, held_out = _split(Labelled(images, labels.astype(np.int64)), config)
     try:
@@ -79,7 +81,7 @@ def run_train_leg(
             f"train leg: {error.name} is not installed; pip install torch"
         ) from error
     plan = Plan.of(container.tensors, config.max_delta_bytes)
-    tuned = tuning.tune(container, plan, train, held_out, config, limits)
+    tuned = tuning.tune(container, plan, train, held_out, config, limits, packing_s)
     result = None if tuned.tensors is None else with_tensors(model, tuned.tensors)
     before = _num_right(model, held_out)
     after = before if result is None else _num_right(result, held_out)

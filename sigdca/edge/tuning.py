@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from sigdca.codec import Container, Graph, infer_shapes
 from sigdca.edge.delta import rounded
-from sigdca.edge.limits import MEBIBYTE, Limits
+from sigdca.edge.limits import MEGABYTE, Limits
 from sigdca.edge.tied import Floats, Tied
 from sigdca.edge.train_plan import Labelled, Plan, TrainConfig
 from sigdca.engines.torch import forward, threads
@@ -30,8 +30,9 @@ Weights = dict[str, Floats]
 
 _FIRST = 0.6  # share of the epochs in which weights move
 _GATHERINGS = 20  # rounds of k-means; it begins where the values were, and they have moved little
-# What torch takes for itself, and how often a value is there: itself, its gradient, room to work.
-_TORCH_BYTES = 300 * MEBIBYTE
+# What Python and torch take for themselves (320 MB were measured on x86-64), and how often a value
+# is there: itself, its gradient, room to work.
+_RUNTIME_BYTES = 350 * MEGABYTE
 _COPIES = 3
 
 
@@ -65,6 +66,7 @@ def tune(
     held_out: Labelled,
     config: TrainConfig,
     limits: Limits,
+    packing_s: float,
 ) -> Tuned:
     """Trains, and keeps the best that was seen on the samples held out.
 
@@ -75,38 +77,48 @@ def tune(
         held_out: samples to judge by.
         config: how to train.
         limits: what is looked at after every step.
+        packing_s: how long it takes afterwards to make a container and a delta.
 
     Raises:
         JobError: the memory limit leaves no room for a single sample.
     """
     with threads(1):  # more would add in another order: other bits, on another board
-        return _Training(container, plan, config, limits).run(train, held_out)
+        return _Training(container, plan, config, limits, packing_s).run(train, held_out)
 
 
 class _Training:
     def __init__(
-        self, container: Container, plan: Plan, config: TrainConfig, limits: Limits
+        self,
+        container: Container,
+        plan: Plan,
+        config: TrainConfig,
+        limits: Limits,
+        packing_s: float,
     ) -> None:
         self._graph = _without_softmax(container.graph)
         self._base = container.tensors
+        self._tied = {
+            name: Tied.of(container.tensors[name]) for name in (*plan.tied, *plan.moving)
+        }
         self._plan, self._config, self._limits = plan, config, limits
         self._part = _samples_at_once(container, config)
         self._best: tuple[_Score, Weights] | None = None
-        self._reserve_s = 0.0
+        self._reserve_s = packing_s
         self._stopped_by: str | None = None
         self._num_epochs = 0
 
     def run(self, train: Labelled, held_out: Labelled) -> Tuned:
         begin = time.monotonic()
         before = self._score(self._base, held_out)
-        self._reserve_s = 3 * (time.monotonic() - begin)  # to judge once more, and to pack
+        self._reserve_s += 3 * (time.monotonic() - begin)  # to judge here, and by the engine
         first = round(_FIRST * self._config.epochs) if self._plan.moving else 0
         tensors = self._round(self._base, self._plan.moving, first, 0, train, held_out)
         left = self._config.epochs - first
         self._round(tensors, (), left, first, train, held_out)
-        better = self._best is not None and self._best[0].num_right > before.num_right
-        tensors = self._best[1] if better and self._best is not None else None
-        return Tuned(tensors, self._num_epochs, self._stopped_by)
+        score, best = self._best or (before, None)
+        if score.num_right <= before.num_right:
+            best = None
+        return Tuned(best, self._num_epochs, self._stopped_by)
 
     def _round(
         self,
@@ -119,7 +131,7 @@ class _Training:
     ) -> Weights:
         """Some epochs, their learning rate falling to 0; gives what they end with."""
         trained = {
-            name: _Trained(Tied.of(tensors[name]), name in moving)
+            name: _Trained(Tied.of(tensors[name]), name in moving, _size(name, tensors))
             for name in (*self._plan.tied, *self._plan.moving)
         }
         fixed = {
@@ -127,12 +139,6 @@ class _Training:
             for name, tensor in tensors.items()
             if name not in trained
         }
-        optimizer = torch.optim.Adam(
-            [
-                {"params": [one.values], "size": _size(name, tensors)}
-                for name, one in trained.items()
-            ]
-        )
         steps = -(-len(train) // self._config.batch_size)
         result = dict(tensors)
         for epoch in range(epochs):
@@ -141,10 +147,8 @@ class _Training:
             order = np.random.default_rng([self._config.seed, 1, done + epoch])
             for step, batch in enumerate(self._batches(order.permutation(len(train)))):
                 part = (epoch + step / steps) / epochs
-                for group in optimizer.param_groups:
-                    cosine = 0.5 * (1 + math.cos(math.pi * part))
-                    group["lr"] = self._config.learning_rate * group["size"] * cosine
-                self._step(optimizer, fixed, trained, train, batch)
+                learning_rate = self._config.learning_rate * (0.5 + 0.5 * math.cos(math.pi * part))
+                self._step(learning_rate, fixed, trained, train, batch)
                 self._stopped_by = self._limits.why_stop(self._reserve_s)
                 if self._stopped_by is not None:
                     break
@@ -156,13 +160,12 @@ class _Training:
 
     def _step(
         self,
-        optimizer: torch.optim.Optimizer,
+        learning_rate: float,
         fixed: Mapping[str, Tensor],
         trained: Mapping[str, _Trained],
         train: Labelled,
         batch: NDArray[np.int64],
     ) -> None:
-        optimizer.zero_grad()
         for start in range(0, len(batch), self._part):
             part = batch[start : start + self._part]
             tensors = {**fixed, **{name: one.tensor() for name, one in trained.items()}}
@@ -170,15 +173,15 @@ class _Training:
             labels = torch.from_numpy(train.labels[part])
             loss = functional.cross_entropy(logits, labels, reduction="sum") / len(batch)
             loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        for one in trained.values():
+            one.step(learning_rate)
 
     def _deployable(self, name: str, trained: Mapping[str, _Trained]) -> Floats:
         """A tensor as a container may hold it, a float16 difference from what it was."""
-        base = self._base[name]
         if name not in trained:
-            return base
-        tied, found = Tied.of(base), trained[name].tied()
-        if name in self._plan.moving:
+            return self._base[name]
+        tied, found = self._tied[name], trained[name].tied()
+        if len(found.values) > len(tied.values):
             found = _gathered(found, tied.values)
         if len(found.values) == len(tied.values):
             found = replace(found, values=rounded(tied.values, found.values))
@@ -217,25 +220,47 @@ class _Training:
 
 
 class _Trained:
-    """A tensor of which some values are trained."""
+    """A tensor of which some values are trained, by Adam (Kingma and Ba, ICLR 2015).
 
-    def __init__(self, tied: Tied, one_by_one: bool) -> None:
+    Importing torch's own optimizers takes 70 MB more, and seconds.
+    """
+
+    _DECAYS = (0.9, 0.999)
+    _EPS = 1e-8
+
+    def __init__(self, tied: Tied, one_by_one: bool, size: float) -> None:
+        """Takes values, of about that size."""
         if one_by_one:
             every = np.arange(len(tied.places), dtype=np.int32)
             tied = Tied(tied.values[tied.groups], tied.places, every, tied.shape)
-        self._tied = tied
-        self.values = nn.Parameter(torch.from_numpy(tied.values.copy()))
+        self._tied, self._size, self._num_steps = tied, size, 0
+        self._values = torch.from_numpy(tied.values.copy()).requires_grad_()
+        self._mean, self._square = (torch.zeros(len(tied.values)) for _ in range(2))
         self._places, self._groups = torch.from_numpy(tied.places), torch.from_numpy(tied.groups)
+
+    def step(self, learning_rate: float) -> None:
+        """Moves the values by their gradient, which is used up; the rate is a share of a value."""
+        gradient = self._values.grad
+        assert gradient is not None
+        self._num_steps += 1
+        self._mean.lerp_(gradient, 1 - self._DECAYS[0])
+        self._square.lerp_(gradient.square(), 1 - self._DECAYS[1])
+        seen = [1 - decay**self._num_steps for decay in self._DECAYS]
+        root = (self._square / seen[1]).sqrt_().add_(self._EPS)
+        with torch.no_grad():
+            step = self._size * learning_rate / seen[0]
+            self._values.addcdiv_(self._mean, root, value=-step)
+        self._values.grad = None
 
     def tensor(self) -> Tensor:
         """The tensor; its gradient reaches the values, summed over those who take them."""
         flat = torch.zeros(math.prod(self._tied.shape))
-        chosen = self.values.index_select(0, self._groups)
+        chosen = self._values.index_select(0, self._groups)
         return flat.index_copy(0, self._places, chosen).reshape(self._tied.shape)
 
     def tied(self) -> Tied:
         """The same outside of torch."""
-        return replace(self._tied, values=self.values.detach().numpy().copy())
+        return replace(self._tied, values=self._values.detach().numpy().copy())
 
 
 def _gathered(weights: Tied, start: Floats) -> Tied:
@@ -274,13 +299,13 @@ def _samples_at_once(container: Container, config: TrainConfig) -> int:
         return config.batch_size
     values = sum(math.prod(shape) for shape in infer_shapes(container.graph))
     weights = sum(tensor.nbytes for tensor in container.tensors.values())
-    fixed = _TORCH_BYTES + _COPIES * weights
+    fixed = _RUNTIME_BYTES + _COPIES * weights
     one = 4 * _COPIES * values
     room = (config.memory_limit_bytes - fixed) // one
     if room < 1:
-        least = -(-(fixed + one) // MEBIBYTE)
+        least = -(-(fixed + one) // MEGABYTE)
         raise JobError(
-            f"train leg: memory limit {config.memory_limit_bytes / MEBIBYTE:.0f} MiB, this "
-            f"network needs about {least}"
+            f"train leg: memory limit {config.memory_limit_bytes / MEGABYTE:g} MB, this "
+            f"network needs about {least} MB"
         )
     return min(config.batch_size, room)
