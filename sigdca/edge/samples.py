@@ -103,7 +103,13 @@ def dump_samples(samples: Samples) -> bytes:
         "model": pa.array(samples.models.tolist(), pa.string()),
     }
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(
+        pa.table(columns),
+        sink,
+        compression="zstd",
+        use_dictionary=["model"],  # of images it would take their size in memory again and again
+        write_page_checksum=True,
+    )
     content: bytes = sink.getvalue().to_pybytes()
     return content
 

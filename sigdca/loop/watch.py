@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sigdca.codec import decode_container
 from sigdca.data import find_source
+from sigdca.edge.keys import load_private_key
 from sigdca.edge.samples import ids_of, keys_of
 from sigdca.engines import container_engine
 from sigdca.errors import JobError, SigdcaError
@@ -88,6 +90,8 @@ class _Watching:
         if job.data.streaming:
             raise JobError(f"{job.name}: data.streaming: new data are for images in memory")
         self.watch = job.watch
+        if self.watch.key is not None:  # an unreadable one is to be heard of before TRAIN
+            load_private_key(Path(self.watch.key))
         self.cycles = Cycles(self.where.store.child("watch"))
         source = find_source(job.data.source)
         self.arrivals = Arrivals(open_store(self.watch.data), source, self._say)
@@ -145,7 +149,7 @@ class _Watching:
         return number
 
     def _finish(self, number: int) -> None:
-        """Does a cycle; after a few faults, or bad input, it is given up."""
+        """Does a cycle; after a few faults it is given up, one of bad deltas at once."""
         plan = self.cycles.plans[number]
         what = "deltas" if plan.kind == "deltas" else "new images"
         count = len(plan.names) if plan.kind == "deltas" else plan.num_images
@@ -161,7 +165,8 @@ class _Watching:
                 return
             except SigdcaError as error:
                 failed += connected
-                if connected and (error.exit_code == 2 or failed >= MAX_ATTEMPTS):
+                is_bad = plan.kind == "deltas" and error.exit_code == JobError.exit_code
+                if connected and (is_bad or failed >= MAX_ATTEMPTS):
                     self._give_up(number, plan, str(error))
                     return
                 self._say(f"watch: cycle {number}: {error}; tried again")

@@ -359,5 +359,8 @@ def test_a_job_that_cannot_be_watched_is_refused(place):
     ):
         with pytest.raises(JobError, match=message):
             place.watch(Told(), *settings)
+    (place.folder / "k.key").chmod(0o644)
+    with pytest.raises(SigdcaError, match=r"k.key: "):
+        place.watch(Told())
     with pytest.raises(JobError, match="releases and key belong together"):
         place.job("watch={data: x, releases: y}")
