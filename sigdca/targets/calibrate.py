@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ from numpy.typing import NDArray
 from sigdca.codec.info import ContainerInfo, inspect_container
 from sigdca.errors import TargetError
 from sigdca.native import Model, Session
-from sigdca.targets.calibration import Calibration, counts_of
+from sigdca.targets.calibration import MEMORY, WORK, Calibration, counts_of
 from sigdca.targets.fit import fit_relative
 from sigdca.targets.micro import micro_networks
 from sigdca.targets.spec import Target
-from sigdca.targets.work import steps_of
+from sigdca.targets.work import Step, steps_of
 
 ROUNDS, REPEATS = 20, 4  # all networks in turn; each a few times, once warm
 LEAST_SEEN = 3  # networks that must have met a kernel
@@ -66,13 +67,15 @@ def calibrate(
     times = measure([bound_to_noise(session) for session in sessions], rounds)
     cache = float(max(cpu.l2_bytes.value for cpu in target.cpu))
     isa = sessions[0].info.isa
-    kept = _usable(
-        [
-            _row(inspect_container(one), session, isa, cache)
-            for one, session in zip(containers, sessions, strict=True)
-        ]
-    )
+    met = [
+        _met(inspect_container(one), session, isa, cache)
+        for one, session in zip(containers, sessions, strict=True)
+    ]
+    kept = _usable([_row(one) for one in met])
     fitted, errors = _fit([row for row in kept if row], times[[bool(row) for row in kept]])
+    bandwidth = target.memory.bandwidth_bytes_per_s
+    if not fitted.get(MEMORY) and bandwidth is not None:  # all of the networks fit into a cache
+        fitted[MEMORY] = {"far_bytes": _rounded(1e6 / bandwidth.value)}
     ratios = np.percentile(1 / (1 + errors), PERCENTILES)
     return Calibration(
         target=target.name,
@@ -86,6 +89,7 @@ def calibrate(
         median_error=round(float(np.median(np.abs(errors))), 4),
         band=(round(float(ratios[0]), 4), round(float(ratios[1]), 4)),
         microseconds=fitted,
+        largest={name: most for name, most in _largest(met).items() if name in fitted},
     )
 
 
@@ -99,31 +103,51 @@ def bound_to_noise(session: Session) -> Callable[[], None]:
 def measure(calls: Sequence[Callable[[], None]], rounds: int) -> NDArray[np.float64]:
     """The shortest time of each, in microseconds.
 
-    They take turns, so that what else is at work on the machine meets all of them alike.
+    They take turns, so that what else is at work on the machine meets all of them alike. Of a run
+    that lasts longer than the scheduler lets it, the thread's own time counts.
     """
     least = np.full(len(calls), np.inf)
     for _ in range(rounds):
         for number, call in enumerate(calls):
             call()
             for _ in range(REPEATS):
-                start = time.perf_counter_ns()
+                before, start = time.thread_time_ns(), time.perf_counter_ns()
                 call()
-                least[number] = min(least[number], (time.perf_counter_ns() - start) / 1000)
+                took = time.perf_counter_ns() - start
+                own = time.thread_time_ns() - before
+                least[number] = min(least[number], took / 1000, own / 1000)
     return least
 
 
 _Row = dict[tuple[str, str], float]
 
 
-def _row(info: ContainerInfo, session: Session, isa: str, cache: float) -> _Row:
-    """How much there is in a network of what each kernel's time grows with."""
+def _met(
+    info: ContainerInfo, session: Session, isa: str, cache: float
+) -> list[tuple[str, tuple[str, ...], Step]]:
+    """A network's steps with what `counts_of` says of each."""
     kernels = {layer.name: layer.kernel for layer in session.layers() if layer.kernel}
+    steps = steps_of(info, isa, cache)
+    return [(*counts_of(step, kernels.get(step.name)), step) for step in steps]
+
+
+def _largest(met: list[list[tuple[str, tuple[str, ...], Step]]]) -> dict[str, float]:
+    """The most work that the library gave each kernel."""
+    most: dict[str, float] = {}
+    for name, _, step in chain.from_iterable(met):
+        if WORK in step.counts:
+            most[name] = max(most.get(name, 0.0), step.counts[WORK])
+    return most
+
+
+def _row(met: list[tuple[str, tuple[str, ...], Step]]) -> _Row:
+    """How much there is in a network of what each kernel's time grows with."""
     row: _Row = defaultdict(float)
-    for step in steps_of(info, isa, cache):
-        kernel = kernels.get(step.name)
-        name, counts = counts_of(step, kernel)
+    for name, counts, step in met:
         for count in counts:
             row[name, count] += step.counts.get(count, 0.0)
+        if step.counts.get("far_bytes"):
+            row[MEMORY, "far_bytes"] += step.counts["far_bytes"]
     return dict(row)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,22 +19,25 @@ FOLDER_VARIABLE = "SIGDCA_CALIBRATIONS"
 
 # What each kernel's time grows with (`Step.counts`); a name of several words falls back on fewer.
 CONV_COUNTS: Mapping[str, tuple[str, ...]] = {
-    "sparse": ("run", "products", "taps", "packed", "stored", "far_bytes"),
-    "dense": ("run", "dense_products", "packed", "stored", "far_bytes"),
-    "int8": ("run", "dense_products", "packed", "stored", "far_bytes"),
-    "winograd": ("run", "tiles", "tile_inputs", "far_bytes"),
+    "sparse": ("run", "products", "taps", "packed", "stored"),
+    "dense": ("run", "dense_products", "packed", "stored"),
+    "int8": ("run", "dense_products", "packed", "stored"),
+    "winograd": ("run", "tiles", "tile_inputs"),
     "depthwise": ("run", "products", "packed", "stored"),
 }
 FC_COUNTS: Mapping[str, tuple[str, ...]] = {
-    "sparse-choice": ("run", "least", "columns", "far_bytes"),
-    "sparse-gather": ("run", "steps", "far_bytes"),
-    "sparse-registers": ("run", "dense_products", "columns", "far_bytes"),
-    "sparse-columns": ("run", "products", "columns", "rows", "far_bytes"),
-    "sparse-batch": ("run", "products", "columns", "far_bytes"),
-    "dense": ("run", "dense_products", "columns", "rows", "far_bytes"),
-    "int8": ("run", "dense_products", "columns", "rows", "far_bytes"),
+    "sparse-choice": ("run", "least", "columns"),
+    "sparse-gather": ("run", "steps"),
+    "sparse-registers": ("run", "dense_products", "columns"),
+    "sparse-columns": ("run", "products", "columns", "rows"),
+    "sparse-batch": ("run", "products", "columns"),
+    "dense": ("run", "dense_products", "columns", "rows"),
+    "int8": ("run", "dense_products", "columns", "rows"),
 }
 
+MEMORY = "memory:"  # what no cache holds takes its time in whichever kernel reads it
+WORK = "dense_products"  # by which layers with weights are large or small
+MOST_BEYOND = 2.0  # times the largest that a kernel was met with
 DENSE_FC = "dense fc:"  # unpacks its weights before a run: how they are coded is nothing to it
 
 Positive = Annotated[float, Field(gt=0)]
@@ -55,6 +59,7 @@ class Calibration(BaseModel):
         median_error: of networks that the fit had not seen, relative to what they took.
         band: what those took by what was predicted, from the 5th to the 95th percentile.
         microseconds: kernel -> what it grows with -> microseconds for each of it.
+        largest: kernel -> the most work (`WORK`) that the library gave it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -71,19 +76,30 @@ class Calibration(BaseModel):
     median_error: Annotated[float, Field(ge=0)]
     band: tuple[Positive, Positive]
     microseconds: dict[str, Coefficients]
+    largest: Coefficients = {}
 
     def time_us(self, step: Step) -> float | None:
         """What a step takes by the kernel that does it fastest; None if none is known."""
         for family in _families(step.family):
-            kernels = [f"{family}:", *([DENSE_FC] if step.may_unpack else [])]
-            times = [
-                sum(each * step.counts.get(name, 0.0) for name, each in found.items())
-                for kernel, found in self.microseconds.items()
-                if kernel.startswith(tuple(kernels))
-            ]
-            if times:
-                return min(times)
+            start = (f"{family}:", *([DENSE_FC] if step.may_unpack else []))
+            kernels = [kernel for kernel in self.microseconds if kernel.startswith(start)]
+            if kernels:
+                times = [
+                    _product(self.microseconds[kernel], step)
+                    for kernel in self._meant_for(step, kernels)
+                ]
+                return min(times) + _product(self.microseconds.get(MEMORY, {}), step)
         return None
+
+    def _meant_for(self, step: Step, kernels: list[str]) -> list[str]:
+        """Those that the library takes for so much work: others say little of it."""
+        work = step.counts.get(WORK, 0.0)
+        fits = [one for one in kernels if work <= MOST_BEYOND * self.largest.get(one, math.inf)]
+        return fits or [max(kernels, key=lambda one: self.largest.get(one, math.inf))]
+
+
+def _product(each: Mapping[str, float], step: Step) -> float:
+    return sum(cost * step.counts.get(name, 0.0) for name, cost in each.items())
 
 
 def counts_of(step: Step, kernel: str | None) -> tuple[str, tuple[str, ...]]:

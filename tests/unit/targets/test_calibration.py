@@ -80,6 +80,22 @@ def test_the_fastest_kernel_counts_but_not_one_that_may_not_unpack(calibration):
     assert poor.time_us(Step("ip1", "fc wide", {"run": 1})) == 9
 
 
+def test_a_kernel_of_small_layers_says_nothing_of_large_ones(calibration):
+    kernels = {"conv:sparse": {"run": 9.0}, "conv:dense": {"run": 1.0}}
+    largest = {"conv:sparse": 1e6, "conv:dense": 100.0}
+    poor = calibration.model_copy(update={"microseconds": kernels, "largest": largest})
+    small, large, beyond = (
+        Step("conv1", "conv", {"run": 1, "dense_products": work}) for work in (150, 1e5, 1e9)
+    )
+    assert [poor.time_us(step) for step in (small, large, beyond)] == [1, 9, 9]
+
+
+def test_what_no_cache_holds_takes_its_time_in_any_kernel(calibration):
+    kernels = {"conv:dense": {"run": 1.0}, "memory:": {"far_bytes": 0.5}}
+    far = calibration.model_copy(update={"microseconds": kernels, "largest": {}})
+    assert far.time_us(Step("conv1", "conv", {"run": 1, "far_bytes": 10})) == 6
+
+
 @pytest.mark.parametrize(
     ("kernel", "count"),
     [("int8-winograd", "tiles"), ("sparse", "products"), ("amx-int8", "dense_products")],
