@@ -164,7 +164,7 @@ def test_a_board_that_was_cut_off_measures_again_when_it_is_back(lab, tmp_path):
         "cut",
         objectives,
         "search.num_trials=200",
-        "search.time_budget_s=150",
+        "search.time_budget_s=240",
         on_trial=cut_for_a_minute,
     )
     assert {trial["status"] for trial in trials} == {"done"}
