@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from claims import Claim, at_least, at_most
@@ -43,14 +44,19 @@ def _claims(lab: BoardsLab, folder: Path, moments: Sequence[str], against: str) 
         ran = lab.lose_at(moment, fault, host, place, whole)
         said = lab.wrong(ran, whole, host, moment)
         lab.bring_back(host, fault)
-        resumed = lab.wrong(lab.run(place, "--resume"), whole)
-        wrong.append(len(said))
-        unproven.append(len(resumed))
+        after = lab.wrong(lab.run(place, "--resume"), whole)
+        wrong.append(said)
+        unproven.append(after)
         if moment == MOMENTS[3]:
             seconds.append(ran.seconds)
-        told = "; ".join([*said, *resumed]) or "as it should be"
+        told = "; ".join([*said, *after]) or "as it should be"
         print(f"{BOARDS[host]} {fault}, {moment}: {told}", file=sys.stderr, flush=True)
-    num_runs = f"{len(wrong)} runs, {len(FAULTS)} faults, {len(moments)} moments"
+    named = "a board killed, frozen, cut off: runs that lost more, or did not name it"
+    resumed = "resumed with the board back: runs whose verdicts were not exact"
+    counted = [
+        at_most(name, [float(sum(map(bool, found)))], 0, "runs", against)
+        for name, found in ((named, wrong), (resumed, unproven))
+    ]
     return [
         at_least(
             "two boards on hosts of their own: exact (isa) by hash",
@@ -59,20 +65,7 @@ def _claims(lab: BoardsLab, folder: Path, moments: Sequence[str], against: str) 
             "targets",
             against,
         ),
-        at_most(
-            "a board killed, frozen, cut off: runs that lost more, or did not name it",
-            [float(sum(map(bool, wrong)))],
-            0,
-            "runs",
-            num_runs,
-        ),
-        at_most(
-            "resumed with the board back: runs whose verdicts were not exact",
-            [float(sum(map(bool, unproven)))],
-            0,
-            "runs",
-            num_runs,
-        ),
+        *(replace(claim, n=len(wrong)) for claim in counted),
         at_most("from the loss in its leg to the run's end", seconds, ENDS_S, "s", against),
     ]
 

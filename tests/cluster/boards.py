@@ -16,8 +16,7 @@ from tests.conftest import ROOT
 
 BOARDS = {"two": "atom-x5-e3940", "three": "jetson-tx2-cpu"}
 FAULTS = ("killed", "frozen", "cut off")
-MOMENTS = ("retraining", "between iterations", "its leg begins", "its leg runs")
-DURING = MOMENTS[2:]
+MOMENTS = ("retraining", "between iterations", "before its leg", "its leg runs")
 JOB = """
 name: boards
 model: lenet-300-100
@@ -162,7 +161,7 @@ class BoardsLab(Lab):
             "retraining": (("retrain", 2), r"RETRAIN prune #2 \.", None),
             "between iterations": (("package", 1), r"PACKAGE #1:", None),
             # The legs of all targets begin when the first of them is named.
-            "its leg begins": (("edge-test", 2), r"EDGE-TEST .* #2 \.", None),
+            "before its leg": (("edge-test", 2), r"EDGE-TEST .* #2 \.", None),
             "its leg runs": (("edge-test", 2), r"EDGE-TEST .* #2 \.", host),
         }[moment]
         copy = Path(folder) / "boards"
@@ -196,7 +195,7 @@ class BoardsLab(Lab):
                 right = by_board or (lost is None and named and emulated_here)
             elif moment == "its leg runs":
                 right = named and leg["verdict"] == "device-required"
-            elif moment == "its leg begins":  # the head may know of the loss already
+            elif moment == "before its leg":  # the head may know of the loss already
                 right = named and (leg["verdict"] == "device-required" or emulated_here)
             else:
                 right = named and emulated_here

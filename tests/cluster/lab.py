@@ -128,7 +128,7 @@ class Lab:
         """What a supervisor does once a node has ended."""
         self.kill(host)
         self._nodes.pop(host).wait()
-        self._start_node(host)
+        self._start_node(host, "--address", self.address, "--num-cpus", "1")
         self.wait_for_nodes()
 
     def wait_for_nodes(self, seconds=90):

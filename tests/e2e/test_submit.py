@@ -229,7 +229,8 @@ def test_a_stopped_submission_goes_on_and_is_retested_where_a_node_joined(
     words += ["--set", "compress.recipe=[{prune: {sparsity: 0.9, epochs: 1}}, encode]"]
     begun = sigdca(environment, working_dir, *words)
     assert begun.returncode == 0, begun.stderr
-    assert "target 'jetson-tx2': no node of this cluster stands for it" in begun.stderr
+    assert "target 'jetson-tx2': its engine tensorrt runs on the Pascal GPU" in begun.stderr
+    assert "target 'jetson-tx2-cpu': no node of this cluster stands for it" in begun.stderr
     assert f"target '{emulating_node}'" not in begun.stderr
     name = json.loads(begun.stdout)["id"]
     for _ in range(900):
