@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -81,7 +82,7 @@ def acquire(
         raise JobError("acquire: give a MODEL.dca, or --device ROOT")
     if not 0 < share <= 1:
         raise JobError(f"--share: must be above 0 and at most 1, got {share:g}")
-    os.nice(10)  # what runs in real time on this board comes first
+    _step_back()
     source = FileModel(model) if model is not None else LiveModel(Path(device or ""))
     shape, num_classes = source.ready.shape, source.ready.logits.shape[1]
     names = _labels(classes, num_classes)
@@ -194,6 +195,13 @@ def send(
             f"sent {told['samples']} samples, {told['bytes']:,} bytes, to {to}", soft_wrap=True
         )
     return 0
+
+
+def _step_back() -> None:
+    """What runs in real time on this board comes first, even if it has started this process."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.nice(10)
 
 
 def _show_store(root: Path, more: dict[str, Any], as_json: bool) -> None:

@@ -39,7 +39,7 @@ from sigdca.storage import Store, open_store
 ABOUT = "store.json"
 PARTS = "parts"
 LEAST_BYTES = 1 << 20
-PART_BYTES = 4 << 20  # parts are joined up to this
+PART_BYTES = 8 << 20  # of pixels: parts are joined up to this
 BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _PART = re.compile(r"(\d{8})-(\d{8})\.parquet\Z")
 _MAX_ABOUT_BYTES = 100_000
@@ -227,12 +227,15 @@ class Acquired:
         first = last = parts[-1].last + 1 if parts else 1
         content, absorbed = dump_samples(samples), []
         # As in a binary counter: a sample is written a few times, however long the store grows.
-        while parts and parts[-1].num_bytes <= min(2 * len(content), PART_BYTES - len(content)):
-            before = parts.pop()
-            absorbed.append(before)
-            read = self._load(before)
-            samples = samples if read is None else joined([read, samples])
-            first, content = before.first, dump_samples(samples)
+        while parts and parts[-1].num_bytes <= 2 * len(content):
+            read = self._load(parts[-1])
+            if read is not None:
+                if read.images.nbytes + samples.images.nbytes > PART_BYTES:
+                    break
+                samples = joined([read, samples])
+                content = dump_samples(samples)
+            absorbed.append(parts.pop())
+            first = absorbed[-1].first
         if len(content) > self.about.most_bytes:
             raise StorageError(
                 f"{self.root}: {len(content)} bytes of samples, the store may have "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +49,6 @@ class _Kept:
     doubt: float
     number: int
     image: NDArray[np.uint8]
-    small: NDArray[np.float32]
     time_s: float
     found: int
     label: int
@@ -66,7 +64,8 @@ class Chooser:
         """Begins a window."""
         self._rules, self._buffer_bytes = rules, buffer_bytes
         self._kept: list[_Kept] = []
-        self._remembered: deque[NDArray[np.float32]] = deque(maxlen=NUM_REMEMBERED)
+        self._remembered: NDArray[np.float32] | None = None  # the last ones kept, one a row
+        self._num_remembered = 0
         self._num_frames = 0
         self._length = WINDOW_FRAMES
 
@@ -93,11 +92,10 @@ class Chooser:
         room = len(self._kept) < self._most(self._length)
         if not room and margin >= -self._kept[0].doubt:
             return
-        small = shrunk(image)
-        if self._is_known(small):
+        if self._is_known(shrunk(image)):
             return
         found = int(np.argmax(logits))
-        kept = _Kept(-margin, self._num_frames, image.copy(), small, time_s, found, label)
+        kept = _Kept(-margin, self._num_frames, image.copy(), time_s, found, label)
         if room:
             heapq.heappush(self._kept, kept)
         else:
@@ -112,7 +110,6 @@ class Chooser:
         best = heapq.nlargest(self._most(self._num_frames), self._kept)
         best.sort(key=lambda kept: kept.number)
         self._kept, self._num_frames = [], 0
-        self._remembered.extend(kept.small for kept in best)
         if not best:
             return None
         return Samples(
@@ -128,10 +125,14 @@ class Chooser:
         return math.ceil(self._rules.share * num_frames)
 
     def _is_known(self, small: NDArray[np.float32]) -> bool:
-        others = [*self._remembered, *(kept.small for kept in self._kept)]
-        if not others:
-            return False
-        return bool(np.abs(np.stack(others) - small).mean(axis=1).min() < ALIKE)
+        """Whether one like it was kept not long ago; if not, it is remembered."""
+        if self._remembered is None:
+            self._remembered = np.full((NUM_REMEMBERED, small.size), np.inf, np.float32)
+        if np.abs(self._remembered - small).mean(axis=1).min() < ALIKE:
+            return True
+        self._remembered[self._num_remembered % NUM_REMEMBERED] = small
+        self._num_remembered += 1
+        return False
 
 
 def shrunk(image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from sigdca.edge.aside import Aside, acquire_command
 from sigdca.edge.frames import END, Frames, open_frames
 from sigdca.edge.metrics import Counts, MetricsServer, prometheus, rss_bytes
 from sigdca.edge.outputs import Lines, Output, Server
@@ -52,6 +53,7 @@ class Loop:
         deadline_ns: int,
         drop: bool,
         limit: int | None,
+        aside: Aside | None = None,
     ) -> None:
         """Touches nothing yet.
 
@@ -63,7 +65,9 @@ class Loop:
             deadline_ns: from a frame's arrival to its result.
             drop: leave a frame out that has waited longer than that.
             limit: end after so many frames; None: never.
+            aside: takes frames of which the model is not sure.
         """
+        self._aside = aside
         self.counts, self.ready = counts, models.current()
         self._frames, self._output, self._models = frames, output, models
         self._deadline_ns, self._drop = deadline_ns, drop
@@ -119,6 +123,8 @@ class Loop:
             f'"version":{ready.version}}}\n'
         )
         self._output.put(line.encode())
+        if self._aside is not None:
+            self._aside.offer(ready.pixels, logits, best)
 
     def _alive(self) -> None:
         """A service manager's watchdog hears from the loop itself, not from a thread beside it."""
@@ -166,11 +172,15 @@ def _run(given: argparse.Namespace) -> int:
             drop=given.drop,
         )
         stack.callback(frames.close)
+        aside = _aside(given)
+        if aside is not None:
+            stack.callback(aside.close)
         loop = Loop(
             *(frames, output, models, counts),
             deadline_ns=int(given.deadline_ms * 1e6),
             drop=given.drop,
             limit=given.limit,
+            aside=aside,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, loop.stop)
@@ -234,6 +244,14 @@ def _output(where: str, *, wait: bool) -> Output:
     return server
 
 
+def _aside(given: argparse.Namespace) -> Aside | None:
+    if given.acquire is None:
+        if given.private:
+            raise JobError("infer: --private is for the samples of --acquire STORE")
+        return None
+    return Aside(acquire_command(given.model, given.device, given.acquire, given.private))
+
+
 def _metrics(loop: Loop, output: Output) -> bytes:
     ready = loop.ready
     return prometheus(loop.counts, lost=output.lost, version=ready.version, model=ready.model)
@@ -283,6 +301,8 @@ def options() -> argparse.ArgumentParser:
     add("--cpu", type=int, help="compute on this CPU alone")
     add("--fifo", type=int, metavar="PRIORITY", help="as a real-time thread (needs the right to)")
     add("--metrics", metavar="HOST:PORT", help="Prometheus metrics over HTTP")
+    add("--acquire", type=Path, metavar="STORE", help="keep frames worth labelling there")
+    add("--private", action="store_true", help="these never leave this board")
     add("--summary", type=Path, metavar="FILE", help="write the figures as JSON at the end")
     return parser
 

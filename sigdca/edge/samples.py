@@ -103,7 +103,13 @@ def dump_samples(samples: Samples) -> bytes:
         "model": pa.array(samples.models.tolist(), pa.string()),
     }
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(
+        pa.table(columns),
+        sink,
+        compression="zstd",
+        use_dictionary=["model"],  # of images it would take their size in memory again and again
+        write_page_checksum=True,
+    )
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -121,7 +127,7 @@ def load_samples(content: bytes, where: str) -> Samples:
     try:
         with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
             shape = _check_columns(file, where)
-            table = file.read(columns=list(_COLUMNS))
+            table = file.read(columns=list(_COLUMNS), use_threads=False)
         samples = _to_samples(table, shape, where)
     except FormatError:
         raise

@@ -101,6 +101,7 @@ class Cycles:
         self.store = store
         self.ends: dict[int, CycleEnd] = {}
         self.plans: dict[int, Plan] = {}
+        self._keys: dict[int, NDArray[np.uint64]] = {}
         for name in store.folders():
             if not name.isdecimal():
                 continue
@@ -144,11 +145,11 @@ class Cycles:
         Raises:
             StorageError: they cannot be read.
         """
-        found = [
-            np.frombuffer(self.folder(number).read("keys.bin"), _KEYS)
-            for number in self.with_data(self.next)
-        ]
-        return np.concatenate([np.empty(0, _KEYS), *found])
+        for number in self.with_data(self.next):
+            if number not in self._keys:
+                content = self.folder(number).read("keys.bin")
+                self._keys[number] = np.frombuffer(content, _KEYS)
+        return np.concatenate([np.empty(0, _KEYS), *self._keys.values()])
 
     def begin(self, number: int, plan: Plan, keys: NDArray[np.uint64] | None = None) -> None:
         """Begins a cycle, whose data are there already. From here on they are used.
@@ -178,19 +179,23 @@ class Cycles:
                     self.store.put(of.get(digest))
         self.folder(end.number).write("end.json", end.model_dump_json(indent=1).encode())
         self.ends[end.number] = end
-        self.clean()
+        self._clean(end.number)
 
     def clean(self) -> None:
-        """Removes what no cycle needs any more: weights are large, and cycles go on for ever.
+        """Removes what no cycle needs any more and one that was killed has left.
 
         Raises:
             StorageError: it cannot be removed.
         """
         for number in self.ends:
-            if number:
-                self.folder(number).remove("artifacts")
-                self.folder(number).remove("checkpoints")
-        needed = {end for one in (self.live, self.ends.get(0)) if one for end in _digests(one)}
+            self._clean(number)
+
+    def _clean(self, number: int) -> None:
+        """Weights are large, and cycles go on for ever. The first run's stay, as any run's do."""
+        if number:
+            self.folder(number).remove("artifacts")
+            self.folder(number).remove("checkpoints")
+        needed = {one for end in (self.live, self.ends.get(0)) if end for one in _digests(end)}
         kept = self.store.child("artifacts")
         for name in kept.names():
             if name not in needed:

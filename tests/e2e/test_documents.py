@@ -86,6 +86,12 @@ def test_the_training_section_that_is_shown_is_one():
     assert sorted(set(table) - {"strategy"}) == sorted(STRATEGIES)
 
 
+def test_the_watch_section_that_is_shown_is_one():
+    (section,) = re.findall(r"```yaml\n(watch:.*?)```", (ROOT / "docs/edge.md").read_text(), re.S)
+    begin = "name: shown\nmodel: lenet-5\ndata: {source: mnist}\ntrain: {}\n"
+    assert parse_job(f"{begin}{section}", "edge.md").watch.at_least == 500
+
+
 def test_the_manifest_that_is_shown_is_one():
     (text,) = re.findall(r"```json\n(.*?)```", DATA, re.S)
     manifest = parse_manifest(text.encode(), "docs/data.md")

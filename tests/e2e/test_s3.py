@@ -7,13 +7,20 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pyarrow.fs as pafs
 import pytest
 from PIL import Image
 
 from sigdca.data import load, open_imported
+from sigdca.edge.acquired import LEAST_BYTES, About, make_store
+from sigdca.edge.sending import send_samples
 from sigdca.errors import FormatError
+from sigdca.loop import arrivals as loop_arrivals
+from sigdca.storage import beneath, open_store
 from tests.conftest import ROOT
+from tests.images import write_data_set
+from tests.samples import samples_of
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -122,3 +129,22 @@ def test_a_folder_is_imported_trained_from_and_the_run_is_kept_on_s3(
     imported.store.write(shard, content[:100] + bytes([content[100] ^ 1]) + content[101:])
     with pytest.raises(FormatError, match="not the sha256 of its manifest"):
         load(source, "train")
+
+
+def test_boards_send_to_s3_and_the_watcher_sees_each_image_once(port, tmp_path):
+    store = make_store(tmp_path / "new", About("b1", (1, 2, 4), 10, LEAST_BYTES, private=False))
+    store.append(samples_of(range(6), labels={1: 2, 3: 0}, shape=(1, 2, 4)))
+    there = open_store(address(port, "lab/new"))
+    write_data_set(tmp_path / "old", {"train": [2]})
+    source = open_imported(str(tmp_path / "old")).source
+    arrivals = loop_arrivals.Arrivals(there, source, pytest.fail)
+    none = np.empty(0, np.uint64)
+    assert arrivals.look((), none).num_images == 0
+    assert [send_samples(store, there).samples for _ in range(2)] == [2, 0]
+    new = arrivals.look((), none)
+    assert (new.num_images, len(new.names)) == (2, 1)
+    assert abs(new.arrived_s - time.time()) < 600
+    cycles = beneath(address(port, "lab/runs"), "watch/0001/data")
+    samples = loop_arrivals.samples_of(arrivals, new.names, none)
+    loop_arrivals.write_data_set(samples, source, "n", 0.0, open_store(cycles))
+    assert load(cycles, "train").labels.tolist() == [2, 0]

@@ -46,6 +46,18 @@ def test_boxes_that_did_not_run_are_muted_with_the_reason(incomplete, lenet_300_
     assert texts(lenet_300_100, "TRAIN") == ("muted", ["not needed"])
 
 
+def test_new_data_are_told_with_what_came_of_them(lenet_300_100):
+    assert texts(lenet_300_100, "NEW DATA") == ("muted", ["none acquired yet"])
+    metrics = {"released": True, "num_new_images": 1200, "version": 3, "redeployment_s": 125.4}
+    last = lenet_300_100["test_points"][-1]
+    point = {"number": last["number"] + 1, "stage": "release", "iteration": 1, "duration_s": 0.1}
+    lenet_300_100["test_points"] += [point | {"metrics": metrics}]
+    told = ["1,200 images", "version 3", "in 2 min 05 s"]
+    assert texts(lenet_300_100, "NEW DATA") == ("done", told)
+    del metrics["version"], metrics["redeployment_s"]
+    assert texts(lenet_300_100, "NEW DATA") == ("failed", ["1,200 images", "not released"])
+
+
 def test_return_arrows_are_marked_where_they_were_taken(lenet_300_100, lenet_5):
     for draw in (wide_picture, tall_picture):
         once, twice = draw(validate_report(lenet_300_100)), draw(validate_report(lenet_5))

@@ -1,12 +1,13 @@
 import os
 import subprocess
 import sys
+import time
 
 import pyarrow.fs as pafs
 import pytest
 
 from sigdca.errors import StorageError
-from sigdca.storage import Store, open_store, write_file
+from sigdca.storage import Store, beneath, open_store, write_file
 
 
 @pytest.fixture(params=["local", "object"])
@@ -67,6 +68,17 @@ def test_an_address_is_a_path_or_a_uri(tmp_path):
     assert open_store(str(tmp_path / "runs")).read("x") == b"1"
     with pytest.raises(StorageError, match="nowhere"):
         open_store("nowhere://bucket/runs")
+
+
+def test_a_name_in_the_folder_at_an_address():
+    assert beneath("runs/", "a/b") == "runs/a/b"
+    assert beneath("s3://lab/runs?scheme=http", "a") == "s3://lab/runs/a?scheme=http"
+
+
+def test_a_file_says_when_it_was_written(store):
+    store.write("a", b"1")
+    assert abs(store.modified_s("a") - time.time()) < 60
+    assert store.modified_s("none") is None
 
 
 def test_a_lock_keeps_other_processes_out(tmp_path):
