@@ -16,6 +16,8 @@ from sigdca.loop.run import Candidate, Outcome
 from sigdca.storage import Record, Releases, open_store
 from sigdca.targets import load_target
 
+NO_VERDICT = "no target's verdict allows it"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -62,7 +64,7 @@ def why_not(job: Job, result: Result, live_error: float | None) -> str:
         return f"no better: error {error:.2f} %, of the live one {live_error:.2f} %"
     if job.targets and not proven_targets(job, result.edge):
         verdicts = [f"{one.label}: {one.metrics.get('verdict')}" for one in result.edge]
-        return f"no target's verdict allows it: {'; '.join(verdicts)}"
+        return f"{NO_VERDICT}: {'; '.join(verdicts)}"
     return ""
 
 

@@ -28,7 +28,13 @@ from sigdca.loop.deltas import best_of_deltas
 from sigdca.loop.executor import Executor
 from sigdca.loop.network import unpack
 from sigdca.loop.points import RELEASE, Progress, Run, Work
-from sigdca.loop.release import Result, proven_targets, publish_container, why_not
+from sigdca.loop.release import (
+    NO_VERDICT,
+    Result,
+    proven_targets,
+    publish_container,
+    why_not,
+)
 from sigdca.loop.run import run_job
 from sigdca.loop.stages import container_task, evaluation_metrics
 from sigdca.storage import Store, beneath, open_store
@@ -100,8 +106,7 @@ class _Watching:
         cycles = self.cycles
         cycles.clean()
         if 0 not in cycles.ends:
-            with self.where.connect() as executor:
-                self._first(executor)
+            self._first()
         last = self.watch.cycles
         while last is None or len(cycles.ends) - 1 < last:
             number = cycles.unfinished
@@ -110,11 +115,16 @@ class _Watching:
             self._finish(number)
         return [end for _, end in sorted(cycles.ends.items())]
 
-    def _first(self, executor: Executor) -> None:
+    def _first(self) -> None:
         store, job = self.where.store, self._job(0, "first")
-        result = Result.of(run_job(job, executor, store, self.where.progress))
-        run = self._run(job, store.get(result.best.container), executor, store)
-        self._end(run, CycleEnd(number=0, kind="first", more=job.data.more, ended_s=0), result)
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            with self.where.connect() as executor:
+                result = Result.of(run_job(job, executor, store, self.where.progress))
+                run = self._run(job, store.get(result.best.container), executor, store)
+                end = CycleEnd(number=0, kind="first", more=job.data.more, ended_s=0)
+                if self._end(run, end, result, attempt == MAX_ATTEMPTS):
+                    return
+            self.where.pause(self.watch.poll_s)
 
     def _begin(self) -> int:
         """Waits until there is enough that is new, and begins a cycle with it."""
@@ -161,8 +171,9 @@ class _Watching:
                 with ExitStack() as stack:
                     executor = stack.enter_context(self.where.connect())
                     connected = True
-                    self._cycle(number, plan, executor)
-                return
+                    if self._cycle(number, plan, executor, failed == MAX_ATTEMPTS - 1):
+                        return
+                    failed += 1
             except SigdcaError as error:
                 failed += connected
                 is_bad = plan.kind == "deltas" and error.exit_code == JobError.exit_code
@@ -172,7 +183,8 @@ class _Watching:
                 self._say(f"watch: cycle {number}: {error}; tried again")
             self.where.pause(self.watch.poll_s)
 
-    def _cycle(self, number: int, plan: Plan, executor: Executor) -> None:
+    def _cycle(self, number: int, plan: Plan, executor: Executor, is_last: bool) -> bool:
+        """Goes round once, from wherever it stands; whether it has come to an end."""
         cycles, folder = self.cycles, self.cycles.folder(number)
         job, live = self._job(number, plan.kind), cycles.live
         check_job(job, f"watch: cycle {number}")
@@ -198,7 +210,7 @@ class _Watching:
             outcome = run_job(job, executor, folder, self.where.progress, initial=begin)
             result = Result.of(outcome)
             run = self._run(job, folder.get(result.best.container), executor, folder)
-        self._end(run, end, result)
+        return self._end(run, end, result, is_last)
 
     def _job(self, number: int, kind: str) -> Job:
         """The job of a cycle: all new images up to it, or those that the live one has seen."""
@@ -231,13 +243,21 @@ class _Watching:
         inputs = {"container": digest, "engine": engine}
         return float(run.stage("retest", "live", 1, inputs, work).metrics["error"])
 
-    def _end(self, run: Run, end: CycleEnd, result: Result) -> None:
-        """Judges what a cycle has come to, releases it if it may be, and writes it all down."""
+    def _end(self, run: Run, end: CycleEnd, result: Result, is_last: bool) -> bool:
+        """Judges what a cycle has come to, releases it if it may be, and writes it all down.
+
+        Returns:
+            False if nothing but a target's verdict is missing, unless this was the last attempt: a
+            board or an emulator may be there next time.
+        """
         budget = self.job.budget
         # Of private data the servers see nothing: there, a bound of the budget decides.
         bounded = budget.error is not None or budget.accuracy_drop is not None
         live_error = None if end.kind == "deltas" and bounded else end.live_error
         reason = why_not(run.job, result, live_error)
+        if reason.startswith(NO_VERDICT) and not is_last:
+            self._say(f"watch: {reason}; tried again")
+            return False
         end = end.model_copy(
             update={
                 "accepted": not reason,
@@ -252,6 +272,7 @@ class _Watching:
         self.cycles.finish(end, of=run.store)
         self.where.report(run.store)
         self._tell(end)
+        return True
 
     def _released(self, run: Run, end: CycleEnd, targets: tuple[str, ...]) -> CycleEnd:
         """RELEASE, a test point of its own; says why there is none."""

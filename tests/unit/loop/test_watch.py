@@ -91,7 +91,7 @@ watch:
 """
         return parse_job(text, "t.yaml", settings)
 
-    def watch(self, executor, *settings, connect=None):
+    def watch(self, executor, *settings, pause=None):
         @contextlib.contextmanager
         def connected():
             yield executor
@@ -102,10 +102,10 @@ watch:
         where = Surroundings(
             store=self.store,
             address=f"{self.folder}/runs/t",
-            connect=connect or connected,
+            connect=connected,
             progress=self.progress,
             report=lambda store: self.reported.append(store.root),
-            pause=stop,
+            pause=pause or stop,
         )
         return watch_job(self.job(*settings), where)
 
@@ -206,7 +206,9 @@ def test_why_nothing_is_released(place, settings, verdict, reason, monkeypatch):
     monkeypatch.setattr("sigdca.loop.watch.open_store", lambda _: new)
     place.send(range(120))
     executor = Told(0.8, 0.8, 0.9, verdict=verdict)
-    ends = place.watch(executor, "watch.cycles=1", *settings)
+    pauses = []
+    ends = place.watch(executor, "watch.cycles=1", *settings, pause=pauses.append)
+    assert pauses == [1.0] * (4 if verdict == "device-required" else 0)  # a board may come back
     assert all(end.version is None and end.reason.startswith(reason) for end in ends), ends
     assert place.released == []
 
@@ -237,6 +239,18 @@ def test_faults_are_tried_again_and_then_given_up(place):
     assert end.reason == "failed: a worker was lost"
     assert len(calls) == 1 + 4 + 3, "a cluster that is not there is no fault of the cycle"
     assert [version for version, _ in place.released] == [1]
+
+
+def test_a_board_that_comes_back_is_asked_again(place):
+    place.send(range(10))
+    executor = Told(0.8, 0.8, 0.9, verdict="device-required")
+
+    def comes_back(_seconds):
+        executor.verdict = "exact"
+
+    first, second = place.watch(executor, "watch.cycles=1", pause=comes_back)
+    assert (first.version, second.version) == (1, 2)
+    assert len(executor.trained) == 2, "all but EDGE TEST is in the ledger"
 
 
 CRASHES = ["/cycle.json", "-train.json", "/releases/canary/", "-release.json", "/0001/end.json"]
