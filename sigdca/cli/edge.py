@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from sigdca.cli import acquiring
+from sigdca.cli.edge_testing import edge_test
 from sigdca.cli.joining import join
 from sigdca.cli.output import errors, print_json, results
 from sigdca.cli.signing import newest
@@ -26,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds the verbs."""
     edge = typer.Typer(help="On a board.", no_args_is_help=True, rich_markup_mode=None)
     edge.command()(join)
+    edge.command("test")(edge_test)
     edge.command()(setup)
     edge.command()(update)
     edge.command()(status)

@@ -2,7 +2,7 @@
 
 from sigdca.loop.check import check_job, check_targets
 from sigdca.loop.cycles import CycleEnd
-from sigdca.loop.edge import NoiseTask, noise_task
+from sigdca.loop.edge import NoiseTask, legs_of, noise_task
 from sigdca.loop.executor import (
     EdgeTask,
     EdgeTrainTask,
@@ -40,6 +40,7 @@ __all__ = [
     "check_job",
     "check_targets",
     "evaluation_metrics",
+    "legs_of",
     "noise_task",
     "retest_run",
     "run_job",

@@ -20,9 +20,9 @@ from sigdca.engines import open_engine, to_int8, to_onnx
 from sigdca.errors import EngineError
 from sigdca.job import DataSource, EdgeTest
 from sigdca.loop.dataset import dataset_of, num_first
-from sigdca.loop.executor import EdgeTask
+from sigdca.loop.executor import EdgeTask, Executor
 from sigdca.loop.points import Run, Work
-from sigdca.loop.stages import container_task
+from sigdca.loop.stages import task_of
 from sigdca.storage import Record
 from sigdca.targets import load_target
 
@@ -85,7 +85,41 @@ def _inputs(target: str, container: str, num_samples: int, test: EdgeTest) -> di
 def run_legs(
     run: Run, targets: Sequence[str], container: str, num_samples: int
 ) -> dict[str, LegResult]:
-    """The legs of some targets; what is compared is computed once for each engine."""
+    """The legs of some of a run's targets."""
+    return legs_of(
+        run.executor,
+        run.artifacts.get(container),
+        targets,
+        run.job.data,
+        num_samples,
+        run.job.edge_test,
+        num_shares=run.job.train.workers,
+    )
+
+
+def legs_of(
+    executor: Executor,
+    container: bytes,
+    targets: Sequence[str],
+    source: DataSource,
+    num_samples: int,
+    test: EdgeTest,
+    num_shares: int = 1,
+) -> dict[str, LegResult]:
+    """The test legs of some targets; what is compared is computed once for each engine.
+
+    Args:
+        executor: who runs them, and the test on the servers.
+        container: the content of a `.dca` file.
+        targets: names or files of targets.
+        source: the data.
+        num_samples: the first so many of its test images.
+        test: what a leg may use, and for how long it is waited.
+        num_shares: into how many parts the test on the servers is cut.
+
+    Returns:
+        Each target's verdict; `device-required`, with the reason, where nothing could be compared.
+    """
     models: dict[str, tuple[bytes, np.ndarray]] = {}
     legs: dict[str, LegResult] = {}
     tasks: list[EdgeTask] = []
@@ -97,17 +131,18 @@ def run_legs(
             continue
         try:
             if target.engine not in models:
-                models[target.engine] = _model(run, target.engine, container, num_samples)
+                models[target.engine] = _model(
+                    executor, container, target.engine, source, num_samples, num_shares
+                )
         except EngineError as error:  # the server itself lacks it: a leg never ends the loop
             legs[name] = device_required(target, f"target '{name}': no reference: {error}")
             continue
         model, reference = models[target.engine]
-        test = run.job.edge_test
         tasks.append(
             EdgeTask(
                 name,
                 model,
-                run.job.data,
+                source,
                 num_samples,
                 reference,
                 limits=test.limits,
@@ -115,7 +150,7 @@ def run_legs(
             )
         )
     if tasks:
-        results = run.executor.edge_tests(tasks)
+        results = executor.edge_tests(tasks)
         legs |= {task.target: leg for task, leg in zip(tasks, results, strict=True)}
     return legs
 
@@ -163,16 +198,23 @@ class NoiseTask:
     reference_logits: np.ndarray
 
 
-def _model(run: Run, engine: str, container: str, limit: int) -> tuple[bytes, np.ndarray]:
+def _model(
+    executor: Executor,
+    container: bytes,
+    engine: str,
+    source: DataSource,
+    num_samples: int,
+    num_shares: int,
+) -> tuple[bytes, np.ndarray]:
     """What an engine takes on a target, and the logits that it gives on the server."""
-    task = container_task(run, container, engine, limit)
+    task = task_of(container, source, engine, num_shares, num_samples)
     images = None
     if engine == "openvino-int8":
-        images = dataset_of(run.job.data, "train", NUM_CALIBRATION).images
-    model = _model_of(engine, run.artifacts.get(container), images)
+        images = dataset_of(source, "train", NUM_CALIBRATION).images
+    model = _model_of(engine, container, images)
     if engine in RUN_AS_IT_IS:
         task = replace(task, state={}, container=model)
-    return model, run.executor.test(task).logits
+    return model, executor.test(task).logits
 
 
 def _model_of(engine: str, container: bytes, images: np.ndarray | None) -> bytes:

@@ -9,7 +9,7 @@ from sigdca.codec import decode_container, encode_container, inspect_container
 from sigdca.compression import prepare_
 from sigdca.data import find_source
 from sigdca.engines import container_engine, logits_sha256
-from sigdca.job import Pass, Retrained
+from sigdca.job import DataSource, Pass, Retrained
 from sigdca.loop.dataset import first_of
 from sigdca.loop.executor import State, TestTask, TrainTask
 from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
@@ -111,17 +111,23 @@ def retest_container(run: Run, iteration: int, container: str) -> Record:
 
 
 def container_task(run: Run, container: str, engine: str, limit: int | None = None) -> TestTask:
-    """The test of a container by an engine, on the first `limit` test images."""
+    """The test of a run's container by an engine, on the first `limit` test images."""
     content = run.artifacts.get(container)
+    return task_of(content, run.job.data, engine, run.job.train.workers, limit)
+
+
+def task_of(
+    content: bytes, source: DataSource, engine: str, num_shares: int, limit: int | None = None
+) -> TestTask:
+    """The test of a container by an engine, on the first `limit` test images."""
     unpacked = decode_container(content)
-    source = run.job.data if limit is None else first_of(run.job.data, "test", limit)
     is_native = engine == "native"
     return TestTask(
         graph=unpacked.graph,
         state={} if is_native else unpacked.tensors,
-        source=source,
+        source=source if limit is None else first_of(source, "test", limit),
         engine=engine,
-        num_shares=run.job.train.workers,
+        num_shares=num_shares,
         container=content if is_native else None,
     )
 
