@@ -5,8 +5,9 @@ by a full disk, at a random moment; then the device is started again. Inference:
 Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU,
 as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle.
 Then claims that can be measured alone: the train leg on digits that were turned, or are in noise
-(`--shifted`), the predictor's error on this machine (`--predictor`), the engines' agreement and
-the verdict on int8 (`--engines`).
+(`--shifted`); `run --watch` on them, from a board to its update (`--watch`); the predictor's error
+on this machine (`--predictor`); the engines' agreement and the verdict on int8 (`--engines`); and,
+only so, the loop with two boards of which one is lost (`--boards`, as root).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from claims import Claim, at_least, at_most, main
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_hostile import hostile_claims
 from edge_shifted import shifted_claims
+from edge_watch import watch_claims
 from engines import agreement_claims, int8_claims
 from paper_networks import paper_network
 from predictor import predictor_claims
@@ -87,6 +89,7 @@ def measure(quick: bool) -> list[Claim]:
         *switch_claims(3 if quick else 20),
         *hostile_claims(container_of("lenet-5"), 5_000 if quick else 100_000, ISSUE),
         *measure_shifted(quick),
+        *measure_watch(quick),
         *measure_predictor(quick),
         *measure_engines(quick),
     ]
@@ -95,6 +98,11 @@ def measure(quick: bool) -> list[Claim]:
 def measure_shifted(quick: bool) -> list[Claim]:
     """Only the train leg on shifted digits."""
     return shifted_claims(CACHE, range(1 if quick else 3), ISSUE)
+
+
+def measure_watch(quick: bool) -> list[Claim]:
+    """New data that lead to a release."""
+    return watch_claims(range(1 if quick else 3), ISSUE)
 
 
 def measure_predictor(quick: bool) -> list[Claim]:
@@ -371,6 +379,7 @@ if __name__ == "__main__":
         __doc__,
         measure,
         shifted=measure_shifted,
+        watch=measure_watch,
         predictor=measure_predictor,
         engines=measure_engines,
         boards=measure_boards,

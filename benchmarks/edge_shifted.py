@@ -77,8 +77,10 @@ def trained_lenet_5(cache: Path) -> Path:
     """The compressed network, made once."""
     path = cache / "trained" / "lenet-5-mnist" / "model.dca"
     if not path.is_file():
-        _sigdca(
-            "compress", "jobs/lenet-5-mnist.yaml", *_set([*CUT_SHORT, f"storage={cache}/trained"])
+        sigdca(
+            "compress",
+            "jobs/lenet-5-mnist.yaml",
+            *set_options([*CUT_SHORT, f"storage={cache}/trained"]),
         )
     return path
 
@@ -114,18 +116,18 @@ def _tuned(model: Path, degrees: float, noise: float, seed: int) -> dict[str, fl
     with tempfile.TemporaryDirectory() as name:
         frames, store, server = Path(name, "frames"), Path(name, "store"), Path(name, "server")
         images = shifted(known.images[met], degrees, noise, 2 * seed)
-        _write_classes(frames, images, known.labels[met])
+        write_classes(frames, images, known.labels[met])
         images = shifted(unseen.images, degrees, noise, 2 * seed + 1)
-        _write_test(server, Dataset(images, unseen.labels))
+        write_test(server, Dataset(images, unseen.labels))
         delta, tuned = f"{name}/delta.dcd", f"{name}/tuned.dca"
         seen_here = ("--frames", frames, "--labelled", "--store", store, "--private")
-        acquired = _sigdca("edge", "acquire", model, *seen_here, "--margin", 1, "--share", SHARE)
-        leg = _sigdca("edge", "train", model, "--data", store, "-o", delta, "--seed", seed)
-        _sigdca("edge", "apply", model, delta, "-o", tuned)
+        acquired = sigdca("edge", "acquire", model, *seen_here, "--margin", 1, "--share", SHARE)
+        leg = sigdca("edge", "train", model, "--data", store, "-o", delta, "--seed", seed)
+        sigdca("edge", "apply", model, delta, "-o", tuned)
         found = {
-            "before": _sigdca("test", model, "--data", server)["error"],
-            "after": _sigdca("test", tuned, "--data", server)["error"],
-            "upright": _sigdca("test", tuned, "--data", "mnist")["error"],
+            "before": sigdca("test", model, "--data", server)["error"],
+            "after": sigdca("test", tuned, "--data", server)["error"],
+            "upright": sigdca("test", tuned, "--data", "mnist")["error"],
             "samples": acquired["store"]["labelled"],
             "sent": Path(delta).stat().st_size,
             "grew": Path(tuned).stat().st_size - model.stat().st_size,
@@ -138,20 +140,22 @@ def _tuned(model: Path, degrees: float, noise: float, seed: int) -> dict[str, fl
     return found
 
 
-def _sigdca(*words: object) -> dict[str, Any]:
-    command = [*SIGDCA, *map(str, words), "--json"]
+def sigdca(*words: object, as_json: bool = True) -> dict[str, Any]:
+    """What a command printed, if it is asked for JSON."""
+    command = [*SIGDCA, *map(str, words), *(["--json"] if as_json else [])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
-    told: dict[str, Any] = json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout) if as_json else {}
     return told
 
 
-def _set(settings: Sequence[str]) -> list[str]:
+def set_options(settings: Sequence[str]) -> list[str]:
+    """The words of a command that set them."""
     return [word for setting in settings for word in ("--set", setting)]
 
 
-def _write_classes(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.integer]) -> None:
+def write_classes(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.integer]) -> None:
     """A folder for each class, a picture for each image."""
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         path = folder / str(label) / f"{number:05d}.pgm"
@@ -159,7 +163,7 @@ def _write_classes(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.i
         path.write_bytes(b"P5 28 28 255\n" + image.tobytes())
 
 
-def _write_test(folder: Path, dataset: Dataset) -> None:
+def write_test(folder: Path, dataset: Dataset) -> None:
     """A data set that has a test split alone."""
     content = dump_shard(dataset)
     (folder / "test").mkdir(parents=True)
