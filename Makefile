@@ -40,7 +40,7 @@ lint:
 
 # Those that start Ray clusters come last and alone: a submitted job joins the cluster that the machine
 # started last, and a starved node counts as lost.
-CLUSTERS := tests/cluster $(addprefix tests/e2e/test_,loop.py own_images.py s3.py search.py submit.py)
+CLUSTERS := tests/cluster $(addprefix tests/e2e/test_,loop.py own_images.py s3.py search.py submit.py watch.py)
 
 unit:
 	@echo "== pytest"

@@ -110,7 +110,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; there are {', '.join(names)}" if 0 < len(names) <= 10 else ""
+    return f"; there are {', '.join(names)}" if 0 < len(names) <= 12 else ""
 
 
 def _one_line(error: Exception) -> str:
