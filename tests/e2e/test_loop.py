@@ -123,9 +123,8 @@ def test_a_second_run_gives_the_same_container_and_keeps_the_first(undisturbed, 
     assert (tmp_path / "runs/small.1/model.dca").read_bytes() == expected
 
 
-@pytest.mark.parametrize(
-    "stage", [pytest.param("TRAIN #1", marks=pytest.mark.slow), "RETRAIN share #1"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["TRAIN #1", "RETRAIN share #1"])
 def test_a_driver_killed_in_a_stage_resumes_to_the_same_container(undisturbed, tmp_path, stage):
     job = write_job(tmp_path)
     command = [sys.executable, "-m", "sigdca", "run", str(job), "--set", "targets=[]"]

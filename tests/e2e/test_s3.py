@@ -92,6 +92,7 @@ storage: '{storage}'
 """
 
 
+@pytest.mark.slow
 def test_a_folder_is_imported_trained_from_and_the_run_is_kept_on_s3(
     sigdca, port, digits, tmp_path
 ):

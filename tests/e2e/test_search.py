@@ -57,6 +57,7 @@ def read_until(driver, beginning):
     raise AssertionError(f"the search never said {beginning!r}, but: {''.join(said)}")
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_an_interrupted_one_ends_with_its_best(command, tmp_path):
     study = tmp_path / "runs" / "study"
     with start(command) as driver:

@@ -112,6 +112,7 @@ def submit(environment, address, working_dir, *command):
     )
 
 
+@pytest.mark.slow
 def test_a_submitted_job_runs_the_loop_on_the_cluster(head, working_dir):
     environment, address, _ = head
     done = submit(environment, address, working_dir, "sigdca", "run", "jobs/small.yaml")

@@ -23,6 +23,14 @@ WORKER = Path(__file__).with_name("worker.py")
 HOOKED = ("prune", "movement", "share", "quantize")
 ALL = sorted({*STRATEGIES, "deepspeed-3", "fsdp-streamed"})
 OTHERS = sorted({*ALL} - {"ddp"})
+# What these do with three processes, `fsdp` and `deepspeed` do too.
+COSTLY = ("deepspeed-3", "fsdp-streamed")
+OF_THREE = [pytest.param(name, marks=pytest.mark.slow if name in COSTLY else ()) for name in ALL]
+OF_TWO_OR_THREE = [
+    pytest.param(name, count, marks=pytest.mark.slow if name in COSTLY and count == 3 else ())
+    for name in ALL
+    for count in (2, 3)
+]
 # Sums in another order: relative to the loss, and to the largest weight of a tensor.
 LOSS_BOUND, WEIGHT_BOUND = 1e-4, 2e-3
 
@@ -91,20 +99,18 @@ def test_a_job_can_name_every_strategy():
 
 
 @pytest.mark.parametrize("scene", ["plain", "adam", "resumed sgd", "resumed adam"])
-@pytest.mark.parametrize("num_processes", [2, 3])
-@pytest.mark.parametrize("strategy", ALL)
+@pytest.mark.parametrize(("strategy", "num_processes"), OF_TWO_OR_THREE)
 def test_many_processes_train_as_one_does(runs, alone, strategy, num_processes, scene):
     for found in runs(strategy, num_processes):
         assert_same(found[scene], alone[scene])
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
-@pytest.mark.parametrize("strategy", ALL)
-def test_it_goes_on_from_a_checkpoint_of_another(runs, alone, strategy, kind):
+@pytest.mark.parametrize(("strategy", "num_processes"), OF_TWO_OR_THREE)
+def test_it_goes_on_from_a_checkpoint_of_another(runs, alone, strategy, num_processes, kind):
     whole = alone["plain" if kind == "sgd" else "adam"]
-    for num_processes in (2, 3):
-        for found in runs(strategy, num_processes):
-            assert_same(found[f"taken over {kind}"], whole)
+    for found in runs(strategy, num_processes):
+        assert_same(found[f"taken over {kind}"], whole)
 
 
 @pytest.mark.parametrize("strategy", ALL)
@@ -143,8 +149,9 @@ def test_parts_of_a_step_add_up_to_it(runs, alone, strategy):
         assert_same(found["parts"], alone["plain"])
 
 
-@pytest.mark.parametrize("num_processes", [2, 3])
-@pytest.mark.parametrize("strategy", sorted(set(ALL) - {"hybrid"}))
+@pytest.mark.parametrize(
+    ("strategy", "num_processes"), [one for one in OF_TWO_OR_THREE if "hybrid" not in one.values]
+)
 def test_an_image_counts_the_same_in_each_process(runs, alone, strategy, num_processes):
     for found in runs(strategy, num_processes):
         assert_same(found["uneven"], alone["uneven"])
@@ -194,7 +201,7 @@ def test_dropout_trains_as_well(runs, alone, strategy):
     assert losses != runs(strategy, 2)[0]["plain"]["losses"]
 
 
-@pytest.mark.parametrize("strategy", ALL)
+@pytest.mark.parametrize("strategy", OF_THREE)
 def test_all_processes_report_the_same_loss(runs, strategy):
     for scene in ("plain", "dropout"):
         first, *others = (found[scene]["losses"] for found in runs(strategy, 3))
