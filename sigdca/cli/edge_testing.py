@@ -62,7 +62,8 @@ def edge_test(
             table.add_row(leg.target, error, f"{leg.verdict}{evidence}", digest)
         results.print(table)
         for leg in legs.values():
-            errors.print(leg.reason, soft_wrap=True)
+            named = leg.reason if leg.target in leg.reason else f"{leg.target}: {leg.reason}"
+            errors.print(named, soft_wrap=True)
     return 1 if any(leg.verdict == "device-required" for leg in legs.values()) else 0
 
 
