@@ -167,7 +167,7 @@ def _watch(
     address: str | None,
     as_json: bool,
 ) -> int:
-    with _prepared(path, settings, resume, smoke_test, "edge-test", address) as (job, runs):
+    with _prepared(path, settings, resume, smoke_test, "edge-test", address, True) as (job, runs):
         from sigdca.loop import Surroundings, watch_job
 
         progress = StageProgress()
@@ -196,6 +196,7 @@ def _prepared(
     smoke_test: bool,
     until: Until,
     address: str | None,
+    watches: bool = False,
 ) -> Iterator[tuple[Job, Store]]:
     """The job, found to be sound, and where its run lies, which nobody else works on meanwhile."""
     job = load_job(path, settings or ())
@@ -203,9 +204,11 @@ def _prepared(
         job = job.smoke_test()
     runs = open_store(lasting(job.storage))
     runs.check_room(LEAST_ROOM_BYTES)
-    from sigdca.loop import check_job
+    from sigdca.loop import check_job, check_watched
 
     check_job(job, path)
+    if watches:
+        check_watched(job)
     if _leads_to_targets(job, until) and not _elsewhere(address):
         say_what_is_not_there(job, path, {})  # a cluster started here has no boards
     with runs.lock(job.name):

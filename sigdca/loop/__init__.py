@@ -18,7 +18,7 @@ from sigdca.loop.points import Progress
 from sigdca.loop.retest import Retest, retest_run
 from sigdca.loop.run import Candidate, Outcome, run_job
 from sigdca.loop.stages import evaluation_metrics
-from sigdca.loop.watch import Surroundings, watch_job
+from sigdca.loop.watch import Surroundings, check_watched, watch_job
 
 __all__ = [
     "Candidate",
@@ -39,6 +39,7 @@ __all__ = [
     "Unobserved",
     "check_job",
     "check_targets",
+    "check_watched",
     "evaluation_metrics",
     "legs_of",
     "noise_task",

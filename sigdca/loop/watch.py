@@ -78,6 +78,24 @@ def watch_job(job: Job, where: Surroundings) -> list[CycleEnd]:
     return _Watching(job, where).run()
 
 
+def check_watched(job: Job) -> Watch:
+    """What a job says of watching, found to be sound before anything is touched.
+
+    Raises:
+        JobError: the job has no `watch` section, or one that cannot be.
+        SigdcaError: its key cannot be read.
+    """
+    if job.watch is None:
+        raise JobError(f"{job.name}: has no section 'watch': say at least where its data come")
+    if job.compress is None:
+        raise JobError(f"{job.name}: has no section 'compress': nothing could be released")
+    if job.data.streaming:
+        raise JobError(f"{job.name}: data.streaming: new data are for images in memory")
+    if job.watch.key is not None:
+        load_private_key(Path(job.watch.key))
+    return job.watch
+
+
 @dataclass
 class _Watching:
     job: Job
@@ -89,15 +107,7 @@ class _Watching:
 
     def __post_init__(self) -> None:
         job = self.job
-        if job.watch is None:
-            raise JobError(f"{job.name}: has no section 'watch': say at least where its data come")
-        if job.compress is None:
-            raise JobError(f"{job.name}: has no section 'compress': nothing could be released")
-        if job.data.streaming:
-            raise JobError(f"{job.name}: data.streaming: new data are for images in memory")
-        self.watch = job.watch
-        if self.watch.key is not None:  # an unreadable one is to be heard of before TRAIN
-            load_private_key(Path(self.watch.key))
+        self.watch = check_watched(job)
         self.cycles = Cycles(self.where.store.child("watch"))
         source = find_source(job.data.source)
         self.arrivals = Arrivals(open_store(self.watch.data), source, self._say)

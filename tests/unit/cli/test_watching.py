@@ -80,6 +80,7 @@ def test_ctrl_c_is_one_line_and_keeps_the_state(sigdca, tmp_path):
     code, _, err = sigdca(Told(), "run", "t.yaml", "--watch", "--set", "watch=null")
     assert code == 2
     assert "has no section 'watch'" in err.splitlines()[-1]
+    assert not (tmp_path / "runs/t.1").exists()  # the run is where it was
 
 
 def test_a_submitted_job_needs_places_that_the_cluster_knows(sigdca):
