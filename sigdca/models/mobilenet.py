@@ -54,7 +54,9 @@ class MobileNetV2(nn.Module):
         """Logits of a batch."""
         x = functional.relu6(self.norm1(self.conv1(x)))
         x = functional.relu6(self.norm2(self.conv2(self.blocks(x))))
-        return self.fc(self.drop(torch.flatten(functional.adaptive_avg_pool2d(x, 1), 1)))  # type: ignore[no-any-return]
+        mean = torch.flatten(functional.adaptive_avg_pool2d(x, 1), 1)
+        logits: Tensor = self.fc(self.drop(mean))
+        return logits
 
 
 class MobileNetV2Cifar(MobileNetV2):
