@@ -13,7 +13,7 @@ from sigdca.job.recipe import (
     Optimisation,
 )
 from sigdca.job.search import Search
-from sigdca.job.section import Positive, Section
+from sigdca.job.section import Fraction, Positive, Section
 
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 
@@ -102,6 +102,9 @@ class Train(Optimisation):
         None,
         description="compute each worker's images of a step in so many parts, one after the "
         "other, and exchange gradients once: a large batch in little memory",
+    )
+    label_smoothing: Fraction | None = Field(
+        None, description="share of each label that is spread over all classes, in TRAIN alone"
     )
     compile: bool | None = Field(
         None,

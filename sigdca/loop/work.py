@@ -60,6 +60,7 @@ def train_share(
         precision=task.train.precision,
         accumulation_steps=task.train.accumulation_steps or 1,
         compiled=bool(task.train.compile),
+        label_smoothing=0.0 if hook is not None else task.train.label_smoothing or 0.0,
         hook=hook,
         place=place,
         strategy=strategy,

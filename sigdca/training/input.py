@@ -70,7 +70,13 @@ class InMemory:
 
     def batches(self, epoch: int, batch_size: int, seed: int, place: Place) -> Iterator[Batch]:
         """See `Input`: this process's share of every global batch."""
+        for mine in self.choices(epoch, batch_size, seed, place):
+            yield self.images[mine], self.labels[mine].astype(np.int64)
+
+    def choices(
+        self, epoch: int, batch_size: int, seed: int, place: Place
+    ) -> Iterator[npt.NDArray[np.int64]]:
+        """Where the images of each of these batches lie."""
         order = np.random.default_rng((seed, epoch)).permutation(len(self.images))
         for start in range(0, len(order) - batch_size + 1, batch_size):
-            mine = order[start + place.rank : start + batch_size : place.world_size]
-            yield self.images[mine], self.labels[mine].astype(np.int64)
+            yield order[start + place.rank : start + batch_size : place.world_size]

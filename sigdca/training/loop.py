@@ -22,6 +22,7 @@ from sigdca.errors import SigdcaError
 from sigdca.job.recipe import Optimisation
 from sigdca.training.augment import augment_batch
 from sigdca.training.checkpoint import Checkpoint
+from sigdca.training.feed import feed_of
 from sigdca.training.input import Input
 from sigdca.training.meter import Meter, sent_bytes
 from sigdca.training.optimizer import make_optimizer, set_learning_rate
@@ -108,6 +109,7 @@ def train_(
     precision: str = "float32",
     accumulation_steps: int = 1,
     compiled: bool = False,
+    label_smoothing: float = 0.0,
     hook: Hook | None = None,
     place: Place | None = None,
     strategy: type[Parallel] = Parallel,
@@ -132,6 +134,8 @@ def train_(
             last; the loss is scaled under fp16.
         accumulation_steps: parts in which a process computes its images of a step.
         compiled: by torch.compile.
+        label_smoothing: share of each label that is spread over all classes (Szegedy et al., CVPR
+            2016, section 7).
         hook: a compression pass at work, or None.
         place: this process's rank, world size and device.
         strategy: how the processes share the work.
@@ -173,19 +177,16 @@ def train_(
         raise SigdcaError(
             f"train.batch_size: {batch_size}, but there are {data.num_images} images"
         )
-    stage = _Stage(parallel, config, layout, hook, steps, on_step)
+    feed = feed_of(data, place)
+    stage = _Stage(parallel, config, layout, hook, steps, on_step, label_smoothing)
     way = Way(precision, layout is torch.channels_last, compiled)
     if steps * (config.epochs - len(figures)) < COMPARED_FROM or not parallel.holds_whole:
         on_speed = None
     for epoch in range(len(figures), config.epochs):
         generator = torch.Generator().manual_seed(_mix(seed, epoch, place.rank))
-        batches = (
-            [torch.from_numpy(array).to(place.device) for array in batch]
-            for batch in data.batches(epoch, batch_size, seed, place)
-        )
         inputs: Iterator[tuple[Tensor, Tensor]] = (
             (augment_batch(pixels.float() * input_scale, config.augment, generator), classes)
-            for pixels, classes in batches
+            for pixels, classes in feed.batches(epoch, batch_size, seed)
         )
         if on_speed is not None and way != PLAIN:
             inputs, on_speed = _compared(inputs, model, way, accumulation_steps, on_speed), None
@@ -227,7 +228,9 @@ class _Stage:
         hook: Hook | None,
         num_steps: int,
         on_step: OnStep | None,
+        label_smoothing: float,
     ) -> None:
+        self._label_smoothing = label_smoothing
         self._parallel, self._config, self._layout = parallel, config, layout
         self._hook, self._num_steps, self._on_step = hook, num_steps, on_step
         self._meter = Meter(parallel.place)
@@ -295,7 +298,11 @@ class _Stage:
             with parallel.part(number == num_parts):
                 with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
                     logits = parallel.module(images.to(memory_format=self._layout))
-                loss = F.cross_entropy(logits.float(), parallel.labels(labels))
+                loss = F.cross_entropy(
+                    logits.float(),
+                    parallel.labels(labels),
+                    label_smoothing=self._label_smoothing,
+                )
                 loss = loss * (len(images) * each)
                 parallel.backward(loss)
             total += loss.detach()

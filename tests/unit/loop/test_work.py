@@ -1,12 +1,14 @@
 """What one process does of TRAIN, as far as it can be seen where there is no GPU."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from sigdca.job import parse_job
+from sigdca.job.recipe import Prune
 from sigdca.loop import LocalExecutor, TrainTask, Unobserved, local, work
 from sigdca.loop.network import initial_model, state_of
 from sigdca.storage import open_store
@@ -76,3 +78,15 @@ def test_this_process_trains_on_its_gpu(task, places, monkeypatch, there, device
     monkeypatch.setattr(local.torch.cuda, "is_available", lambda: there)
     LocalExecutor().train(task, Unobserved())
     assert [place for place, _ in places] == [device]
+
+
+def test_labels_are_smoothed_in_train_alone(task, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        work, "train_", lambda *_, label_smoothing, **__: seen.append(label_smoothing)
+    )
+    smoothed = replace(task, train=task.train.model_copy(update={"label_smoothing": 0.1}))
+    train(task, "cpu")
+    train(smoothed, "cpu")
+    train(replace(smoothed, retrained=Prune(sparsity=0.5)), "cpu")
+    assert seen == [0.0, 0.1, 0.0]

@@ -108,6 +108,17 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_in_order():
     assert all(moment["momentum_buffer"].dtype == torch.float32 for moment in moments.values())
 
 
+def test_smoothed_labels_keep_the_network_from_being_too_sure():
+    sure, smoothed = network(), network()
+    run(sure, CONFIG.model_copy(update={"epochs": 6}))
+    run(smoothed, CONFIG.model_copy(update={"epochs": 6}), label_smoothing=0.3)
+    images = torch.from_numpy(data()[0]) / 256
+    with torch.no_grad():
+        most = [model(images).softmax(1).max(1).values.mean() for model in (sure, smoothed)]
+    assert most[1] < most[0] - 0.05
+    assert accuracy(smoothed) > 0.8
+
+
 def test_fp16_skips_the_steps_whose_scaled_gradients_overflow():
     model = network()
     scales = []
