@@ -62,19 +62,35 @@ class Rates:
             latent: levels, not rounded, of the parameter's shape.
             out: where the result goes, of the same shape; None: a tensor of its own.
         """
+        rises = (self.magnitude[1:] - self.magnitude[:-1]).clamp(min=0)
+        if latent.is_cuda:
+            return self._slope_of_all(latent, rises, out)
+        return self._slope_of_few(latent, rises, out)
+
+    def _slope_of_few(self, latent: Tensor, rises: Tensor, out: Tensor | None) -> Tensor:
+        """Levels of 1 and more, few in a sparse network, are looked for."""
         slope = torch.sign(latent, out=out).mul_(self.first)
         flat, into = _as_it_lies(latent), _as_it_lies(slope)
-        large = _large(flat)  # few, in a sparse network
+        large = _large(flat)
         size = flat[large]
-        below = size.abs().floor().clamp(max=MAX_LEVEL).long()
-        rise = (self.magnitude[below + 1] - self.magnitude[below]).clamp(min=0)
-        into[large] = rise * torch.sign(size)
+        into[large] = rises[_whole(size)] * torch.sign(size)
         return slope
+
+    def _slope_of_all(self, latent: Tensor, rises: Tensor, out: Tensor | None) -> Tensor:
+        """The same without asking a GPU how many these are, for which it would stop."""
+        below = _whole(latent)
+        size = torch.where(below > 0, rises[below], self.first)
+        return torch.mul(torch.sign(latent), size, out=out)
 
 
 def _as_it_lies(tensor: Tensor) -> Tensor:
     """A dense tensor's values as one row, in the order of memory; no copy."""
     return tensor.as_strided((tensor.numel(),), (1,))
+
+
+def _whole(latent: Tensor) -> Tensor:
+    """The whole level below each one's size, MAX_LEVEL at most; int64."""
+    return latent.abs().floor_().clamp_(max=MAX_LEVEL).long()
 
 
 def _large(values: Tensor) -> Tensor:

@@ -75,3 +75,16 @@ def test_any_shape(shape):
     assert rates.entered.shape == levels.shape
     assert rates.slope(levels).shape == levels.shape
     assert rates.bits(levels) > 0
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_both_ways_to_the_slope_are_one(layout):
+    generator = torch.Generator().manual_seed(3)
+    latent = torch.randn((8, 6, 5, 5), generator=generator).mul_(12).to(memory_format=layout)
+    latent[0] /= 40
+    latent[1, 0] = torch.tensor([0.0, 1.0, -1.0, 30.0, 31.5])
+    rates = Rates.of(torch.round(latent))
+    rises = (rates.magnitude[1:] - rates.magnitude[:-1]).clamp(min=0)
+    few = rates._slope_of_few(latent, rises, None)
+    assert (few != 0).any()
+    assert torch.equal(few, rates._slope_of_all(latent, rises, torch.empty_like(latent)))
