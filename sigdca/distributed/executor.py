@@ -42,7 +42,7 @@ class ClusterExecutor:
 
     def tests(self, tasks: Sequence[TestTask]) -> list[TestCounts]:
         """By Ray tasks on the servers, which share one copy of the images."""
-        return evaluate_on_cluster(tasks)
+        return evaluate_on_cluster(self.cluster, tasks)
 
     def import_images(
         self, plan: Plan, on_shard: Callable[[ShardResult], None]

@@ -10,6 +10,7 @@ import ray
 import ray.exceptions
 
 from sigdca.data import Dataset, is_address
+from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.sites import servers_of
 from sigdca.errors import SigdcaError
@@ -19,8 +20,17 @@ from sigdca.loop.executor import TestTask
 from sigdca.training import TestCounts, add_up, share_ranges
 
 
-def evaluate_on_cluster(tasks: Sequence[TestTask]) -> list[TestCounts]:
-    """Tests each network on its `num_shares` workers, all at the same time.
+def num_shares(task: TestTask, cluster: Cluster) -> int:
+    """Among how many workers a test is shared.
+
+    As the task says; where the cluster has GPUs, among all CPUs: TRAIN's workers are as many as
+    the GPUs then, and TEST computes on CPUs.
+    """
+    return max(task.num_shares, cluster.num_cpus() if cluster.num_gpus() else 1)
+
+
+def evaluate_on_cluster(cluster: Cluster, tasks: Sequence[TestTask]) -> list[TestCounts]:
+    """Tests each network on its workers (`num_shares`), all at the same time.
 
     Shares are whole batches of a fixed size and counts are integers, so the result, logits
     included, is the same for any number of workers. Each worker reads its own images where an
@@ -38,7 +48,7 @@ def evaluate_on_cluster(tasks: Sequence[TestTask]) -> list[TestCounts]:
         worker = ray.remote(num_cpus=1, label_selector=where)(_evaluate_share)
         state = ray.put(dict(task.state))
         bare = replace(task, state={}, source=placed(task.source))
-        ranges = share_ranges(num_images(task.source, "test"), task.num_shares)
+        ranges = share_ranges(num_images(task.source, "test"), num_shares(task, cluster))
         shares.append([worker.remote(bare, state, kept[task.source], *share) for share in ranges])
     try:
         return [add_up(ray.get(counts)) for counts in shares]
