@@ -35,11 +35,14 @@ constexpr uint64_t bit(int number) { return uint64_t{1} << number; }
 // XCR0's: SSE and AVX; with these, AVX-512's three; with these, the tiles' two.
 constexpr uint64_t kAvxState = 0x06, kAvx512State = 0xe6, kAmxState = 0x600e6;
 
+constexpr uint32_t kAmd = 0x68747541;  // "Auth", of AuthenticAMD
+
 }  // namespace
 
 CpuFeatures detect_cpu() {
   CpuFeatures cpu{};
   const Registers one = cpuid(1), seven = cpuid(7);
+  cpu.amd = cpuid(0).ebx == kAmd;
   cpu.sse42 = has(one.ecx, bit(20) | bit(23));  // SSE4.2, POPCNT
   const bool knows_states = has(one.ecx, bit(27) | bit(28));  // OSXSAVE, AVX
   const uint64_t states = knows_states ? saved_states() : 0;

@@ -15,6 +15,7 @@ namespace sigdca {
 
 struct CpuFeatures {
   bool sse42, avx2_fma, avx512, avx512_vnni, avx512_vbmi, amx, neon;  // avx512: F, BW, DQ, VL
+  bool amd;  // to Zen 4 at least, a gather takes several cycles a lane
 };
 
 struct ConvShape {

@@ -100,11 +100,15 @@ struct Quad {
 namespace sigdca::avx2 {
 namespace {
 
-double word_ns(const Weights &weights) { return weights.codebook.size() <= 16 ? 0.22 : 0.5; }
+double word_ns(const LayerRequest &request, const Weights &weights) {
+  const bool in_registers = weights.codebook.size() <= 16;
+  if (request.cpu.amd) return in_registers ? 0.4 : 0.63;
+  return in_registers ? 0.22 : 0.5;
+}
 
 double gather_cost(const LayerRequest &request, const Weights &weights) {
   if (!fc::can_gather(weights)) return -1;
-  return (20 + word_ns(weights) * fc::gather_words(weights)) * request.max_batch;
+  return (20 + word_ns(request, weights) * fc::gather_words(weights)) * request.max_batch;
 }
 sigdca_status prepare_gather(const Context &context, const LayerRequest &request,
                              const Weights &weights, const Epilogue &epilogue,
@@ -123,7 +127,8 @@ double choice_cost(const LayerRequest &request, const Weights &weights) {
 }
 double most_nonzero(const LayerRequest &request, const Weights &weights,
                     const PreparedLayer *gather) {
-  return word_ns(weights) * static_cast<double>(fc::gather_words(gather)) * request.max_batch *
+  const double words = static_cast<double>(fc::gather_words(gather));
+  return word_ns(request, weights) * words * request.max_batch *
          kNonzeroInputs * weights.cols / columns_cost(request, weights);
 }
 sigdca_status prepare_choice(const Context &context, const LayerRequest &request,

@@ -106,11 +106,15 @@ double fc_int8_sparse_cost(const LayerRequest &request, const Weights &weights);
 
 namespace {
 
-double word_ns(const Weights &weights) { return weights.codebook.size() <= 32 ? 0.17 : 0.35; }
+double word_ns(const LayerRequest &request, const Weights &weights) {
+  const bool in_registers = weights.codebook.size() <= 32;
+  if (request.cpu.amd) return in_registers ? 0.39 : 0.76;
+  return in_registers ? 0.17 : 0.35;
+}
 
 double gather_cost(const LayerRequest &request, const Weights &weights) {
   if (!fc::can_gather(weights)) return -1;
-  return (20 + word_ns(weights) * fc::gather_words(weights)) * request.max_batch;
+  return (20 + word_ns(request, weights) * fc::gather_words(weights)) * request.max_batch;
 }
 sigdca_status prepare_gather(const Context &context, const LayerRequest &request,
                              const Weights &weights, const Epilogue &epilogue,
@@ -126,8 +130,8 @@ constexpr FcKernel kGather = {"sparse-gather",    gather_cost,      prepare_gath
 double registers_cost(const LayerRequest &request, const Weights &weights) {
   if (!fc::can_use_registers(weights)) return -1;
   const double vectors = (weights.rows + kLanes - 1) / kLanes;
-  const double compute = (1.2 + 0.45 * vectors) * weights.cols;
-  const double stream = stream_ns(vectors / fc::kCodesPerWord * 4 * kLanes * weights.cols);
+  const double compute = (1.2 + (request.cpu.amd ? 0.63 : 0.45) * vectors) * weights.cols;
+  const double stream = stream_ns(request, vectors / fc::kCodesPerWord * 4 * kLanes * weights.cols);
   return request.max_batch * (20 + kNonzeroInputs * (compute > stream ? compute : stream));
 }
 constexpr FcKernel kInRegisters = {
@@ -147,7 +151,8 @@ double choice_cost(const LayerRequest &request, const Weights &weights) {
 }
 double most_nonzero(const LayerRequest &request, const Weights &weights,
                     const PreparedLayer *gather) {
-  return word_ns(weights) * static_cast<double>(fc::gather_words(gather)) * request.max_batch *
+  const double words = static_cast<double>(fc::gather_words(gather));
+  return word_ns(request, weights) * words * request.max_batch *
          kNonzeroInputs * weights.cols / best_skip(request, weights).cost_ns(request, weights);
 }
 sigdca_status prepare_choice(const Context &context, const LayerRequest &request,
@@ -180,7 +185,7 @@ double fc_int8_sparse_cost(const LayerRequest &request, const Weights &weights) 
   const double mean = static_cast<double>(weights.num_nonzero()) / (groups * kLanes * blocks);
   // Four weights a step; the fullest of 16 rows counts.
   const double steps = groups * blocks * ((mean + 1.8 * __builtin_sqrt(mean)) / 4 + 0.5);
-  const double compute = 0.85 * steps, stream = stream_ns(128 * steps);
+  const double compute = 0.85 * steps, stream = stream_ns(request, 128 * steps);
   return request.max_batch *
          (40 + 0.25 * weights.cols + 4 * groups + (compute > stream ? compute : stream));
 }

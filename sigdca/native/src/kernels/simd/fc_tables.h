@@ -11,10 +11,13 @@ namespace sigdca::SIGDCA_ISA_NAMESPACE {
 
 // How many of a layer's inputs are not zero is only known when it runs.
 constexpr double kNonzeroInputs = 0.6;
+// Of a sparse layer's dense form: what a second-level cache holds.
+constexpr double kMostDenseBytes = 1 << 20;
 
 // The time to read `bytes` of weights, which the caches keep from run to run or not.
-static double stream_ns(double bytes) {
-  return bytes * (bytes < 1.5e6 ? 0.006 : bytes < 48e6 ? 0.038 : 0.12);
+static double stream_ns(const LayerRequest &request, double bytes) {
+  const double near = request.cpu.amd ? 0.012 : 0.006;
+  return bytes * (bytes < 1.5e6 ? near : bytes < 48e6 ? 0.038 : 0.12);
 }
 
 static double columns_cost(const LayerRequest &request, const Weights &weights) {
@@ -48,12 +51,12 @@ static sigdca_status prepare_batch(const Context &context, const LayerRequest &r
 static double dense_cost(const LayerRequest &request, const Weights &weights) {
   const double rows = (weights.rows + kLanes - 1) / kLanes * static_cast<double>(kLanes);
   const double cells = rows * weights.cols;
-  // A layer of few shared weights keeps its size, however fast the dense one would be.
+  // A large layer of few shared weights keeps its size, however fast the dense one would be.
   const bool sparse = static_cast<double>(weights.num_nonzero()) < 0.5 * cells;
-  if (weights.shared() && sparse && cells > 16384) return -1;
+  if (weights.shared() && sparse && 4 * cells > kMostDenseBytes) return -1;
   const double compute = cells * (request.max_batch == 1 ? kCosts.dense_alone
                                                          : kCosts.dense * request.max_batch);
-  const double stream = stream_ns(4 * cells);
+  const double stream = stream_ns(request, 4 * cells);
   return 20 + (compute > stream ? compute : stream);
 }
 static sigdca_status prepare_dense(const Context &context, const LayerRequest &request,
@@ -70,7 +73,7 @@ static double int8_cost(const LayerRequest &request, const Weights &weights) {
   const double cells = static_cast<double>(weights.rows) * weights.cols;
   if (cells > 4e6 && static_cast<double>(weights.num_nonzero()) < 0.3 * cells) return -1;
   const double compute = kCosts.int8 * vectors * quads;
-  const double stream = stream_ns(vectors * quads * 4 * kLanes);
+  const double stream = stream_ns(request, vectors * quads * 4 * kLanes);
   return request.max_batch *
          (40 + 0.25 * weights.cols + kNonzeroInputs * (compute > stream ? compute : stream));
 }
