@@ -62,7 +62,7 @@ class Headless(nn.Module):
         return self.conv1(x).flatten(1)
 
 
-def data(num=96):
+def data(num=48):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, num).astype(np.uint8)
     images = rng.integers(0, 100, (num, 1, 8, 8)).astype(np.uint8)
