@@ -226,6 +226,7 @@ def _start_node(
     command += ["--address", cluster.address, "--num-cpus", str(num_cpus)]
     command += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
     command += ["--disable-usage-stats", "--temp-dir", folder]
+    command += ["--include-log-monitor", "false"]  # nobody reads along
     setpriv = shutil.which("setpriv")
     if setpriv is not None:  # the node must not outlive a driver that is killed
         command = [setpriv, "--pdeathsig", "TERM", *command]

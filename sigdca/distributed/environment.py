@@ -31,6 +31,10 @@ def prepare_environment(address: str | None) -> str | None:
         # A cluster started here has no dashboard. Ray Train would look for its state server at the
         # end of each stage, for 12 s; at an address that nothing answers it learns so at once.
         os.environ.setdefault("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
+        # Nobody takes its only node away, and to start who looks out for that takes seconds.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        # The workers of a TEST serve the next one too, if it comes soon; Ray's default is 1 s.
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
     if address is None and "ray" not in sys.modules:
         # A cluster started here has its own token, known to its own processes alone.
         os.environ["RAY_AUTH_MODE"] = "token"

@@ -16,6 +16,7 @@ import ray.exceptions
 import ray.train
 import ray.train.torch
 from ray.train.backend import BackendConfig
+from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from sigdca.data import absolute, find_source, open_imported
@@ -81,13 +82,23 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
     return TrainOutcome(state, epochs)
 
 
+class _Trainer(DataParallelTrainer):  # type: ignore[misc]  # Ray's classes are not typed here
+    """Starts no manager of data sets where there are none, which would take a stage seconds."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks: list[Any] = super()._create_default_callbacks()
+        if self.datasets:
+            return callbacks
+        return [one for one in callbacks if not isinstance(one, DatasetsCallback)]
+
+
 def _trainer(
     cluster: Cluster,
     task: TrainTask,
     config: dict[str, Any],
     datasets: dict[str, ray.data.Dataset],
 ) -> DataParallelTrainer:
-    return DataParallelTrainer(
+    return _Trainer(
         _worker,
         train_loop_config=config,
         datasets=datasets,

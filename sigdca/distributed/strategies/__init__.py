@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from sigdca.distributed.strategies.ddp import DataParallel
-from sigdca.distributed.strategies.deepspeed import ZeroParallel
-from sigdca.distributed.strategies.fsdp import FullyShardedDataParallel
-from sigdca.distributed.strategies.horovod import HorovodParallel
-from sigdca.distributed.strategies.hybrid import HybridParallel
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
 from sigdca.training import Parallel
 
-STRATEGIES: dict[str, type[Parallel]] = {
-    "ddp": DataParallel,
-    "deepspeed": ZeroParallel,
-    "fsdp": FullyShardedDataParallel,
-    "horovod": HorovodParallel,
-    "hybrid": HybridParallel,
+_CLASSES = {
+    "ddp": "DataParallel",
+    "deepspeed": "ZeroParallel",
+    "fsdp": "FullyShardedDataParallel",
+    "horovod": "HorovodParallel",
+    "hybrid": "HybridParallel",
 }
+
+
+class _Strategies(Mapping[str, type[Parallel]]):
+    """Imports a strategy's file when it is asked for: some take seconds of each worker's start."""
+
+    def __getitem__(self, name: str) -> type[Parallel]:
+        found: type[Parallel] = getattr(import_module(f"{__name__}.{name}"), _CLASSES[name])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+STRATEGIES = _Strategies()
 """What `train.strategy` may say, and the class that does it."""
 
 __all__ = ["STRATEGIES"]

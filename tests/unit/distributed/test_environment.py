@@ -8,6 +8,8 @@ from sigdca.distributed.environment import prepare_client, prepare_environment
 
 RETRIES = "RAY_NUM_REDIS_GET_RETRIES"
 STATE_SERVER = "RAY_API_SERVER_ADDRESS"
+WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+KEPT = "RAY_idle_worker_killing_time_threshold_ms"
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +26,15 @@ def environment(monkeypatch):
 def test_a_cluster_started_here_has_no_state_server_to_wait_for():
     assert prepare_environment(None) is None
     assert os.environ[STATE_SERVER] == "http://127.0.0.1:9"
+
+
+def test_only_on_a_cluster_of_others_may_a_node_be_taken_away():
+    prepare_environment("host:6379")
+    assert WATCHER not in os.environ
+    assert KEPT not in os.environ
+    prepare_environment(None)
+    assert os.environ[WATCHER] == "0"
+    assert int(os.environ[KEPT]) >= 10_000
 
 
 def test_a_cluster_that_is_joined_keeps_its_own(monkeypatch):
