@@ -11,6 +11,10 @@ class SigdcaError(Exception):
     exit_code = 3
 
 
+class DivergedError(SigdcaError):
+    """The loss is no longer finite; training again from the same state would come to the same."""
+
+
 class JobError(SigdcaError):
     """The job file, or what it names (a model, a layer, a data source), is wrong."""
 

@@ -27,7 +27,7 @@ from sigdca.distributed.news import Losses, News, listening
 from sigdca.distributed.preemption import Preemptions
 from sigdca.distributed.sites import servers_of
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
-from sigdca.errors import JobError, SigdcaError, StorageError
+from sigdca.errors import DivergedError, JobError, SigdcaError, StorageError
 from sigdca.job import DataSource, Train
 from sigdca.loop.dataset import dataset_of, is_streamed, placed
 from sigdca.loop.executor import Observer, TrainOutcome, TrainTask
@@ -60,6 +60,7 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
     Raises:
         JobError: the cluster has fewer CPUs than the job has workers, or the strategy is not for
             such a network.
+        DivergedError: the loss is no longer finite.
         SigdcaError: training failed for good; its checkpoints are kept.
     """
     _check_workers(task, cluster)
@@ -78,6 +79,8 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
                 result = trainer.fit()
         except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
             raise SigdcaError(f"training: {root_cause(error)}") from error
+    if isinstance(result.return_value, DivergedError):
+        raise DivergedError(f"training: {result.return_value}")
     state, epochs = result.return_value
     return TrainOutcome(state, epochs)
 
@@ -191,8 +194,12 @@ def _check_strategy(task: TrainTask) -> None:
     STRATEGIES[task.train.strategy].check(model, sample)
 
 
-def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]] | None:
-    """What each worker runs. Rank 0 gives back the trained weights and the figures."""
+# The trained weights and the figures, or that there are none; of rank 0 alone.
+_Trained = tuple[dict[str, Any], tuple[dict[str, Any], ...]] | DivergedError | None
+
+
+def _worker(config: dict[str, Any]) -> _Trained:
+    """What each worker runs."""
     import torch
 
     from sigdca.distributed.strategies import STRATEGIES
@@ -213,17 +220,20 @@ def _worker(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[dict[str, Any
         preemptions.look()
         _report(news, rank, figures, checkpoint())
 
-    model, figures = train_share(
-        config["task"],
-        ray.get(config["state"]),
-        _input_here(config),
-        place=Place(rank, context.get_world_size(), str(ray.train.torch.get_device())),
-        strategy=STRATEGIES[config["task"].train.strategy],
-        resume=resume,
-        on_epoch=on_epoch,
-        on_step=news.step if rank == 0 else None,
-        on_speed=news.speed if rank == 0 else None,
-    )
+    try:
+        model, figures = train_share(
+            config["task"],
+            ray.get(config["state"]),
+            _input_here(config),
+            place=Place(rank, context.get_world_size(), str(ray.train.torch.get_device())),
+            strategy=STRATEGIES[config["task"].train.strategy],
+            resume=resume,
+            on_epoch=on_epoch,
+            on_step=news.step if rank == 0 else None,
+            on_speed=news.speed if rank == 0 else None,
+        )
+    except DivergedError as error:  # in each worker alike; one that raises is started anew
+        return error
     if rank != 0:
         return None
     return state_of(model), tuple(asdict(figure) for figure in figures)

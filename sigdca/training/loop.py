@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sigdca.errors import SigdcaError
+from sigdca.errors import DivergedError, SigdcaError
 from sigdca.job.recipe import Optimisation
 from sigdca.training.augment import augment_batch
 from sigdca.training.checkpoint import Checkpoint
@@ -153,7 +153,7 @@ def train_(
         The figures of every epoch, those before `resume` included.
 
     Raises:
-        SigdcaError: the loss is no longer finite (diverged).
+        DivergedError: the loss is no longer finite.
     """
     place = place or Place()
     model.to(place.device)
@@ -269,7 +269,7 @@ class _Stage:
                 hook.after_epoch(whole, epoch, config.epochs)
         mean = parallel.mean(total / self._num_steps)
         if not math.isfinite(mean):
-            raise SigdcaError(
+            raise DivergedError(
                 f"epoch {epoch + 1}: the loss is {mean}; "
                 f"try a learning_rate below {config.learning_rate}"
             )

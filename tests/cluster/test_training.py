@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sigdca.errors import JobError, SigdcaError
+from sigdca.errors import DivergedError, JobError
 from sigdca.job import DataSource
 from sigdca.loop import Unobserved
 from tests.cluster.processes import kill_one
@@ -134,6 +134,8 @@ def test_more_workers_than_cpus_is_refused(executor, task):
 
 def test_a_diverging_run_says_so(executor, task):
     config = task.config.model_copy(update={"learning_rate": 1e30})
-    with pytest.raises(SigdcaError, match="the loss is") as caught:
-        executor.train(replace(task, config=config), Unobserved())
+    seen = Noting()
+    with pytest.raises(DivergedError, match="the loss is") as caught:
+        executor.train(replace(task, config=config), seen)
     assert "\n" not in str(caught.value)
+    assert seen.notes == [], "it is not tried again"
