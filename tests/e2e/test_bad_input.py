@@ -25,9 +25,9 @@ JOB = "jobs/lenet-5-mnist.yaml"
         (["train.workers=3"], "train.batch_size must be a multiple of train.workers (3)"),
     ],
 )
-def test_a_wrong_job_is_refused_before_anything_starts(sigdca, tmp_path, settings, helps):
+def test_a_wrong_job_is_refused_before_anything_starts(sigdca_here, tmp_path, settings, helps):
     flags = [flag for setting in settings for flag in ("--set", setting)]
-    done = sigdca("run", JOB, "--set", f"storage={tmp_path}/runs", *flags)
+    done = sigdca_here("run", JOB, "--set", f"storage={tmp_path}/runs", *flags)
     assert done.returncode == 2
     assert helps in done.stderr
     assert done.stderr.count("\n") == 1
@@ -64,11 +64,19 @@ def test_a_wrong_job_is_refused_before_anything_starts(sigdca, tmp_path, setting
         ["edge", "join", "--address", "head:6379", "--target", "jetson-tx3"],
     ],
 )
-def test_a_wrong_command_is_one_line(sigdca, arguments):
-    done = sigdca(*arguments)
+def test_a_wrong_command_is_one_line(sigdca_here, arguments):
+    done = sigdca_here(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("sigdca: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_so_it_is_in_a_process_of_its_own(sigdca):
+    for arguments in (["run", JOB, "--set", "model=lenet-6"], ["inspect", "none.dca"]):
+        done = sigdca(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("sigdca: ")
+        assert done.stderr.count("\n") == 1
 
 
 def test_no_arguments_and_help_show_the_verbs(sigdca):
@@ -103,7 +111,7 @@ def test_no_arguments_and_help_show_the_verbs(sigdca):
         "edge join",
     ],
 )
-def test_every_verb_has_help_with_an_example(sigdca, verb):
-    done = sigdca(*verb.split(), "--help")
+def test_every_verb_has_help_with_an_example(sigdca_here, verb):
+    done = sigdca_here(*verb.split(), "--help")
     assert done.returncode == 0
     assert f"Example: sigdca {verb}" in done.stdout
