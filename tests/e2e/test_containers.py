@@ -44,9 +44,9 @@ def test_inspect_says_what_the_file_has(sigdca, container):
 
 
 @pytest.mark.parametrize("to", ["npz", "safetensors"])
-def test_decode_gives_the_very_weights(sigdca, weights, container, tmp_path, to):
+def test_decode_gives_the_very_weights(sigdca_here, weights, container, tmp_path, to):
     output = tmp_path / f"out.{to}"
-    done = sigdca("decode", container, "--to", to, "-o", output)
+    done = sigdca_here("decode", container, "--to", to, "-o", output)
     assert done.returncode == 0, done.stderr
     found = load_file(output) if to == "safetensors" else dict(np.load(output))
     expected = load_file(weights)
@@ -55,16 +55,16 @@ def test_decode_gives_the_very_weights(sigdca, weights, container, tmp_path, to)
         assert np.array_equal(found[name].view(np.uint32), value.view(np.uint32))
 
 
-def test_encode_of_the_decoded_weights_is_the_same_file(sigdca, container, tmp_path):
+def test_encode_of_the_decoded_weights_is_the_same_file(sigdca_here, container, tmp_path):
     dense, again = tmp_path / "w.safetensors", tmp_path / "again.dca"
-    sigdca("decode", container, "--to", "safetensors", "-o", dense)
-    sigdca("encode", dense, "--model", "lenet-5", "-o", again)
+    sigdca_here("decode", container, "--to", "safetensors", "-o", dense)
+    sigdca_here("encode", dense, "--model", "lenet-5", "-o", again)
     assert again.read_bytes() == container.read_bytes()
 
 
-def test_export_runs_in_onnxruntime(sigdca, container, tmp_path):
+def test_export_runs_in_onnxruntime(sigdca_here, container, tmp_path):
     output = tmp_path / "lenet-5.onnx"
-    done = sigdca("export", container, "--to", "onnx", "-o", output)
+    done = sigdca_here("export", container, "--to", "onnx", "-o", output)
     assert done.returncode == 0, done.stderr
     assert "onnxruntime agrees" in done.stderr
     session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
@@ -72,52 +72,56 @@ def test_export_runs_in_onnxruntime(sigdca, container, tmp_path):
     assert logits.shape == (2, 10)
 
 
-def test_a_weights_file_does_for_a_container_where_its_network_is_named(sigdca, weights, tmp_path):
+def test_a_weights_file_does_for_a_container_where_its_network_is_named(
+    sigdca_here, weights, tmp_path
+):
     named = ("--model", "lenet-5")
-    told = json.loads(sigdca("inspect", weights, *named, "--json").stdout)
+    told = json.loads(sigdca_here("inspect", weights, *named, "--json").stdout)
     assert [layer["num_weights"] for layer in told["layers"]] == [500, 25_000, 400_000, 5_000]
     assert all(layer["sparsity"] == 0 for layer in told["layers"])
-    assert "conv1" in sigdca("inspect", weights, *named).stdout
+    assert "conv1" in sigdca_here("inspect", weights, *named).stdout
     dense, output = tmp_path / "w.npz", tmp_path / "lenet-5.onnx"
-    assert sigdca("decode", weights, *named, "--to", "npz", "-o", dense).returncode == 0
+    assert sigdca_here("decode", weights, *named, "--to", "npz", "-o", dense).returncode == 0
     expected = load_file(weights)
     assert all(np.array_equal(value, expected[name]) for name, value in np.load(dense).items())
-    assert sigdca("export", weights, *named, "-o", output).returncode == 0
+    assert sigdca_here("export", weights, *named, "-o", output).returncode == 0
     onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("verb", ["inspect", "decode", "export"])
-def test_a_weights_file_without_its_network_is_refused(sigdca, weights, tmp_path, verb):
+def test_a_weights_file_without_its_network_is_refused(sigdca_here, weights, tmp_path, verb):
     more = {"inspect": [], "decode": ["--to", "npz"], "export": []}[verb]
     output = [] if verb == "inspect" else ["-o", tmp_path / "out"]
-    done = sigdca(verb, weights, *more, *output)
+    done = sigdca_here(verb, weights, *more, *output)
     assert done.returncode == 2
     assert "not a .dca; name its network with --model" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("engine", ["native", "torch", "onnxruntime"])
-def test_test_has_what_the_contract_says(sigdca, container, engine):
+def test_test_has_what_the_contract_says(sigdca_here, container, engine):
     flags = ("--data", "mnist", "--engine", engine, "--limit", 500, "--json")
-    told = json.loads(sigdca("test", container, *flags).stdout)
+    told = json.loads(sigdca_here("test", container, *flags).stdout)
     assert told["num_samples"] == 500
     assert told["accuracy"] + told["error"] == pytest.approx(100)
     assert len(told["logits_sha256"]) == 64
     assert told["latency_us"] > 0
 
 
-def test_a_container_runs_as_it_is_unless_another_engine_is_asked_for(sigdca, container):
-    told = json.loads(sigdca("test", container, "--limit", 500, "--json").stdout)
+def test_a_container_runs_as_it_is_unless_another_engine_is_asked_for(
+    sigdca, sigdca_here, container
+):
+    told = json.loads(sigdca_here("test", container, "--limit", 500, "--json").stdout)
     assert told["engine"] == "native"
     shared = json.loads(sigdca("test", container, "--limit", 500, "--workers", 2, "--json").stdout)
     assert shared["logits_sha256"] == told["logits_sha256"]
 
 
-def test_many_files_are_tested_at_once(sigdca, container, tmp_path):
+def test_many_files_are_tested_at_once(sigdca, sigdca_here, container, tmp_path):
     copies = [tmp_path / f"{name}.dca" for name in "abc"]
     for copy in copies:
         copy.write_bytes(container.read_bytes())
-    one = json.loads(sigdca("test", container, "--limit", 500, "--json").stdout)
+    one = json.loads(sigdca_here("test", container, "--limit", 500, "--json").stdout)
     for flags in ([], ["--workers", 2]):
         done = sigdca("test", *copies, "--limit", 500, "--json", *flags)
         assert done.returncode == 0, done.stderr
@@ -132,26 +136,26 @@ def test_many_files_are_tested_at_once(sigdca, container, tmp_path):
     shown = sigdca("test", *copies, "--limit", 500, COLUMNS="200").stdout
     assert all(f"{copy.name} " in shown for copy in copies)
     assert shown.count(f"{one['error']:.2f} %") == 3
-    bad = sigdca("test", copies[0], "none.dca", "--limit", 500)
+    bad = sigdca_here("test", copies[0], "none.dca", "--limit", 500)
     assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
 
 
-def test_test_takes_a_weights_file_with_its_network(sigdca, weights, container):
+def test_test_takes_a_weights_file_with_its_network(sigdca_here, weights, container):
     flags = ("--engine", "torch", "--limit", 500, "--json")
-    dense = json.loads(sigdca("test", weights, "--model", "lenet-5", *flags).stdout)
-    packed = json.loads(sigdca("test", container, *flags).stdout)
+    dense = json.loads(sigdca_here("test", weights, "--model", "lenet-5", *flags).stdout)
+    packed = json.loads(sigdca_here("test", container, *flags).stdout)
     assert dense["logits_sha256"] == packed["logits_sha256"]
 
 
-def test_an_unknown_engine_is_named(sigdca, container):
-    done = sigdca("test", container, "--engine", "onnxruntim")
+def test_an_unknown_engine_is_named(sigdca_here, container):
+    done = sigdca_here("test", container, "--engine", "onnxruntim")
     assert done.returncode == 2
     assert "did you mean 'onnxruntime'?" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_weights_of_another_network_are_refused(sigdca, weights, tmp_path):
-    done = sigdca("encode", weights, "--model", "lenet-300-100", "-o", tmp_path / "x.dca")
+def test_weights_of_another_network_are_refused(sigdca_here, weights, tmp_path):
+    done = sigdca_here("encode", weights, "--model", "lenet-300-100", "-o", tmp_path / "x.dca")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "x.dca").exists()
