@@ -28,7 +28,7 @@ from sigdca.native.programs import find_program
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "sigdca/native"
 NUM_IMAGES = 37
-FLAGS = ("-O1", "-g", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
+FLAGS = ("-O1", "-g1", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # cmake may lie beside Python
 
 Package = Callable[[str], Path]
