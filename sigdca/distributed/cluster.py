@@ -227,6 +227,8 @@ def _start_node(
     command += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
     command += ["--disable-usage-stats", "--temp-dir", folder]
     command += ["--include-log-monitor", "false"]  # nobody reads along
+    # The one that Ray chooses is the head's: a node would ask for it for seconds.
+    command += ["--dashboard-agent-listen-port", "0"]
     setpriv = shutil.which("setpriv")
     if setpriv is not None:  # the node must not outlive a driver that is killed
         command = [setpriv, "--pdeathsig", "TERM", *command]
