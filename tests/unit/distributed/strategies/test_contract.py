@@ -4,10 +4,12 @@ Each one trains a small network in processes of its own, with and without each c
 """
 
 import contextlib
+import faulthandler
 import importlib.util
+import multiprocessing
 import os
 import pickle
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -35,6 +37,22 @@ OF_TWO_OR_THREE = [
 LOSS_BOUND, WEIGHT_BOUND = 1e-4, 2e-3
 
 
+# What its processes are forked from has imported what all of them need.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["sigdca.compression", "sigdca.distributed.strategies.hybrid"])
+
+
+def work(words, log, environment):
+    """What a process does."""
+    with log.open("w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    faulthandler.enable(2)
+    os.environ |= environment
+    sys.argv = [str(WORKER), *map(str, words)]
+    runpy.run_path(str(WORKER), run_name="__main__")
+
+
 def run(strategy, num_processes, folder, *alone):
     """What each process found, by rank; `alone` is the output of the one that trains alone."""
     outputs = [folder / f"{rank}.pkl" for rank in range(num_processes)]
@@ -47,19 +65,16 @@ def run(strategy, num_processes, folder, *alone):
             environments = stack.enter_context(meeting("127.0.0.1", nodes))
         for rank, output in enumerate(outputs):
             words = [strategy, str(rank), str(num_processes), folder / "meeting", output, *alone]
-            said = stack.enter_context(output.with_suffix(".log").open("w"))
-            process = subprocess.Popen(
-                [sys.executable, WORKER, *words],
-                stdout=said,
-                stderr=said,
-                env=os.environ | {"PYTHONFAULTHANDLER": "1"} | environments[rank],
+            process = SERVER.Process(
+                target=work, args=(words, output.with_suffix(".log"), environments[rank])
             )
-            stack.callback(process.wait)
+            process.start()
+            stack.callback(process.join)
             stack.callback(process.kill)
             processes.append(process)
         for process, output in zip(processes, outputs, strict=True):
-            code = process.wait(timeout=240)
-            assert code == 0, output.with_suffix(".log").read_text()
+            process.join(timeout=240)
+            assert process.exitcode == 0, output.with_suffix(".log").read_text()
     return [pickle.loads(output.read_bytes()) for output in outputs]
 
 

@@ -1,6 +1,6 @@
 """One of several processes that train under a strategy; run by `test_contract.py`.
 
-python worker.py STRATEGY[-STAGE]|fsdp-streamed|alone RANK PROCESSES MEETING_FILE OUTPUT [OTHER]
+worker.py STRATEGY[-STAGE]|fsdp-streamed|alone RANK PROCESSES MEETING_FILE OUTPUT [OTHER]
 """
 
 import copy
