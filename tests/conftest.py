@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -56,7 +56,9 @@ def sigdca() -> Sigdca:
 
 
 @pytest.fixture
-def sigdca_here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sigdca:
+def sigdca_here(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Sigdca]:
     """The same in this process: it saves seconds of imports where a verb ends at once."""
     from sigdca.cli import main
 
@@ -70,4 +72,7 @@ def sigdca_here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         assert code is None or isinstance(code, int), code
         return subprocess.CompletedProcess(words, code or 0, told.out, told.err)
 
-    return run
+    kept = dict(os.environ)
+    yield run
+    os.environ.clear()  # a verb may prepare it for what it starts
+    os.environ.update(kept)
