@@ -63,7 +63,7 @@ def head(tmp_path_factory):
     finally:
         os.killpg(process.pid, 15)
         try:
-            process.wait(10)
+            process.wait(2)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.wait()
@@ -214,7 +214,7 @@ def emulating_node(head, tmp_path_factory):
     finally:
         os.killpg(process.pid, 15)
         try:
-            process.wait(10)
+            process.wait(2)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.wait()
