@@ -18,7 +18,6 @@ from typing import Any
 import optuna
 import ray
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.search import ConcurrencyLimiter
@@ -29,12 +28,8 @@ from sigdca.distributed.boards import Boards
 from sigdca.distributed.cluster import SITE_LABEL, Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.hparams import HparamFiles
-from sigdca.distributed.searcher import (
-    StudySearch,
-    enqueue,
-    make_scheduler,
-    open_optuna,
-)
+from sigdca.distributed.scheduling import make_scheduler
+from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
 from sigdca.distributed.sensitivity import scan_on_cluster
 from sigdca.distributed.sites import selector_of, servers_of
 from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
@@ -63,7 +58,7 @@ _TUNE = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
-    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # with less, Tune waits for each process that ends
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -274,7 +269,7 @@ def _optuna_storage(store: Store, folder: str) -> JournalStorage:
     place = Path(store.root if store.is_local else folder)
     for old in place.glob(f"{JOURNAL}*"):
         old.unlink()
-    return JournalStorage(JournalFileBackend(str(place / JOURNAL)))
+    return JournalStorage(Journal(str(place / JOURNAL)))
 
 
 def _enqueue(

@@ -1,22 +1,21 @@
-"""Optuna by Tune's own OptunaSearch; promotion between fidelities by several objectives."""
+"""Optuna by Tune's own OptunaSearch; its journal, which dashboards read."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from sigdca.search import (
     Point,
-    Promotion,
     Settings,
     Space,
     Study,
@@ -141,6 +140,29 @@ class _Distributions:
         return self._point[name]
 
 
+class Journal(JournalFileBackend):
+    """Optuna's journal in a file, without a wait for the disk at each of a trial's ten lines.
+
+    A study goes on from its own files: the journal is made anew from them, and need not outlive
+    the machine.
+    """
+
+    def __init__(self, path: str) -> None:
+        """In the file `path`."""
+        self._path, self._alone = path, JournalFileSymlinkLock(path)
+        super().__init__(path, self._alone)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Writes lines; a dashboard may do so too."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._alone.acquire()
+        try:
+            with open(self._path, "ab") as file:
+                file.write(lines.encode())
+        finally:
+            self._alone.release()
+
+
 class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
     """Tune's OptunaSearch; tells Optuna what of the budget is missed, and at which fidelity."""
 
@@ -236,48 +258,6 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
         Path(checkpoint_path).touch()
 
 
-class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
-    """Lets the best at each fidelity go on to the next, where several objectives count.
-
-    Tune's own schedulers know one figure.
-    """
-
-    def __init__(self, study: Study) -> None:
-        """Knows what the study's trials gave so far."""
-        super().__init__()
-        search = study.search
-        self._study = study
-        self._promotion = Promotion(len(search.fidelities), search.keep)
-        for record in study.trials():
-            for rung in record.rungs:
-                self._add(record.number, search.fidelities.index(rung.share), rung.figures)
-
-    def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:
-        values = values_of(self._study.search.objectives, figures)
-        if values is None:
-            return False
-        violation = sum(missed_bounds(self._study.job, figures).values())
-        self._promotion.add(number, fidelity, violation, values)
-        return True
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Whether a trial goes on to the next fidelity."""
-        number, fidelity = result["number"], result["fidelity"] - 1
-        if not self._add(number, fidelity, trial_figures(result)):
-            return str(TrialScheduler.STOP)
-        goes_on = self._promotion.goes_on(number, fidelity)
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
-
-    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Trials in the order in which they were drawn; only a few of them are live."""
-        live = tune_controller.get_live_trials()
-        return min((t for t in live if t.status == Trial.PENDING), key=_drawn, default=None)
-
-
-def _drawn(trial: Trial) -> int:
-    return int(trial.config["number"])
-
-
 def trial_figures(result: Mapping[str, Any]) -> dict[str, float]:
     """The figures in a result, which Tune has flattened."""
     prefix = "figures/"
@@ -289,22 +269,3 @@ def trial_figures(result: Mapping[str, Any]) -> dict[str, float]:
         for name, value in result.items()
         if name.startswith(prefix)
     }
-
-
-def make_scheduler(study: Study) -> TrialScheduler:
-    """ASHA where one objective rules; the same by Pareto fronts where several do."""
-    search = study.search
-    num_fidelities = len(search.fidelities)
-    if num_fidelities == 1 or search.keep == 1.0:
-        return FIFOScheduler()
-    if len(search.objectives) > 1:
-        return ParetoScheduler(study)
-    (name, mode), *_ = search.objectives.items()
-    return AsyncHyperBandScheduler(
-        time_attr="fidelity",
-        metric=name,
-        mode=mode,
-        max_t=num_fidelities,
-        grace_period=1,
-        reduction_factor=1 / search.keep,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from typing import Any
@@ -19,6 +20,7 @@ MAX_NODE_LOSSES = 3  # a trial's process may be lost so often, one time right af
 MAX_ROUNDS = 3  # and be given so many more chances, when what was lost is known to be
 ROUND_S = 30.0  # after so long, and longer each time: a dead node is believed alive for a while
 LOOK_EVERY_S = 5.0
+SLOTS_S = 1.0  # the cluster is not asked more often; short trials are drawn at a higher rate
 
 
 class Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
@@ -50,6 +52,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         for record in study.trials():
             self._ask(record)
         self._sites: dict[int, str] = {}
+        self._asked = -math.inf, dict[str, int]()
 
     def attach(self, searcher: StudySearch, limiter: ConcurrencyLimiter) -> None:
         """Tells the searcher of measurements, and the limiter of servers that come and go."""
@@ -80,8 +83,15 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         known = self._sites
         others = (record.number for record in self._study.unfinished())
         at_work = Counter(known[other] for other in others if other in known and other != number)
-        known[number] = next_site(slots(self._study.job.data), at_work)
+        known[number] = next_site(self._slots(), at_work)
         return known[number]
+
+    def _slots(self) -> dict[str, int]:
+        asked, found = self._asked
+        if time.monotonic() - asked > SLOTS_S:
+            found = slots(self._study.job.data)
+            self._asked = time.monotonic(), found
+        return found
 
     def on_trial_result(
         self,
@@ -107,7 +117,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             run=result["run"],
             duration_s=round(result["trial_s"], 3),
         )
-        self._study.add(number, rung, place)
+        self._study.add(number, rung, place, ends=result["done"] and rung.share == 1.0)
         self._ask(self._study.trial(number))
 
     def _ask(self, record: TrialRecord) -> None:

@@ -35,7 +35,10 @@ def front(points: Sequence[Values]) -> list[int]:
     kept: list[int] = []
     for place in order:  # sorted: no later one dominates an earlier one
         point = points[place]
-        if not any(points[k] == point or dominates(points[k], point) for k in kept):
+        if len(point) <= 2:  # and the last one that was kept is the best along the last axis
+            if not kept or point[-1] < points[kept[-1]][-1]:
+                kept.append(place)
+        elif not any(points[k] == point or dominates(points[k], point) for k in kept):
             kept.append(place)
     return sorted(kept)
 
@@ -78,6 +81,9 @@ def hypervolume(points: Sequence[Values], reference: Values) -> float:
     volume = 0.0
     for number, (point, end) in enumerate(zip(inside, ends, strict=True), 1):
         if end > point[-1]:
-            below = hypervolume([found[:-1] for found in inside[:number]], reference[:-1])
+            if len(reference) == 2:  # on a front, the last point is the best along the other axis
+                below = reference[0] - point[0]
+            else:
+                below = hypervolume([found[:-1] for found in inside[:number]], reference[:-1])
             volume += below * (end - point[-1])
     return volume

@@ -7,7 +7,6 @@ goes on from exactly these files.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
@@ -25,7 +24,7 @@ Origin = Literal["job", "seed", "sampler"]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class Rung(_Record):
@@ -148,6 +147,7 @@ class StudyFolder:
         """In the folder `store`."""
         self.store = store
         self._trials = store.child("trials")
+        self._published: tuple[str, set[str]] | None = None  # the best container, and the names
 
     def run_name(self, number: int, share: float) -> str:
         """The folder, inside the study's, in which a trial runs at a fidelity."""
@@ -189,13 +189,15 @@ class StudyFolder:
             front: file name -> what a trial on the front gave.
         """
         artifacts, place = self.store.child(SHARED), self.store.child("front")
-        if chosen is not None:
-            self.store.write("model.dca", artifacts.get(chosen.container))
-        there = place.names()
-        for name in set(there) - set(front):
+        best, there = self._published or ("", set(place.names()))
+        if chosen is not None and chosen.container != best:
+            best = chosen.container
+            self.store.write("model.dca", artifacts.get(best))
+        for name in there - set(front):
             place.remove_file(name)
-        for name in set(front) - set(there):
+        for name in set(front) - there:
             place.write(name, artifacts.get(front[name].container))
+        self._published = best, set(front)
 
     def _read(self, kind: type[R], name: str) -> R:
         try:
@@ -206,4 +208,4 @@ class StudyFolder:
 
 
 def _dump(record: BaseModel) -> bytes:
-    return json.dumps(record.model_dump(mode="json"), indent=1).encode()
+    return record.model_dump_json(indent=1).encode()

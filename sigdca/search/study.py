@@ -58,6 +58,9 @@ class Study:
         self._cost = sum(record.cost for record in self._trials.values())
         self._front: list[tuple[Values, TrialRecord]] = []
         self._chosen: TrialRecord | None = None
+        self._text = dump_job(job)
+        self._volume: float | None = None
+        self._has_changed, self._has_moved = True, False  # front.json; what is published
         for record in self.trials():
             self._consider(record)
 
@@ -104,18 +107,21 @@ class Study:
             )
         )
 
-    def add(self, number: int, rung: Rung, place: Mapping[str, Any]) -> None:
+    def add(self, number: int, rung: Rung, place: Mapping[str, Any], ends: bool = False) -> None:
         """A trial has come to the end of a fidelity; one that did so before is replaced.
 
         Args:
             number: which trial.
             rung: what it gave.
             place: `node`, `site` and `price`.
+            ends: the trial is done with it.
         """
         record = self._trials[number]
         rungs = [known for known in record.rungs if known.share != rung.share] + [rung]
         rungs.sort(key=lambda known: known.share)
         changes = {"rungs": tuple(rungs)} | self._spent(record, rung.duration_s, place)
+        if ends:
+            changes |= {"status": "done", "ended": self._now()}
         self._put(record.model_copy(update=changes))
 
     def fail(self, number: int, reason: str, duration_s: float, place: Mapping[str, Any]) -> None:
@@ -189,10 +195,16 @@ class Study:
 
     def save(self, status: StudyStatus, why: str = "") -> StudyRecord:
         """Writes `study.json` and `front.json`."""
+        if self._has_changed:
+            front = FrontRecord(
+                objectives=dict(self.search.objectives), trials=tuple(self.front())
+            )
+            self.folder.write_front(front)
+            self._volume, self._has_changed = self._hypervolume(), False
         full = self._chosen.full if self._chosen is not None else None
         record = StudyRecord(
             name=self.job.name,
-            job=dump_job(self.job),
+            job=self._text,
             status=status,
             why=why,
             elapsed_s=round(self.elapsed_s, 3),
@@ -201,15 +213,12 @@ class Study:
             chosen=self._chosen.number if self._chosen is not None else None,
             meets_budget=full is not None and not full.missed,
             baseline=self.baseline,
-            hypervolume=self._hypervolume(),
+            hypervolume=self._volume,
         )
-        front = FrontRecord(objectives=dict(self.search.objectives), trials=tuple(self.front()))
-        self.folder.write_front(front)
         self.folder.write_study(record)
         return record
 
     def _put(self, record: TrialRecord) -> None:
-        before = self._standing()
         known = self._trials.get(record.number)
         if known is not None:
             self._counts[known.status] -= 1
@@ -217,9 +226,10 @@ class Study:
         (self._open.discard if record.status in FINISHED else self._open.add)(record.number)
         self._newest = max(self._newest, record.number)
         self._trials[record.number] = record
+        self._has_changed |= record.number == 1  # hypervolume is against it
         self.folder.write_trial(record)
         self._consider(record)
-        if self._standing() != before:
+        if self._has_moved:
             self.publish()
         for watcher in self.watchers:
             watcher(self, record)
@@ -230,10 +240,7 @@ class Study:
         rungs = {f"{record.number:04d}.dca": record.full for record in self.front()}
         front = {name: rung for name, rung in rungs.items() if rung is not None}
         self.folder.publish(self._chosen.full if self._chosen is not None else None, front)
-
-    def _standing(self) -> tuple[int | None, set[int]]:
-        chosen = self._chosen.number if self._chosen is not None else None
-        return chosen, {record.number for _, record in self._front}
+        self._has_moved = False
 
     def _consider(self, record: TrialRecord) -> None:
         """Whether a trial is on the front, or the best."""
@@ -247,13 +254,14 @@ class Study:
         if not any(found == values or dominates(found, values) for found, _ in others):
             others = [entry for entry in others if not dominates(values, entry[0])]
             self._front = [*others, (values, record)]
+            self._has_changed = self._has_moved = True
         best = self._chosen
         if best is None or best.number == record.number or preference(record) < preference(best):
-            self._chosen = record
+            self._chosen, self._has_moved = record, True
 
     def _forget(self, number: int) -> None:
         """Figures of a trial change: the front and the best are found anew, without it."""
-        self._front, self._chosen = [], None
+        self._front, self._chosen, self._has_changed = [], None, True
         for record in self.trials():
             if record.number != number:
                 self._consider(record)

@@ -1,0 +1,119 @@
+"""Which trial runs next and in which process, and which goes on to the next fidelity."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+
+from sigdca.distributed.searcher import trial_figures
+from sigdca.search import Promotion, Study, missed_bounds, values_of
+
+PLACE_S = 1.0  # in which a new process finds its place, if there is one
+START_S = 30.0  # in which it starts: it imports torch
+
+
+class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
+    """Trials in the order in which they were drawn, each in the process made for it, if any."""
+
+    def __init__(self, **options: Any) -> None:
+        """Knows no trials yet."""
+        super().__init__(**options)
+        self._lets_start = False
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The oldest that waits; of all trials, only a few are live."""
+        if not self._lets_start:
+            let_start(tune_controller._tune_controller)
+            self._lets_start = True
+        live = tune_controller.get_live_trials()
+        return min((t for t in live if t.status == Trial.PENDING), key=_drawn, default=None)
+
+
+def _drawn(trial: Trial) -> int:
+    return int(trial.config["number"])
+
+
+def let_start(controller: Any) -> None:
+    """Has Tune leave a process that is starting to the trial that it is made for.
+
+    Tune gives a process that becomes free to a trial that waits for its own, and ends the new one.
+    Where a trial takes less time than a process's start, all trials then run in one process, and
+    the other cores do nothing but start processes in vain.
+
+    Args:
+        controller: Tune's own, before it has started anything.
+    """
+    reuse = controller._maybe_reuse_cached_actor
+    made: dict[str, tuple[Any, float]] = {}  # of trials that wait: the process and when
+
+    def unless_starting(trial: Trial) -> bool:
+        actor = controller._trial_to_actor.get(trial)
+        if actor is not None and not controller._search_alg.is_finished():
+            known, since = made.setdefault(trial.trial_id, (actor, time.monotonic()))
+            placed = controller._actor_manager.is_actor_started(actor)
+            if known is actor and time.monotonic() - since < (START_S if placed else PLACE_S):
+                return False
+        made.pop(trial.trial_id, None)
+        return bool(reuse(trial))
+
+    controller._maybe_reuse_cached_actor = unless_starting
+
+
+class ParetoScheduler(InOrder):
+    """Lets the best at each fidelity go on to the next, where several objectives count.
+
+    Tune's own schedulers know one figure.
+    """
+
+    def __init__(self, study: Study) -> None:
+        """Knows what the study's trials gave so far."""
+        super().__init__()
+        search = study.search
+        self._study = study
+        self._promotion = Promotion(len(search.fidelities), search.keep)
+        for record in study.trials():
+            for rung in record.rungs:
+                self._add(record.number, search.fidelities.index(rung.share), rung.figures)
+
+    def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:
+        values = values_of(self._study.search.objectives, figures)
+        if values is None:
+            return False
+        violation = sum(missed_bounds(self._study.job, figures).values())
+        self._promotion.add(number, fidelity, violation, values)
+        return True
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether a trial goes on to the next fidelity."""
+        number, fidelity = result["number"], result["fidelity"] - 1
+        if not self._add(number, fidelity, trial_figures(result)):
+            return str(TrialScheduler.STOP)
+        goes_on = self._promotion.goes_on(number, fidelity)
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+
+class Asha(InOrder, AsyncHyperBandScheduler):  # type: ignore[misc]  # Ray has no types
+    """Tune's ASHA, which knows one objective."""
+
+
+def make_scheduler(study: Study) -> TrialScheduler:
+    """ASHA where one objective rules; the same by Pareto fronts where several do."""
+    search = study.search
+    num_fidelities = len(search.fidelities)
+    if num_fidelities == 1 or search.keep == 1.0:
+        return InOrder()
+    if len(search.objectives) > 1:
+        return ParetoScheduler(study)
+    (name, mode), *_ = search.objectives.items()
+    return Asha(
+        time_attr="fidelity",
+        metric=name,
+        mode=mode,
+        max_t=num_fidelities,
+        grace_period=1,
+        reduction_factor=1 / search.keep,
+    )
