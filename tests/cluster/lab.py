@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from frames import Frames
+
 HOSTS = ("head", "one", "two", "three")
 PORT = 6379
 # A silent node counts as lost after three of these, not after a minute.
@@ -115,6 +117,10 @@ class Lab:
     def heal(self, host):
         """Takes it up again."""
         _ip("link", "set", self._link(host), "up")
+
+    def frames_into(self, host):
+        """What its link carries into a host; see `Frames`."""
+        return Frames(self._link(host))
 
     def address_of(self, host):
         """A host's own address."""

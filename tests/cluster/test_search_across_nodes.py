@@ -1,16 +1,14 @@
 """A study on two servers and a board in network namespaces: bound, bursting, each one lost."""
 
-import json
 import platform
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 from lab import Lab, why_not
+from studies import LABELS, study
 
 from tests.conftest import ROOT
 
@@ -18,27 +16,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
 ]
-
-LABELS = {
-    "one": "sigdca.io/site=private",
-    "two": "sigdca.io/site=public,sigdca.io/price=3.6",
-    "three": "sigdca.io/site=edge,sigdca.io/target=this-machine",
-}
-JOB = """
-model: lenet-300-100
-data: {source: mnist, limit: 600}
-train: {epochs: 1, batch_size: 50, learning_rate: 0.1}
-compress:
-  recipe:
-    - prune: {sparsity: {ip1: 0.9, ip2: 0.8}, epochs: 6, learning_rate: 0.05}
-    - encode
-search:
-  space: {compress.recipe.0.prune.sparsity.ip1: {uniform: [0.7, 0.99]}}
-  sampler: random
-  sensitivity_images: 0
-  fidelities: [1.0]
-  prices: {private: 0.36}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,33 +27,6 @@ def lab():
         yield made
     finally:
         made.stop()
-
-
-def study(lab, folder, name, *settings, resume=False, on_trial=lambda driver: None, ends=0):
-    """Runs a search from the head; gives its outcome and its trials. It ends with `ends`."""
-    job = folder / f"{name}.yaml"
-    job.write_text(f"name: {name}\nstorage: {folder}\n{JOB}")
-    options = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "sigdca", "search", str(job), "--address", lab.address]
-    command += ["--resume"] if resume else []
-    driver = lab.popen(
-        "head",
-        *(*command, "--json", *options),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    said = []
-    with driver:
-        for line in driver.stderr:
-            said.append(line)
-            if line.startswith("trial "):
-                on_trial(driver)
-        outcome = driver.stdout.read()
-    assert driver.returncode == ends, "".join(said)
-    files = sorted((folder / name / "trials").glob("*.json"))
-    return json.loads(outcome or "null"), [json.loads(path.read_text()) for path in files]
 
 
 def test_bound_data_stays_at_home_and_other_trials_go_where_there_is_room(lab, tmp_path):

@@ -2,9 +2,11 @@
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from sigdca.distributed.searcher import StudySearch, make_sampler, open_optuna
+from sigdca.distributed.searcher import Journal, StudySearch, make_sampler, open_optuna
 from sigdca.job import parse_job
 from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
 from sigdca.storage import open_store
@@ -121,3 +123,17 @@ def test_a_study_that_goes_on_tells_all_that_is_finished(study):
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "random", "grid"])
 def test_every_sampler_can_be_made(name):
     assert make_sampler(name, 1) is not None
+
+
+def test_a_dashboard_reads_the_journal_and_may_write_into_it(study, tmp_path):
+    path = str(tmp_path / "journal")
+    open_optuna(study, JournalStorage(Journal(path)), study.search.space)
+    ours = optuna.load_study(study_name="study", storage=JournalStorage(Journal(path)))
+    theirs = optuna.load_study(
+        study_name="study", storage=JournalStorage(JournalFileBackend(path))
+    )
+    ours.enqueue_trial({}, user_attrs={"number": 1})
+    theirs.set_user_attr("note", "good")
+    ours.ask()
+    assert [trial.user_attrs["number"] for trial in theirs.trials] == [1]
+    assert ours.user_attrs == {"note": "good"}

@@ -1,6 +1,7 @@
 """A study's files: what is best, what is on the front, and what ends it."""
 
 import json
+import math
 
 import pytest
 
@@ -155,6 +156,37 @@ def test_hypervolume_is_against_the_jobs_own_recipe(make_job, folder):
     assert folder.study().hypervolume == pytest.approx(0.25)
     tried(study, 2, 10000, 2.0)
     assert folder.study().hypervolume == pytest.approx(0.375)
+
+
+def test_the_front_is_written_when_it_changes_and_only_then(make_job, folder, monkeypatch):
+    study, written = Study(make_job(), folder), []
+    write = folder.write_front
+    monkeypatch.setattr(folder, "write_front", lambda front: (written.append(front), write(front)))
+    for number, (figures, is_new) in enumerate(
+        [((20000, 2.0), True), ((30000, 3.0), False), ((10000, 3.0), True), ((10000, 3.0), False)],
+        1,
+    ):
+        written.clear()
+        tried(study, number, *figures)
+        assert bool(written) == is_new
+
+
+def test_a_trial_that_ends_with_a_fidelity_is_written_once(make_job, folder):
+    study, told = Study(make_job(), folder), []
+    study.watchers.append(lambda study, record: told.append((record.status, len(record.rungs))))
+    study.begin(1, "job", {}, Settings())
+    study.add(1, rung(study, 100, 9.0, share=0.0), PLACE)
+    study.add(1, rung(study, 100, 9.0), PLACE, ends=True)
+    assert told == [("running", 0), ("running", 1), ("done", 2)]
+    assert Study(make_job(), folder).trial(1).ended is not None
+
+
+def test_a_figure_that_is_no_number_is_read_again(make_job, folder):
+    study = Study(make_job(), folder)
+    tried(study, 1, 20000, 2.0, loss=math.inf, other=math.nan)
+    figures = Study(make_job(), folder).trial(1).full.figures
+    assert figures["loss"] == math.inf
+    assert math.isnan(figures["other"])
 
 
 def test_a_damaged_file_is_named(make_job, folder):
