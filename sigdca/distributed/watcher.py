@@ -137,6 +137,9 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """A trial has ended."""
+        # Tune keeps 40 KB of statistics of each trial for as long as the study runs; nobody asks.
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
         record = self._study.trial(trial.config["number"])
         if record.status != "running":
             return

@@ -51,21 +51,31 @@ def lab():
 
 
 @pytest.fixture(scope="module")
-def address(lab):
+def address(lab, tmp_path_factory):
     """Where a bucket is that the private host serves."""
-    host = lab.address_of("one")
+    host, log = lab.address_of("one"), tmp_path_factory.mktemp("s3") / "log"
     command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(PORT)]
-    server = lab.popen("one", *command, cwd=ROOT)
+    with log.open("w") as output:
+        server = lab.popen("one", *command, stdout=output, stderr=output, cwd=ROOT)
+    try:
+        wait_for(host, server)
+        options = f"endpoint_override={host}:{PORT}&scheme=http&region=us-east-1"
+        filesystem, _ = pafs.FileSystem.from_uri(f"s3://lab?{options}&allow_bucket_creation=true")
+        filesystem.create_dir("lab")
+        yield f"s3://lab/images?{options}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(host, server):
     for _ in range(600):
         assert server.poll() is None, "the S3 server ended"
         with socket.socket() as probe:
             if probe.connect_ex((host, PORT)) == 0:
-                break
+                return
         time.sleep(0.1)
-    options = f"endpoint_override={host}:{PORT}&scheme=http&region=us-east-1"
-    filesystem, _ = pafs.FileSystem.from_uri(f"s3://lab?{options}&allow_bucket_creation=true")
-    filesystem.create_dir("lab")
-    return f"s3://lab/images?{options}"
+    raise AssertionError("the S3 server did not come up")
 
 
 @pytest.fixture(scope="module")
