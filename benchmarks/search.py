@@ -186,7 +186,7 @@ def measure(quick: bool) -> list[Claim]:
         folder = Path(place)
         job = folder / "small.yaml"
         job.write_text(yaml.safe_dump(yaml.safe_load(SMALL)))
-        claims = overhead(200, 200) if quick else overhead(1000, 10_000)
+        claims = overhead(300, 300) if quick else overhead(1000, 10_000)
         claims.append(repeatable(job, folder))
         claims.append(busy(job, folder, 60 if quick else 600))
         if not quick:

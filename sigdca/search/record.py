@@ -1,8 +1,8 @@
 """A study on disk: one file per trial, and two small ones that say how it stands.
 
 `trials/0007.json` is written when trial 7 is drawn and again at each fidelity and at its end;
-`study.json` and `front.json` follow each of them. All are written whole or not at all, and a study
-goes on from exactly these files.
+`study.json` follows each result and each end, `front.json` where the front is another. All are
+written whole or not at all, and a study goes on from exactly these files.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ OnChange = Callable[["Study", TrialRecord], None]
 
 
 class Study:
-    """All trials of a study. Every change is on disk when the call returns."""
+    """All trials of a study. Every change is on disk when the call returns, in the trial's file."""
 
     def __init__(
         self, job: Job, folder: StudyFolder, now: Callable[[], float] = time.time
@@ -233,7 +233,8 @@ class Study:
             self.publish()
         for watcher in self.watchers:
             watcher(self, record)
-        self.save("running")
+        if record.rungs or record.status != "running":  # one that is drawn says so in its own file
+            self.save("running")
 
     def publish(self) -> None:
         """Puts the best container, and those of the front, where people look for them."""
