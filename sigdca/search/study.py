@@ -29,7 +29,7 @@ OnChange = Callable[["Study", TrialRecord], None]
 
 
 class Study:
-    """All trials of a study. Every change is on disk when the call returns, in the trial's file."""
+    """All trials of a study. When a call returns, what it changed is in the trial's file."""
 
     def __init__(
         self, job: Job, folder: StudyFolder, now: Callable[[], float] = time.time
