@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from sigdca.codec import Graph
+from sigdca.codec.graph import expected_tensors, infer_shapes
 from sigdca.data import Dataset, is_address
 from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.faults import root_cause
@@ -19,14 +22,29 @@ from sigdca.loop.dataset import dataset_of, num_images, placed
 from sigdca.loop.executor import TestTask
 from sigdca.training import TestCounts, add_up, share_ranges
 
+SHARE_OPERATIONS = 5e10  # some seconds of a core; to start a worker takes as long
+
 
 def num_shares(task: TestTask, cluster: Cluster) -> int:
     """Among how many workers a test is shared.
 
-    As the task says; where the cluster has GPUs, among all CPUs: TRAIN's workers are as many as
-    the GPUs then, and TEST computes on CPUs.
+    As the task says. Where the cluster has GPUs, TRAIN's workers are as many as these, but TEST
+    computes on CPUs: then among as many as have `SHARE_OPERATIONS` each.
     """
-    return max(task.num_shares, cluster.num_cpus() if cluster.num_gpus() else 1)
+    if not cluster.num_gpus():
+        return task.num_shares
+    work = operations(task.graph) * num_images(task.source, "test")
+    return max(task.num_shares, min(cluster.num_cpus(), math.ceil(work / SHARE_OPERATIONS)))
+
+
+def operations(graph: Graph) -> int:
+    """Multiplications and additions of one image in convolutions and FC layers."""
+    shapes, tensors = infer_shapes(graph), expected_tensors(graph)
+    return sum(
+        2 * math.prod(tensors[f"{op.name}.weight"]) * math.prod(shape[1:])
+        for op, shape in zip(graph.ops, shapes[1:], strict=True)
+        if op.kind in ("conv", "fc")
+    )
 
 
 def evaluate_on_cluster(cluster: Cluster, tasks: Sequence[TestTask]) -> list[TestCounts]:

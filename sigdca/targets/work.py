@@ -21,7 +21,7 @@ _CLAMPS = ("relu", "relu6")
 _PACK_COST, _GATHER_COST = 4, 30
 # Of a fully connected layer, by a vector of one column: a gathered step, a column, one weight.
 _STEP, _COLUMN, _PAIR = 12, 2.7, 1.5
-_SMALL_CELLS = 16_384
+_DENSE_BYTES = 2**20
 MOST_CODES, IN_REGISTERS = 256, 32  # values that weights share
 
 
@@ -157,7 +157,7 @@ def _may_unpack(layer: LayerInfo, lanes: int) -> bool:
     rows, columns = layer.shape
     cells = math.ceil(rows / lanes) * lanes * columns
     shared = layer.num_centroids > 0
-    return not (shared and layer.num_nonzero < 0.5 * cells and cells > _SMALL_CELLS)
+    return not (shared and layer.num_nonzero < 0.5 * cells and BYTES * cells > _DENSE_BYTES)
 
 
 def _fc(layer: LayerInfo, lanes: int) -> dict[str, float]:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from sigdca.codec import Graph
-from sigdca.distributed.testing import num_shares
+from sigdca.distributed.testing import num_shares, operations
 from sigdca.job import DataSource
 from sigdca.loop.executor import TestTask as Task
+from sigdca.models import build, trace
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,27 @@ class Servers:
         return self.gpus
 
 
+def network(name, shape):
+    return trace(build(name), shape, 1.0)
+
+
+def test_operations_are_two_for_each_weight_at_each_place():
+    graph = network("lenet-5", (1, 28, 28))
+    convolutions = 500 * 24 * 24 + 25_000 * 8 * 8
+    assert operations(graph) == 2 * (convolutions + 400_000 + 5_000)
+
+
 @pytest.mark.parametrize(
-    ("workers", "cpus", "gpus", "shares"), [(2, 16, 0, 2), (1, 16, 1, 16), (4, 2, 4, 4)]
+    ("name", "shape", "workers", "cpus", "gpus", "shares"),
+    [
+        ("vgg-16-cifar", (3, 32, 32), 2, 16, 0, 2),
+        ("vgg-16-cifar", (3, 32, 32), 1, 16, 1, 16),
+        ("lenet-300-100", (1, 28, 28), 1, 16, 1, 1),
+        ("lenet-300-100", (1, 28, 28), 4, 2, 4, 4),
+    ],
 )
-def test_gpus_leave_the_cpus_to_test(workers, cpus, gpus, shares):
-    graph = Graph((1, 2, 2), 1.0, ())
-    task = Task(graph, {}, DataSource(source="mnist"), "torch", workers)
+def test_gpus_leave_the_cpus_to_test_where_there_is_work_for_them(
+    name, shape, workers, cpus, gpus, shares
+):
+    task = Task(network(name, shape), {}, DataSource(source="mnist"), "torch", workers)
     assert num_shares(task, Servers(cpus, gpus)) == shares
