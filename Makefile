@@ -49,8 +49,6 @@ unit:
 
 setup: $(STAMP) $(NATIVE_STAMP)
 
-# Python compiles what it imports, a sixth of all that is installed; pip would compile it all, one by
-# one.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "== set-up: a virtual environment in $(VENV) (two to four minutes, once)"
 	@$(PYTHON) -m venv $(VENV) || { \
@@ -59,7 +57,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@./scripts/compilers.sh native
 	@$(BIN)/pip install --quiet --constraint constraints.txt scikit-build-core cmake ninja \
 	  setuptools wheel
-	@$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --no-compile \
+	@$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation \
 	  --editable '.[dev]'
 	@touch $@
 
