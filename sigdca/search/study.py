@@ -262,7 +262,8 @@ class Study:
 
     def _forget(self, number: int) -> None:
         """Figures of a trial change: the front and the best are found anew, without it."""
-        self._front, self._chosen, self._has_changed = [], None, True
+        self._front, self._chosen = [], None
+        self._has_changed = self._has_moved = True
         for record in self.trials():
             if record.number != number:
                 self._consider(record)
