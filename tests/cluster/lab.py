@@ -59,6 +59,16 @@ class Lab:
         self._environment = os.environ | access
         self.address = f"{self._net}.1:{PORT}"
 
+    @contextlib.contextmanager
+    def running(self, seconds=90):
+        """With all of its nodes up, within so long; it is stopped behind."""
+        try:
+            self.start()
+            self.wait_for_nodes(seconds)
+            yield self
+        finally:
+            self.stop()
+
     def start(self):
         """Makes the network, then the Ray nodes."""
         _ip("link", "add", self._mark, "type", "bridge")

@@ -19,13 +19,8 @@ SCRIPT = Path(__file__).with_name("across_nodes.py")
 
 @pytest.fixture(scope="module")
 def lab():
-    made = Lab()
-    try:
-        made.start()
-        made.wait_for_nodes()
+    with Lab().running() as made:
         yield made
-    finally:
-        made.stop()
 
 
 def events(lab, folder, what, on_epoch=lambda number: None):

@@ -20,13 +20,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def lab():
-    made = Lab(LABELS)
-    try:
-        made.start()
-        made.wait_for_nodes(240)
+    with Lab(LABELS).running(240) as made:
         yield made
-    finally:
-        made.stop()
 
 
 def test_bound_data_stays_at_home_and_other_trials_go_where_there_is_room(lab, tmp_path):

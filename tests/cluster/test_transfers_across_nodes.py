@@ -41,13 +41,8 @@ def lab():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
-        made = Lab(LABELS)
-        try:
-            made.start()
-            made.wait_for_nodes(240)
+        with Lab(LABELS).running(240) as made:
             yield made
-        finally:
-            made.stop()
 
 
 @pytest.fixture(scope="module")
