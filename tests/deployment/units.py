@@ -115,7 +115,7 @@ class Units(Lab):
         """Runs a command on a host, and gives what it said."""
         process = self.popen(
             host,
-            *words,
+            *self._with_own_files(host, words),
             env=self.environment(host, **changes),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -175,10 +175,7 @@ class Units(Lab):
         if host not in self.units:
             return
         words = started_by(self.units[host], self.environment(host))
-        place = self._folder / host
-        place.mkdir(exist_ok=True)
-        command = ["sh", "-c", 'mkdir -p /tmp/ray; mount --bind "$0" /tmp/ray && exec "$@"']
-        command += [str(place), *PROGRAMS[words[0]], *words[1:]]
+        command = self._with_own_files(host, [*PROGRAMS[words[0]], *words[1:]])
         log = self._folder / f"{host}.log"
         with log.open("w") as file:
             environment = self.environment(host)
@@ -188,3 +185,10 @@ class Units(Lab):
             )
         if host == "head":
             self.wait_for_nodes()
+
+    def _with_own_files(self, host, words):
+        """The words of a command that sees the files of its own host's node where Ray has them."""
+        place = self._folder / host
+        place.mkdir(exist_ok=True)
+        bound = 'mkdir -p /tmp/ray; mount --bind "$0" /tmp/ray && exec "$@"'
+        return ["sh", "-c", bound, str(place), *words]

@@ -1,7 +1,6 @@
 """New data closes the loop: from a board's frames to the update that the same board takes."""
 
 import csv
-import hashlib
 import json
 import subprocess
 import sys
@@ -10,13 +9,11 @@ import numpy as np
 import pytest
 
 from sigdca.cli import main
-from sigdca.data import Dataset
-from sigdca.data.manifest import FILE_NAME, Manifest, dump_manifest
-from sigdca.data.shards import dump_shard
 from sigdca.edge.samples import ids_of
 from sigdca.native import Model, Session
 from sigdca.storage import Releases, open_store
 from tests.conftest import ROOT
+from tests.pairs import images_of, write_data
 
 JOB = """
 name: closed
@@ -37,39 +34,6 @@ watch:
   poll_s: 0.5
   cycles: 1
 """
-
-
-def images_of(count, seed, *, moved):
-    """Four classes: which pair of the 8 pixels is bright. On boards, all pixels have moved."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 4
-    images = rng.integers(0, 90, (count, 8))
-    for place, label in enumerate(labels):
-        images[place, [2 * label, 2 * label + 1]] += 120
-    if moved:
-        images = np.roll(images, 1, axis=1)
-    return images.astype(np.uint8).reshape(-1, 1, 2, 4), labels
-
-
-def write_old(folder):
-    splits = {}
-    for split, count, seed in (("train", 400, 1), ("test", 100, 2)):
-        images, labels = images_of(count, seed, moved=False)
-        content = dump_shard(Dataset(images, labels.astype(np.uint8)))
-        store = open_store(str(folder))
-        store.write(f"{split}/part-00000.parquet", content)
-        digest = hashlib.sha256(content).hexdigest()
-        shard = {"name": f"{split}/part-00000.parquet", "num_images": count, "sha256": digest}
-        splits[split] = {"num_images": count, "shards": [shard]}
-    manifest = {
-        "version": 1,
-        "name": "bright",
-        "classes": list("abcd"),
-        "input_shape": [1, 2, 4],
-        "input_scale": 1 / 256,
-        "splits": splits,
-    }
-    store.write(FILE_NAME, dump_manifest(Manifest.model_validate(manifest)))
 
 
 @pytest.fixture
@@ -101,7 +65,7 @@ def wait_for(watcher, line):
 
 
 def test_from_a_boards_frames_to_its_update(tmp_path, board):
-    write_old(tmp_path / "old")
+    write_data(tmp_path / "old")
     (tmp_path / "closed.yaml").write_text(JOB.format(folder=tmp_path))
     board("keygen", tmp_path / "k")
     root, target = tmp_path / "board", "jetson-tx2-cpu"
@@ -117,7 +81,7 @@ def test_from_a_boards_frames_to_its_update(tmp_path, board):
         try:
             assert "the first run is released as version 1" in wait_for(watcher, "the first run")
             board("edge", "update", root, tmp_path / "releases")
-            frames, labels = images_of(600, 3, moved=True)
+            frames, labels = images_of(600, 3, moved=1)
             np.save(tmp_path / "frames.npy", frames)
             store = tmp_path / "store"
             options = ("--store", store, "--share", 0.5, "--margin", 0.9, "--board", "b1")
@@ -149,7 +113,7 @@ def test_from_a_boards_frames_to_its_update(tmp_path, board):
     assert (status["live"]["version"], status["live"]["on_trial"]) == (2, True)
     before = (tmp_path / "runs/closed/model.dca").read_bytes()
     after = (tmp_path / "runs/closed/watch/0001/model.dca").read_bytes()
-    shifted = images_of(400, 4, moved=True)
+    shifted = images_of(400, 4, moved=1)
     assert error_of(after, *shifted) < error_of(before, *shifted) / 2
     report = json.loads((tmp_path / "runs/closed/watch/0001/report.json").read_text())
     released = [point for point in report["test_points"] if point["stage"] == "release"]
