@@ -4,7 +4,8 @@
 by a full disk, at a random moment; then the device is started again. Inference: LeNet-5 with Deep
 Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU,
 as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle.
-Then claims that can be measured alone: the train leg on digits that were turned, or are in noise
+Then claims that can be measured alone: the acquire leg's store, killed at random moments, and what
+its choice is worth (`--acquire`); the train leg on digits that were turned, or are in noise
 (`--shifted`); `run --watch` on them, from a board to its update (`--watch`); the predictor's error
 on this machine (`--predictor`); the engines' agreement and the verdict on int8 (`--engines`); and,
 only so, the loop with two boards of which one is lost (`--boards`, as root).
@@ -21,20 +22,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from claims import Claim, at_least, at_most, main
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from edge_acquire import acquire_claims
 from edge_hostile import hostile_claims
 from edge_shifted import shifted_claims
 from edge_watch import watch_claims
 from engines import agreement_claims, int8_claims
 from paper_networks import paper_network
 from predictor import predictor_claims
+from small_disk import FILLER, fill, small_disk
 
 from sigdca.edge.keys import public_text
 from sigdca.edge.self_test import self_test
@@ -88,11 +89,17 @@ def measure(quick: bool) -> list[Claim]:
         *infer_claims(20.0 if quick else 600.0),
         *switch_claims(3 if quick else 20),
         *hostile_claims(container_of("lenet-5"), 5_000 if quick else 100_000, ISSUE),
+        *measure_acquire(quick),
         *measure_shifted(quick),
         *measure_watch(quick),
         *measure_predictor(quick),
         *measure_engines(quick),
     ]
+
+
+def measure_acquire(quick: bool) -> list[Claim]:
+    """Only the acquire leg: its store, and what its choice is worth."""
+    return acquire_claims(CACHE, 20 if quick else 300, range(1 if quick else 3), ISSUE)
 
 
 def measure_shifted(quick: bool) -> list[Claim]:
@@ -136,7 +143,7 @@ def update_claims(num_updates: int) -> list[Claim]:
     bricked = mixed = ended = went_live = 0
     seconds: list[float] = []
     whole_seconds: list[float] = []
-    with tempfile.TemporaryDirectory() as name, _disk(Path(name) / "disk") as disk:
+    with tempfile.TemporaryDirectory() as name, small_disk(Path(name) / "disk", "256k") as disk:
         root = disk / "device"
         set_up(root, settings)
         device = Device(root, prove=self_test)
@@ -206,16 +213,15 @@ def _cut_off(root: Path, update: Path, disk: Path, window: float, rng: random.Ra
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
-        filler = disk / "filler"
-        if full and os.path.ismount(disk):
-            _fill(filler, disk, rng)
+        if full and os.path.ismount(disk):  # room for a part of the update
+            fill(disk, rng.randrange(FULL_DISK_BYTES))
         process.stdin.write(b"\n")
         process.stdin.flush()
         if not full:
             time.sleep(rng.uniform(0, window))
             process.send_signal(signal.SIGKILL)
         code = process.wait()
-        filler.unlink(missing_ok=True)
+        (disk / FILLER).unlink(missing_ok=True)
     return code != 0
 
 
@@ -223,26 +229,6 @@ def _small_files() -> None:
     """Stands for a full disk where none can be mounted."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_DISK_BYTES // 2, FULL_DISK_BYTES // 2))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-
-def _fill(filler: Path, disk: Path, rng: random.Random) -> None:
-    """Leaves room for a part of the update."""
-    free = os.statvfs(disk)
-    rest = rng.randrange(FULL_DISK_BYTES)
-    filler.write_bytes(bytes(max(free.f_bavail * free.f_frsize - rest, 0)))
-
-
-@contextmanager
-def _disk(place: Path) -> Iterator[Path]:
-    """A small file system of its own for root, else a folder."""
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-    mounted = os.geteuid() == 0 and not subprocess.run(command, check=False).returncode
-    try:
-        yield place
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(place)], check=True)
 
 
 def _python(code: str, *arguments: object) -> str:
@@ -378,6 +364,7 @@ if __name__ == "__main__":
     main(
         __doc__,
         measure,
+        acquire=measure_acquire,
         shifted=measure_shifted,
         watch=measure_watch,
         predictor=measure_predictor,

@@ -46,7 +46,7 @@ def shifted_claims(cache: Path, seeds: Sequence[int], against: str) -> list[Clai
     model = trained_lenet_5(cache)
     claims = []
     for what, (degrees, noise) in SHIFTS.items():
-        found = [_tuned(model, degrees, noise, seed) for seed in seeds]
+        found = [tuned(model, degrees, noise, seed) for seed in seeds]
         claims += [
             at_most(
                 f"digits {what}: error after the train leg / before",
@@ -109,10 +109,22 @@ def shifted(
     return pixels.round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def _tuned(model: Path, degrees: float, noise: float, seed: int) -> dict[str, float]:
-    """One board: the samples that it met, its train leg, and the error of what came of it."""
+def tuned(
+    model: Path, degrees: float, noise: float, seed: int, by_chance: bool = False
+) -> dict[str, float]:
+    """One board: the samples that it kept, its train leg, and the error of what came of it.
+
+    Args:
+        model: the container.
+        degrees: how far the digits are turned; 0: not at all.
+        noise: standard deviation, in units of a pixel.
+        seed: of what the board meets.
+        by_chance: it keeps every frame of a random fifth, instead of the least certain fifth.
+    """
     known, unseen = load("mnist", "train"), load("mnist", "test")
     met = np.random.default_rng(seed).permutation(len(known))[:NUM_FRAMES]
+    if by_chance:
+        met = met[: int(SHARE * NUM_FRAMES)]
     with tempfile.TemporaryDirectory() as name:
         frames, store, server = Path(name, "frames"), Path(name, "store"), Path(name, "server")
         images = shifted(known.images[met], degrees, noise, 2 * seed)
@@ -120,8 +132,9 @@ def _tuned(model: Path, degrees: float, noise: float, seed: int) -> dict[str, fl
         images = shifted(unseen.images, degrees, noise, 2 * seed + 1)
         write_test(server, Dataset(images, unseen.labels))
         delta, tuned = f"{name}/delta.dcd", f"{name}/tuned.dca"
+        share = 1 if by_chance else SHARE
         seen_here = ("--frames", frames, "--labelled", "--store", store, "--private")
-        acquired = sigdca("edge", "acquire", model, *seen_here, "--margin", 1, "--share", SHARE)
+        acquired = sigdca("edge", "acquire", model, *seen_here, "--margin", 1, "--share", share)
         leg = sigdca("edge", "train", model, "--data", store, "-o", delta, "--seed", seed)
         sigdca("edge", "apply", model, delta, "-o", tuned)
         found = {
