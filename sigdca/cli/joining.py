@@ -25,6 +25,13 @@ def join(
     fixed_ports: Annotated[
         bool, typer.Option("--fixed-ports", help="those of docs/own-cluster.md, for firewalls")
     ] = False,
+    meter: Annotated[
+        str,
+        typer.Option(
+            envvar="SIGDCA_METER",
+            help="what searches read its power from: as `edge power --meter`",
+        ),
+    ] = "auto",
 ) -> int:
     """Join a cluster as a board, until the node ends.
 
@@ -35,12 +42,15 @@ def join(
     """
     from sigdca.distributed.joining import board_command, check_join
     from sigdca.targets import load_target
+    from sigdca.targets.meters import METER_VARIABLE, find_meter
 
     board = load_target(target)
     if not emulated and (why := board.why_not_here()) is not None:
         raise JobError(
             f"--target {target}: this machine is not one: {why}; --emulated lets it stand in"
         )
+    if meter != "auto":  # what is named must be there
+        find_meter(meter)
     check_join(address)
     command = board_command(
         address,
@@ -50,4 +60,5 @@ def join(
         node_ip=node_ip,
         fixed_ports=fixed_ports,
     )
+    os.environ[METER_VARIABLE] = meter  # the processes of its legs have it from here
     os.execv(command[0], command)

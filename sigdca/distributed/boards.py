@@ -45,7 +45,7 @@ class _Board:
 
 
 class Boards:
-    """Measures the latency of containers on the boards that the cluster has.
+    """Measures latency and energy of containers on the boards that the cluster has.
 
     All is asked for and gathered by `poll`, so nothing here waits. What a board has measured is
     kept in the study's folder by target and container: no container is measured twice.
@@ -63,6 +63,7 @@ class Boards:
         self._cluster, self._job, self._store = cluster, job, store
         self._measured, self._on_measured = store.child("measured"), on_measured
         wanted = job.search.targets if job.search is not None else ()
+        self._objectives = job.search.objectives if job.search is not None else {}
         if job.budget.fps is not None:
             wanted = tuple(dict.fromkeys((*wanted, *job.targets)))
         self._boards = {name: _Board(name, load_target(name)) for name in wanted}
@@ -135,7 +136,11 @@ class Boards:
             return
         board.queue.popleft()
         asked = board.actor.measure.remote(
-            board.target, task.model, task.images, task.reference_logits
+            board.target,
+            task.model,
+            task.images,
+            task.reference_logits,
+            f"energy_mj@{board.name}" in self._objectives,
         )
         board.at_work = (number, container, asked, time.monotonic())
 
@@ -185,7 +190,10 @@ def _figures(target: str, result: LegResult) -> dict[str, float]:
     """What a leg says of the target; nothing if it took no time, or its logits are wrong."""
     if result.latency_us is None or result.verdict == "device-required":
         return {}
-    return {
+    figures = {
         f"latency_us@{target}": result.latency_us,
         f"fps@{target}": 1e6 / result.latency_us,
     }
+    if result.energy_mj is not None:
+        figures[f"energy_mj@{target}"] = result.energy_mj
+    return figures

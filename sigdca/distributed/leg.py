@@ -7,6 +7,7 @@ import os
 import numpy as np
 import ray
 
+from sigdca.edge.energy import with_energy
 from sigdca.edge.legs import DEFAULT_TIMEOUT_S, LegResult, median_of_legs, run_test_leg
 from sigdca.edge.train_data import train_where_it_lies
 from sigdca.edge.train_leg import TrainLeg
@@ -50,11 +51,19 @@ class TestLeg:
         )
 
     def measure(
-        self, target: Target, model: bytes, images: np.ndarray, reference_logits: np.ndarray
+        self,
+        target: Target,
+        model: bytes,
+        images: np.ndarray,
+        reference_logits: np.ndarray,
+        energy: bool,
     ) -> LegResult:
-        """The leg several times on this board, outliers left out; see `median_of_legs`."""
+        """The leg several times on this board, outliers left out; see `median_of_legs`.
+
+        With `energy`, its meter is read too; see `with_energy`.
+        """
         labels = np.zeros(len(images), np.int64)  # nobody asks for the accuracy of noise
-        return median_of_legs(
+        result = median_of_legs(
             lambda: self.test(
                 target,
                 model,
@@ -66,6 +75,7 @@ class TestLeg:
                 timeout_s=DEFAULT_TIMEOUT_S,
             )
         )
+        return with_energy(result, target, model, images) if energy else result
 
 
 class TrainLegActor:

@@ -31,7 +31,7 @@ from sigdca.distributed.hparams import HparamFiles
 from sigdca.distributed.scheduling import make_scheduler
 from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
 from sigdca.distributed.sensitivity import scan_on_cluster
-from sigdca.distributed.sites import selector_of, servers_of
+from sigdca.distributed.sites import check_prices, selector_of, servers_of
 from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
@@ -142,7 +142,8 @@ def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
 
 
 def _check_nodes(study: Study, spec: TrialSpec) -> None:
-    """Each server must see the study's folder: trials write there."""
+    """Each server must see the study's folder, for trials write there; and have a price."""
+    check_prices(study.search.prices, study.search.cost)
     servers = [
         node for node in ray.nodes() if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
     ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ray
 
-from sigdca.distributed.cluster import SITE_LABEL
+from sigdca.distributed.labels import PRICE_LABEL, SITE_LABEL
+from sigdca.errors import JobError
 from sigdca.job import DataSource
-
-PRICE_LABEL = "sigdca.io/price"  # of a CPU for an hour
 
 PRIVATE = "private"
 
@@ -43,8 +43,47 @@ def here(prices: Mapping[str, float]) -> Place:
     context = ray.get_runtime_context()
     labels = context.get_node_labels()
     site = labels.get(SITE_LABEL, "public")
-    price = labels.get(PRICE_LABEL)
-    return Place(context.get_node_id(), site, float(price or prices.get(site, 0.0)))
+    return Place(context.get_node_id(), site, _price(labels, prices) or 0.0)
+
+
+def check_prices(prices: Mapping[str, float], limit: float | None) -> None:
+    """What servers cost must be known, where a search is to end by it.
+
+    Args:
+        prices: by site, for nodes whose labels do not say.
+        limit: what all trials may cost; None: as much as they like.
+
+    Raises:
+        JobError: a label is no price; or there is a limit that nothing would ever reach.
+    """
+    found = []
+    for node in ray.nodes():
+        labels = node["Labels"]
+        if node["Alive"] and labels.get(SITE_LABEL) != "edge":
+            price = _price(labels, prices)
+            if price is None:
+                raise JobError(
+                    f"node {node['NodeManagerAddress']}: label {PRICE_LABEL}: must be a number, "
+                    f"at least 0, got '{labels[PRICE_LABEL]}'"
+                )
+            found.append(price)
+    if limit is not None and not any(found):
+        raise JobError(
+            f"search.cost: {limit:g} would never be spent: no server has a price; label them "
+            f"{PRICE_LABEL}=0.05 in the cluster file, or set search.prices"
+        )
+
+
+def _price(labels: Mapping[str, str], prices: Mapping[str, float]) -> float | None:
+    """Of a node: by its label, else by its site; None if the label is no price."""
+    text = labels.get(PRICE_LABEL)
+    if text is None:
+        return prices.get(labels.get(SITE_LABEL, "public"), 0.0)
+    try:
+        price = float(text)
+    except ValueError:
+        return None
+    return price if 0 <= price < math.inf else None
 
 
 def slots(source: DataSource) -> dict[str, int]:

@@ -68,6 +68,8 @@ class LegResult:
         argmax_flips: images whose largest logit is at another place.
         duration_s: how long the leg took here. Of an emulation that is no device's time.
         latency_us: median time of one image at batch 1; None unless a board itself took it.
+        energy_mj: of one image at batch 1, the idle share taken off; None unless measured.
+        energy_note: what measured it, or why it could not be; empty where nobody asked.
         runtime: the target's side as it saw itself: versions, machine, vector extensions.
         node: the address of the cluster's node that ran it; None if it was this process's machine,
             or no cluster took part.
@@ -93,6 +95,8 @@ class LegResult:
     argmax_flips: int | None = None
     duration_s: float | None = None
     latency_us: float | None = None
+    energy_mj: float | None = None
+    energy_note: str = ""
     runtime: str = ""
     node: str | None = None
     log: tuple[str, ...] = ()

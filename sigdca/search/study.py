@@ -153,10 +153,10 @@ class Study:
         last = record.rungs[-1]
         predicted = tuple(name for name in last.predicted if name not in figures)
         merged = dict(last.figures) | dict(figures)
-        for name, value in figures.items():  # energy is power times time, and only time is new
+        for name, value in figures.items():  # energy is power times time: time alone may be new
             figure, _, target = name.partition("@")
             energy = f"energy_mj@{target}"
-            if figure == "latency_us" and energy in merged:
+            if figure == "latency_us" and energy in merged and energy not in figures:
                 merged[energy] *= value / last.figures[name]
         rung = last.model_copy(
             update={

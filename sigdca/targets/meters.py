@@ -25,6 +25,7 @@ TEGRASTATS_MS = 100
 MAX_GAP_S = 1.0  # of an external meter's samples; a longer one could hide anything
 LAST_SAMPLE_S = 3.0  # how long its last sample may take to appear
 MIN_SAMPLES = 10
+METER_VARIABLE = "SIGDCA_METER"  # which meter a board has, as `find_meter` takes it
 # The rail that all of the board's power comes through, by what the boards call it.
 _TOTALS = ("VDD_IN", "POM_5V_IN", "SYS_VIN_HV")
 

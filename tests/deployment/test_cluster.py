@@ -54,7 +54,9 @@ def test_units_start_ray_with_options_that_it_has(unit):
     assert words[:2] == ["/opt/sigdca/bin/ray", "start"]
     params = start.make_context("start", words[2:]).params
     assert {name: params[name.replace("-", "_")] for name in PORTS} == PORTS
-    assert labels.SITE_LABEL in params["labels"]
+    told = dict(one.split("=") for one in params["labels"].split(","))
+    assert told.pop(labels.SITE_LABEL) == "private"
+    assert told == ({labels.PRICE_LABEL: "0.01"} if "server" in unit else {})
 
 
 @pytest.mark.parametrize("unit", ["sigdca-board.service", "sigdca-board-container.service"])
@@ -92,12 +94,20 @@ def test_launcher_files_are_valid(name):
     config = yaml.safe_load((CLUSTER / f"{name}.yaml").read_text())
     jsonschema.validate(config, schema)
     site = "private" if name == "private" else "public"
-    for command in (config["head_start_ray_commands"], config["worker_start_ray_commands"]):
-        _, last = command
-        assert f"--labels=sigdca.io/site={site}" in shlex.split(last)
+    for role in ("head", "worker"):
+        _, last = config[f"{role}_start_ray_commands"]
+        (found,) = [word for word in shlex.split(last) if word.startswith("--labels=")]
+        told = dict(one.split("=") for one in found.removeprefix("--labels=").split(","))
+        assert told.pop(labels.SITE_LABEL) == site
         assert "secrets/env.sh" in last
-    for kind in config.get("available_node_types", {}).values():
-        assert kind["labels"] == {labels.SITE_LABEL: site}
+        if role == "worker":
+            price = told.pop(labels.PRICE_LABEL)
+            assert float(price) > 0
+        assert told == {}
+    head = config.get("head_node_type")
+    for name, kind in config.get("available_node_types", {}).items():
+        wanted = {labels.SITE_LABEL: site}
+        assert kind["labels"] == wanted | ({} if name == head else {labels.PRICE_LABEL: price})
     assert any("--no-index" in command for command in config["setup_commands"])
 
 

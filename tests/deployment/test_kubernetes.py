@@ -257,7 +257,9 @@ def test_groups_say_their_site_and_go_to_its_nodes(overlay):
         for term in terms.get("nodeSelectorTerms", []):
             wanted |= {one["key"]: one["values"][0] for one in term["matchExpressions"]}
         assert wanted[labels.SITE_LABEL] == site, name
-        if site == "edge":
+        if site != "edge":
+            assert name.endswith("/head") or float(group["labels"][labels.PRICE_LABEL]) > 0, name
+        else:
             target = group["labels"][labels.TARGET_LABEL]
             assert target in target_names()
             assert wanted[labels.TARGET_LABEL] == target

@@ -2,6 +2,7 @@
 
 import pytest
 
+ATOM = "atom-x5-e3940"
 JOB = "jobs/lenet-5-mnist.yaml"
 
 
@@ -62,6 +63,7 @@ def test_a_wrong_job_is_refused_before_anything_starts(sigdca_here, tmp_path, se
         ["submit", JOB, "--verb", "encode"],
         ["edge", "join", "--address", "head", "--target", "jetson-tx2"],
         ["edge", "join", "--address", "head:6379", "--target", "jetson-tx3"],
+        ["edge", "join", "--address", "head:6379", "--target", ATOM, "--emulated", "--meter", "V"],
     ],
 )
 def test_a_wrong_command_is_one_line(sigdca_here, arguments):

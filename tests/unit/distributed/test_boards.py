@@ -33,15 +33,16 @@ class FakeRay:
     """A board that answers when it is told to."""
 
     def __init__(self):
-        self.answers, self.asked, self.killed = {}, [], 0
+        self.answers, self.asked, self.killed, self.energies = {}, [], 0, []
 
     @property
     def measure(self):
         return self
 
-    def remote(self, *_arguments):
-        if not _arguments:
+    def remote(self, *arguments):
+        if not arguments:
             return self
+        self.energies.append(arguments[-1])
         self.asked.append(len(self.asked))
         return self.asked[-1]
 
@@ -79,12 +80,17 @@ def fake(monkeypatch):
 
 
 @pytest.fixture
-def made(fake, tmp_path):
+def job():
+    return parse_job(JOB, "s")
+
+
+@pytest.fixture
+def made(fake, tmp_path, job):
     measured = []
     store = open_store(str(tmp_path))
     digest = [store.child("shared").put(content) for content in (b"a", b"b")]
     cluster = Cluster()
-    boards = Boards(cluster, parse_job(JOB, "s"), store, lambda *what: measured.append(what))
+    boards = Boards(cluster, job, store, lambda *what: measured.append(what))
     return boards, cluster, measured, digest
 
 
@@ -105,9 +111,29 @@ def test_one_at_a_time_and_no_container_twice(fake, made):
     assert [number for number, _ in measured] == [1, 2, 3]
     assert measured[2][1] == measured[0][1]
     assert len(fake.asked) == 2
+    assert not any(fake.energies), "nobody asks for them"
     assert boards.is_idle()
     boards.ask(4, a)
     assert measured[-1][0] == 4
+
+
+@pytest.mark.parametrize(
+    "job", [parse_job(JOB.replace("min, latency_us", "min, energy_mj"), "s")], ids=["energy"]
+)
+def test_energy_is_measured_where_it_is_an_objective(fake, made):
+    boards, _, measured, (a, b) = made
+    boards.ask(1, a)
+    boards.ask(2, b)
+    boards.poll()
+    fake.answers[0] = replace(LEG, energy_mj=0.25)
+    fake.answers[1] = replace(LEG, energy_note="power: unavailable")
+    for _ in range(3):
+        boards.poll()
+    assert fake.energies == [True, True]
+    assert measured[0][1][f"energy_mj@{ATOM}"] == 0.25
+    assert f"energy_mj@{ATOM}" not in measured[1][1]
+    boards.ask(3, a)
+    assert measured[2][1] == measured[0][1], "from the file"
 
 
 def test_a_lost_board_owes_nothing_until_it_is_back(fake, made):

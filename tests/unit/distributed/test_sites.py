@@ -3,7 +3,8 @@
 import pytest
 import ray
 
-from sigdca.distributed.sites import next_site, selector_of, servers_of, slots
+from sigdca.distributed.sites import check_prices, next_site, selector_of, servers_of, slots
+from sigdca.errors import JobError
 from sigdca.job import DataSource
 
 ANYWHERE, HOME = DataSource(source="mnist"), DataSource(source="mnist", site="private")
@@ -13,7 +14,9 @@ ANYWHERE, HOME = DataSource(source="mnist"), DataSource(source="mnist", site="pr
 def nodes(monkeypatch):
     def node(cpus, site=None, alive=True):
         labels = {} if site is None else {"sigdca.io/site": site}
-        return {"Alive": alive, "Labels": labels, "Resources": {"CPU": cpus}}
+        address = f"10.0.0.{cpus}"
+        about = {"Alive": alive, "Labels": labels, "NodeManagerAddress": address}
+        return about | {"Resources": {"CPU": cpus}}
 
     found = [node(2, "private"), node(4, "public"), node(1), node(8, "edge")]
     found.append(node(16, "private", alive=False))
@@ -44,3 +47,22 @@ def test_selectors_never_choose_a_board():
     assert servers_of(bound) == selector_of("public"), "unlabelled servers count as public"
     assert selector_of("private") == {"sigdca.io/site": "private"}
     assert selector_of("public") == {"sigdca.io/site": "!in(edge,private)"}
+
+
+def test_a_limit_that_nothing_would_reach_is_refused(nodes):
+    check_prices({}, None)
+    with pytest.raises(JobError, match=r"search\.cost: 5 would never be spent: no server has a"):
+        check_prices({"edge": 1.0}, 5.0)
+    check_prices({"public": 0.05}, 5.0)
+    nodes[0]["Labels"]["sigdca.io/price"] = "0.01"
+    check_prices({}, 5.0)
+
+
+@pytest.mark.parametrize("text", ["", "1 EUR", "-1", "nan", "inf"])
+def test_a_label_that_is_no_price_names_its_node(nodes, text):
+    nodes[1]["Labels"]["sigdca.io/price"] = text
+    told = r"node 10\.0\.0\.4: label sigdca\.io/price: must be a number, at least 0"
+    with pytest.raises(JobError, match=told):
+        check_prices({"public": 0.05}, None)
+    nodes[1]["Alive"] = False
+    check_prices({}, None)

@@ -148,6 +148,9 @@ def test_what_a_board_measures_replaces_what_was_predicted(make_job, folder):
     assert full.missed == {f"fps@{at}": 0.5}
     assert [trial.number for trial in study.front()] == [2]
     assert study.chosen.number == 2
+    study.measured(2, {f"latency_us@{at}": 400.0, f"fps@{at}": 2500.0, f"energy_mj@{at}": 7.0})
+    full = study.trial(2).full
+    assert (full.predicted, full.figures[f"energy_mj@{at}"]) == ((), 7.0)
 
 
 def test_hypervolume_is_against_the_jobs_own_recipe(make_job, folder):
