@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from sigdca.distributed.hparams import HparamFiles
 from sigdca.distributed.scheduling import make_scheduler
 from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
 from sigdca.distributed.sensitivity import scan_on_cluster
-from sigdca.distributed.sites import check_prices, selector_of, servers_of
+from sigdca.distributed.sites import check_gpus, check_prices, selector_of, servers_of
 from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
@@ -142,8 +143,9 @@ def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
 
 
 def _check_nodes(study: Study, spec: TrialSpec) -> None:
-    """Each server must see the study's folder, for trials write there; and have a price."""
+    """What trials need: prices, GPUs, and that each server sees the folder that they write to."""
     check_prices(study.search.prices, study.search.cost)
+    check_gpus(study.job.data, study.search.gpus_per_trial)
     servers = [
         node for node in ray.nodes() if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
     ]
@@ -164,7 +166,8 @@ def _sees(store: Store) -> bool:
 
 def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[Point]]:
     """The dense TRAIN, the scan, and what follows: own point, space, points to begin with."""
-    dense = ray.remote(num_cpus=1, label_selector=servers_of(spec.job.data))(run_dense)
+    where, gpus = servers_of(spec.job.data), study.search.gpus_per_trial
+    dense = ray.remote(num_cpus=1, num_gpus=gpus, label_selector=where)(run_dense)
     (figures,) = _gather(study, [dense.remote(spec)])
     weights = figures.pop("artifact")
     study.baseline = figures
@@ -215,7 +218,10 @@ def run_trials(
         watcher.attach(searcher, limiter)
         os.environ.update(_TUNE)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(TrialRunner, spec=spec), _resources),
+            tune.with_resources(
+                tune.with_parameters(TrialRunner, spec=spec),
+                partial(_resources, study.search.gpus_per_trial),
+            ),
             tune_config=tune.TuneConfig(
                 search_alg=limiter,
                 scheduler=make_scheduler(study),
@@ -290,7 +296,8 @@ def _enqueue(
             made.enqueue_trial(point, user_attrs={"number": number, "origin": origin})
 
 
-def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+def _resources(gpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    bundle = {"CPU": 1.0} | ({"GPU": gpus} if gpus else {})
     return tune.PlacementGroupFactory(
-        [{"CPU": 1}], bundle_label_selector=[selector_of(config["site"])]
+        [bundle], bundle_label_selector=[selector_of(config["site"])]
     )

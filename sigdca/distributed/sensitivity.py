@@ -46,7 +46,8 @@ def scan_on_cluster(
             return found
     state = unpack(spec.store.child(SHARED).get(weights))
     names = [layer.name for layer in layers_of(model_with(spec.job, state))]
-    task = ray.remote(num_cpus=1, label_selector=servers_of(spec.job.data))(_scan)
+    where, gpus = servers_of(spec.job.data), spec.job.search.gpus_per_trial
+    task = ray.remote(num_cpus=1, num_gpus=gpus, label_selector=where)(_scan)
     kept = ray.put(state)
     done = gather([task.remote(spec, kept, name, tuple(kinds)) for name in names])
     curves = tuple(curve for _, found in done for curve in found)
@@ -62,12 +63,13 @@ def _scan(
 ) -> tuple[float, list[Curve]]:
     """One layer: the accuracy of the network as it is, and a curve for each kind."""
     assert spec.job.search is not None
-    model = model_with(spec.job, state)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model_with(spec.job, state).to(device)
     layer = next(found for found in layers_of(model) if found.name == name)
     dataset = dataset_of(spec.job.data, "train", spec.job.search.sensitivity_images)
     scale = find_source(spec.job.data.source).input_scale
-    images = torch.from_numpy(np.ascontiguousarray(dataset.images)).float() * scale
-    labels = torch.from_numpy(dataset.labels.astype(np.int64))
+    images = torch.from_numpy(np.ascontiguousarray(dataset.images)).to(device).float() * scale
+    labels = torch.from_numpy(dataset.labels.astype(np.int64)).to(device)
     curves = [
         Curve(
             layer=layer.name,

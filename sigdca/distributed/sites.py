@@ -74,6 +74,19 @@ def check_prices(prices: Mapping[str, float], limit: float | None) -> None:
         )
 
 
+def check_gpus(source: DataSource, gpus: float) -> None:
+    """Trials that ask for a GPU must find one.
+
+    Raises:
+        JobError: no server that may work on this data has one.
+    """
+    if gpus and not any(slots(source, gpus).values()):
+        raise JobError(
+            f"search.gpus_per_trial: {gpus:g}: no server of this cluster that may work on the "
+            "data has a GPU; 0 lets trials train on CPUs"
+        )
+
+
 def _price(labels: Mapping[str, str], prices: Mapping[str, float]) -> float | None:
     """Of a node: by its label, else by its site; None if the label is no price."""
     text = labels.get(PRICE_LABEL)
@@ -86,15 +99,23 @@ def _price(labels: Mapping[str, str], prices: Mapping[str, float]) -> float | No
     return price if 0 <= price < math.inf else None
 
 
-def slots(source: DataSource) -> dict[str, int]:
-    """How many trials of one CPU each site can run: the preferred site first."""
+def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
+    """How many trials each site can run, of one CPU each: the preferred site first.
+
+    Args:
+        source: the data, which may be bound to a site.
+        gpus: what a trial takes of a GPU. No trial is spread over two.
+    """
     found: dict[str, int] = {}
     for node in ray.nodes():
         site = node["Labels"].get(SITE_LABEL, "public")
         allowed = site == source.site if source.site is not None else site != "edge"
         if node["Alive"] and allowed:
             where = PRIVATE if site == PRIVATE else "public"
-            found[where] = found.get(where, 0) + int(node["Resources"].get("CPU", 0))
+            room = int(node["Resources"].get("CPU", 0))
+            if gpus:
+                room = min(room, int(node["Resources"].get("GPU", 0)) * int(1 / gpus + 1e-9))
+            found[where] = found.get(where, 0) + room
     return dict(sorted(found.items()))
 
 

@@ -60,7 +60,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def most(self) -> int:
         """How many trials may be at work."""
-        num_slots = sum(slots(self._study.job.data).values())
+        num_slots = sum(self._slots_now().values())
         return self._study.search.max_concurrent or max(1, num_slots)
 
     def _look(self, trials: list[Trial]) -> None:
@@ -74,7 +74,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             del self._lost[number]
             if self._searcher is not None:
                 self._searcher.draw_again(self._study.trial(number))
-        sites = slots(self._study.job.data)
+        sites = self._slots_now()
         waiting = [trial.config["site"] for trial in trials if trial.status == Trial.PENDING]
         self.is_stuck = bool(sites) and any(site not in sites for site in waiting)
 
@@ -89,9 +89,12 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     def _slots(self) -> dict[str, int]:
         asked, found = self._asked
         if time.monotonic() - asked > SLOTS_S:
-            found = slots(self._study.job.data)
+            found = self._slots_now()
             self._asked = time.monotonic(), found
         return found
+
+    def _slots_now(self) -> dict[str, int]:
+        return slots(self._study.job.data, self._study.search.gpus_per_trial)
 
     def on_trial_result(
         self,

@@ -97,7 +97,12 @@ class Search(Section):
         description="of one CPU for an hour, by site; a node's label sigdca.io/price comes first",
     )
     max_concurrent: Positive | None = Field(
-        None, description="trials at the same time; None: one for each CPU of the servers"
+        None, description="trials at the same time; None: as many as servers have room for"
+    )
+    gpus_per_trial: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.0,
+        description="of a GPU, what a trial takes beside its CPU: 0.25 lets four share one; they "
+        "share its memory too",
     )
     fidelities: tuple[Share, ...] = Field(
         (0.0, 0.25, 1.0),

@@ -44,9 +44,9 @@ def why_not():
 class Lab:
     """Four hosts; `head` has no CPU for workers, the others one each."""
 
-    def __init__(self, labels=None, **checks):
-        """`labels`: host -> what `ray start --labels` takes; `checks`: instead of some of ours."""
-        self._labels = labels or {}
+    def __init__(self, labels=None, gpus=None, environment=None, **checks):
+        """`labels`, `gpus`: host -> what `ray start` takes; `checks`: instead of some of ours."""
+        self._labels, self._gpus = labels or {}, gpus or {}
         self._checks = CHECKS | checks
         self._mark = f"sg{os.getpid() % 100000}"
         self._net = f"10.213.{os.getpid() % 250}"
@@ -56,7 +56,7 @@ class Lab:
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
         access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-        self._environment = os.environ | access
+        self._environment = os.environ | access | (environment or {})
         self.address = f"{self._net}.1:{PORT}"
 
     @contextlib.contextmanager
@@ -169,6 +169,7 @@ class Lab:
         command += ["--node-ip-address", f"{self._net}.{number}", "--disable-usage-stats"]
         command += ["--temp-dir", str(self._folder / host), "--object-store-memory", "200000000"]
         command += ["--labels", self._labels[host]] if host in self._labels else []
+        command += ["--num-gpus", str(self._gpus[host])] if host in self._gpus else []
         command += ["--include-dashboard", "false"] if "--head" in options else []
         log = self._folder / f"{host}.log"
         with log.open("w") as file:

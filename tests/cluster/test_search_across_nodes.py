@@ -19,8 +19,28 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def lab():
-    with Lab(LABELS).running(240) as made:
+def meter(tmp_path_factory):
+    """A file that a meter's program appends to: more power from moment to moment."""
+    path, over = tmp_path_factory.mktemp("meter") / "power.txt", threading.Event()
+    began = time.time()
+
+    def measure():
+        with path.open("a", buffering=1) as file:
+            while not over.wait(0.1):
+                now = time.time()
+                file.write(f"{now:.3f} {1000 + 10 * (now - began):.1f}\n")
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    yield path
+    over.set()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def lab(meter):
+    environment = {"SIGDCA_METER": f"file:{meter}"}
+    with Lab(LABELS, gpus={"two": 1}, environment=environment).running(240) as made:
         yield made
 
 
@@ -36,6 +56,15 @@ def test_bound_data_stays_at_home_and_other_trials_go_where_there_is_room(lab, t
     assert outcome["cost"] == pytest.approx(
         sum(trial["price"] * trial["duration_s"] / 3600 for trial in free), rel=1e-3
     )
+
+
+def test_trials_that_want_a_gpu_go_where_one_is(lab, tmp_path):
+    settings = ("search.gpus_per_trial=0.5", "search.num_trials=3")
+    _, trials = study(lab, tmp_path, "gpu", *settings)
+    assert [trial["status"] for trial in trials] == ["done"] * 3
+    assert {trial["site"] for trial in trials} == {"public"}
+    assert len({trial["node"] for trial in trials}) == 1
+    study(lab, tmp_path, "home", *settings, "data.site=private", ends=2)
 
 
 def wait_for(path, seconds=120):
@@ -55,6 +84,15 @@ def this_machine(folder):
     path = folder / "this-machine.toml"
     path.write_text(text)
     return path
+
+
+def test_a_board_with_a_meter_measures_energy(lab, tmp_path):
+    energy = f"energy_mj@{this_machine(tmp_path)}"
+    objectives = f"search.objectives={{container_bytes: min, {energy}: min}}"
+    _, trials = study(lab, tmp_path, "energy", objectives, "search.num_trials=2")
+    fulls = [trial["rungs"][-1] for trial in trials]
+    assert [energy in full["predicted"] for full in fulls] == [False, False]
+    assert all(full["figures"][energy] > 0 for full in fulls)
 
 
 def test_a_board_measures_while_it_is_there_and_then_its_figures_are_predicted(lab, tmp_path):

@@ -3,7 +3,14 @@
 import pytest
 import ray
 
-from sigdca.distributed.sites import check_prices, next_site, selector_of, servers_of, slots
+from sigdca.distributed.sites import (
+    check_gpus,
+    check_prices,
+    next_site,
+    selector_of,
+    servers_of,
+    slots,
+)
 from sigdca.errors import JobError
 from sigdca.job import DataSource
 
@@ -12,13 +19,13 @@ ANYWHERE, HOME = DataSource(source="mnist"), DataSource(source="mnist", site="pr
 
 @pytest.fixture
 def nodes(monkeypatch):
-    def node(cpus, site=None, alive=True):
+    def node(cpus, site=None, alive=True, gpus=0):
         labels = {} if site is None else {"sigdca.io/site": site}
         address = f"10.0.0.{cpus}"
         about = {"Alive": alive, "Labels": labels, "NodeManagerAddress": address}
-        return about | {"Resources": {"CPU": cpus}}
+        return about | {"Resources": {"CPU": cpus, "GPU": gpus}}
 
-    found = [node(2, "private"), node(4, "public"), node(1), node(8, "edge")]
+    found = [node(2, "private"), node(4, "public", gpus=1), node(1), node(8, "edge")]
     found.append(node(16, "private", alive=False))
     monkeypatch.setattr(ray, "nodes", lambda: found)
     return found
@@ -27,6 +34,16 @@ def nodes(monkeypatch):
 def test_boards_and_dead_nodes_do_not_count(nodes):
     assert slots(ANYWHERE) == {"private": 2, "public": 5}
     assert slots(HOME) == {"private": 2}
+
+
+def test_a_share_of_a_gpu_needs_one_on_the_same_server(nodes):
+    assert slots(ANYWHERE, 0.5) == {"private": 0, "public": 2}
+    assert slots(ANYWHERE, 0.1) == {"private": 0, "public": 4}, "four CPUs"
+    assert next_site(slots(ANYWHERE, 0.5), {}) == "public"
+    check_gpus(ANYWHERE, 0.5)
+    check_gpus(HOME, 0.0)
+    with pytest.raises(JobError, match=r"gpus_per_trial: 0\.5: no server of this cluster"):
+        check_gpus(HOME, 0.5)
 
 
 def test_private_servers_first_then_public_ones(nodes):
