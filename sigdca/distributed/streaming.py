@@ -97,6 +97,10 @@ class Stream:
         """See `Input`."""
         return tuple(self.imported.manifest.input_shape)
 
+    def images_per_step(self, batch_size: int, world_size: int) -> int:
+        """See `Input`: each worker takes as many as the others."""
+        return batch_size // world_size * world_size
+
     def batches(self, epoch: int, batch_size: int, seed: int, place: Place) -> Iterator[Batch]:
         """See `Input`.
 

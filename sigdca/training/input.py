@@ -27,6 +27,10 @@ class Input(Protocol):
         """(C, H, W) of every image."""
         ...
 
+    def images_per_step(self, batch_size: int, world_size: int) -> int:
+        """How many images of a batch come, over all processes."""
+        ...
+
     def batches(self, epoch: int, batch_size: int, seed: int, place: Place) -> Iterator[Batch]:
         """One epoch's batches, as far as they are this process's.
 
@@ -67,6 +71,10 @@ class InMemory:
     def input_shape(self) -> tuple[int, ...]:
         """See `Input`."""
         return self.images.shape[1:]
+
+    def images_per_step(self, batch_size: int, world_size: int) -> int:
+        """See `Input`: all of them."""
+        return batch_size
 
     def batches(self, epoch: int, batch_size: int, seed: int, place: Place) -> Iterator[Batch]:
         """See `Input`: this process's share of every global batch."""

@@ -161,7 +161,13 @@ def train_(
     _lay_out_(model, layout)
     sample = torch.zeros(1, *data.input_shape, device=place.device)
     setting = Setting(
-        place, sample, batch_size, hook is not None, precision, accumulation_steps, options or {}
+        place,
+        sample,
+        data.images_per_step(batch_size, place.world_size),
+        hook is not None,
+        precision,
+        accumulation_steps,
+        options or {},
     )
     parallel = strategy(model, lambda parameters: make_optimizer(parameters, config), setting)
     if compiled:

@@ -146,6 +146,32 @@ def test_parts_of_a_step_add_up_to_it():
     assert bits(whole) != bits(parts)
 
 
+class Short(InMemory):
+    """As a stream whose batches do not divide by its workers: the last images do not come."""
+
+    def images_per_step(self, batch_size, world_size):
+        return batch_size - 2
+
+    def batches(self, *which):
+        for images, labels in super().batches(*which):
+            yield images[:-2], labels[:-2]
+
+
+def test_images_count_in_full_where_a_batch_has_fewer():
+    images, labels = data()
+    model = network()
+    still = Optimisation(epochs=1, learning_rate=1e-30, augment=Augment())
+    (found,) = train_(
+        model, Short(images, labels), still, input_scale=1 / 256, batch_size=32, seed=3
+    )
+    kept = list(Short(images, labels).batches(0, 32, 3, Place()))
+    pixels = torch.from_numpy(np.concatenate([part for part, _ in kept])) / 256
+    classes = torch.from_numpy(np.concatenate([part for _, part in kept]))
+    with torch.no_grad():
+        mean = nn.functional.cross_entropy(network()(pixels), classes)
+    assert found.loss == pytest.approx(float(mean), rel=1e-5)
+
+
 def test_a_model_sees_no_more_images_at_once_than_a_part_has():
     seen = []
     model = network()
