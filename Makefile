@@ -13,7 +13,7 @@ NATIVE_SOURCES := $(shell find $(NATIVE)/src $(NATIVE)/include $(NATIVE)/tools $
 NATIVE_TARGETS := aarch64-a57 x86-64-v2-goldmont
 AARCH64_RUN    := $(NATIVE)/bin/dca-run-aarch64
 
-.PHONY: demo test test-slow lint unit setup horovod try-horovod emulators compilers browser broker \
+.PHONY: demo test test-slow lint unit setup horovod try-horovod emulators compilers browser launcher broker \
         native-targets native-programs dist bench clean
 
 ## The loop on MNIST: LeNet-300-100 from pixels to a container tested on emulated targets.
@@ -26,7 +26,7 @@ test: setup emulators compilers native-programs browser broker lint unit
 
 ## What takes minutes a test: nodes lost in namespaces of their own (as root), kills at every stage,
 ## and the strategies with Horovod among them, which is built first. Half an hour or more.
-test-slow: setup try-horovod emulators native-programs
+test-slow: setup try-horovod emulators native-programs launcher
 	@$(BIN)/pytest -m "slow or not slow" tests/unit/distributed -k horovod
 	@$(BIN)/pytest -m "slow or not slow" tests/cluster/test_training.py -k horovod
 	@$(BIN)/pytest -m slow
@@ -88,6 +88,12 @@ browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 	  || { echo "== set-up: chromium, in which a test opens the report"; \
 	       ./scripts/apt-install.sh chromium; }
+
+launcher:
+	@test -x /usr/sbin/sshd && command -v rsync >/dev/null \
+	  || { echo "== set-up: sshd and rsync, by which Ray's launcher is tested"; \
+	       ./scripts/apt-install.sh openssh-server rsync; } \
+	  || echo "== no sshd and rsync: the launcher will not be tested"
 
 broker:
 	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto \
