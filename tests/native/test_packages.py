@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -207,41 +210,64 @@ def test_source_distribution(distributions):
 CORE = "import sigdca.cli, sys; sys.exit(any(n in sys.modules for n in ('torch', 'ray')))"
 
 
-def test_the_wheel_works_in_an_empty_environment_without_compilers(distributions, tmp_path):
-    """With what pip would bring for the core alone: no torch, no Ray, no scikit-build."""
-    wheel, _ = distributions
-    venv, dependencies = tmp_path / "venv", tmp_path / "dependencies"
+def installed(wheel, folder, *extras):
+    """A new environment with the wheel, and with what pip would bring for the extras."""
+    venv, dependencies = folder / "venv", folder / "dependencies"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    environment = {"PATH": str(venv / "bin"), "HOME": str(tmp_path)}
+    environment = {"PATH": str(venv / "bin"), "HOME": str(folder)}
     pip = [sys.executable, "-m", "pip", "--python", venv / "bin/python", "install", "--quiet"]
     subprocess.run([*pip, "--no-index", "--no-deps", wheel], check=True, env=environment)
     dependencies.mkdir()
-    for package in release.components(()).values():
+    for package in release.components(extras).values():
         link_package(package[0], dependencies)
     (site,) = venv.glob("lib/python*/site-packages")
     (site / "dependencies.pth").write_text(f"{dependencies}\n")
-    python = venv / "bin/python"
 
-    def run(*words):
+    def run(*words, **changes):
         return subprocess.run(
-            list(map(str, words)),
-            cwd=tmp_path,  # not where the sources are
-            env=environment,
+            [str(venv / "bin" / words[0]), *map(str, words[1:])],
+            cwd=folder,  # not where the sources are
+            env=environment | changes,
             capture_output=True,
             text=True,
             check=False,
         )
 
+    return site, dependencies, run
+
+
+def test_the_wheel_works_in_an_empty_environment_without_compilers(distributions, tmp_path):
+    """With what pip would bring for the core alone: no torch, no Ray, no scikit-build."""
+    site, dependencies, run = installed(distributions[0], tmp_path)
     assert not {path.name for path in dependencies.iterdir()} & {"torch", "ray"}
     assert not {"torch", "ray"} & set(release.components(("edge",)))
     assert "torch" not in release.components(("join",)), "a board that joins needs Ray alone"
-    assert run(python, "-c", CORE).returncode == 0
-    help_text = run(venv / "bin/sigdca", "--help")
+    assert run("python", "-c", CORE).returncode == 0
+    help_text = run("sigdca", "--help")
     assert help_text.returncode == 0, help_text.stderr
-    shown = run(venv / "bin/sigdca", "inspect", ROOT / "tests/golden/v2/rans-map.dca", "--json")
+    shown = run("sigdca", "inspect", ROOT / "tests/golden/v2/rans-map.dca", "--json")
     assert shown.returncode == 0, shown.stderr
-    native = run(python, "-c", "from sigdca.native import library_path; print(library_path())")
+    native = run("python", "-c", "from sigdca.native import library_path; print(library_path())")
     assert str(site) in native.stdout, native.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-x86_64 is not installed")
+def test_the_demo_runs_from_the_wheel(distributions, tmp_path):
+    """Its smoke test, with what pip would bring for a server."""
+    _, _, run = installed(distributions[0], tmp_path, "cluster")
+    target = ("--set", "targets=[atom-x5-e3940]")
+    job = ROOT / "jobs/lenet-300-100-mnist.yaml"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sigdca"
+    changes = {
+        "PATH": f"{tmp_path}/venv/bin:{os.environ['PATH']}",  # the emulator's too
+        "SIGDCA_CACHE": os.environ.get("SIGDCA_CACHE", str(cache)),
+    }
+    done = run("sigdca", "run", job, "--smoke-test", "--json", *target, **changes)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["targets"][0]["verdict"] == "exact"
+    assert (tmp_path / "runs/lenet-300-100-mnist-smoke/model.dca").exists()
 
 
 def link_package(package, folder):
