@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sigdca.edge.legs import LegResult
 from sigdca.edge.ready import Ready
 from sigdca.edge.runner import ENGINES
+from sigdca.edge.runners import ON_DEVICES_ALONE
 from sigdca.errors import SigdcaError
 from sigdca.targets import Target
 from sigdca.targets.meters import METER_VARIABLE, UnavailableError, find_meter
@@ -59,11 +60,11 @@ def _opened(
         ready = Ready(model, "exact", 1, 0, target.name)
         np.copyto(ready.pixels, images[:1])
         return ready.call
-    if target.engine not in ENGINES:
+    if target.engine in ON_DEVICES_ALONE:
         raise UnavailableError(f"power: the engine {target.engine} runs in no process of ours")
     path = folder / "model"
     path.write_bytes(model)
-    engine = ENGINES[target.engine](str(path), 1)
+    engine = ENGINES[target.engine.partition("-")[0]](str(path), 1, images.shape[1:])
     engine.logits(images[:1])
     return lambda: engine.logits(images[:1])
 

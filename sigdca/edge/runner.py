@@ -2,8 +2,8 @@
 
     python -m sigdca.edge.runner MODEL IMAGES.npy OUT_DIR [--engine E] [--threads N] [--emulated]
 
-Needs numpy and the engine: ONNX Runtime or OpenVINO. Writes `logits.npy` and then `result.json`,
-each whole or not at all.
+Needs numpy and the engine: ONNX Runtime, OpenVINO or TensorRT's trtexec. Writes `logits.npy` and
+then `result.json`, each whole or not at all.
 
 Inside a user-mode emulator the files under /proc and /sys are the host's, so nothing is read from
 them, and times mean nothing, so none are taken.
@@ -17,7 +17,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,21 +38,35 @@ class Opened(Protocol):
         ...
 
 
-def _onnxruntime(model: str, threads: int) -> Opened:
+def _onnxruntime(model: str, threads: int, shape: Sequence[int]) -> Opened:
     from sigdca.engines.onnxruntime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(model, threads)
 
 
-def _openvino(model: str, threads: int) -> Opened:
+def _openvino(model: str, threads: int, shape: Sequence[int]) -> Opened:
     from sigdca.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine(model, threads)
 
 
-ENGINES: dict[str, Callable[[str, int], Opened]] = {
+def _tensorrt(model: str, threads: int, shape: Sequence[int]) -> Opened:
+    from sigdca.engines.tensorrt import TensorRtEngine
+
+    return TensorRtEngine(Path(model).read_bytes(), shape)
+
+
+def _tensorrt_fp16(model: str, threads: int, shape: Sequence[int]) -> Opened:
+    from sigdca.engines.tensorrt import TensorRtEngine
+
+    return TensorRtEngine(Path(model).read_bytes(), shape, fp16=True)
+
+
+ENGINES: dict[str, Callable[[str, int, Sequence[int]], Opened]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
+    "tensorrt": _tensorrt,
+    "tensorrt-fp16": _tensorrt_fp16,
 }
 
 
@@ -99,7 +113,7 @@ def run(
         StorageError: the results cannot be written.
     """
     pixels = read_images(images)
-    engine = ENGINES[name](model, threads)
+    engine = ENGINES[name](model, threads, pixels.shape[1:])
     logits = engine.logits(pixels)
     latency_us = None if emulated else _median_latency_us(engine, pixels)
     result: dict[str, Any] = {
@@ -144,8 +158,13 @@ def read_images(path: str) -> NDArray[np.uint8]:
 def _median_latency_us(engine: Opened, images: NDArray[np.uint8]) -> float:
     """Wall time of one image, pixels in to logits out: the median over all images.
 
-    The engine has seen them all before, so its caches are warm and its memory allocated.
+    The engine has seen them all before, so its caches are warm and its memory allocated. TensorRT
+    takes its own times, for each of our calls is a process of trtexec.
     """
+    from sigdca.engines.tensorrt import TensorRtEngine
+
+    if isinstance(engine, TensorRtEngine):
+        return 1000 * engine.latency_ms()
     times = []
     for image in images:
         start = time.perf_counter_ns()

@@ -18,6 +18,7 @@ from sigdca.targets import Target
 PYTHON_RUNNER = "sigdca.edge.runner"
 MAX_RESULT_BYTES = 100_000
 
+_OWN = ("SIGDCA_TRTEXEC", "XDG_CACHE_HOME")  # where TensorRT and its engine files are
 _SETTINGS = ("--profile", "exact", "--threads", "1", "--json")  # of dca-run
 
 _T = TypeVar("_T")
@@ -120,16 +121,16 @@ class NativeRunner:
 
 @dataclass(frozen=True)
 class PythonRunner:
-    """`sigdca.edge.runner` in this interpreter: a model in ONNX Runtime or OpenVINO.
+    """`sigdca.edge.runner` in this interpreter: a model in a library, or in TensorRT.
 
     Attributes:
-        engine: what the module calls it, and its package.
-        extra: what brings that package.
+        engine: what the module calls it.
+        extra: what brings the package of that name; None: it is a program of its own.
         model_name: what the model's file is called.
     """
 
     engine: str
-    extra: str
+    extra: str | None
     model_name: str
 
     def environment(self) -> dict[str, str]:
@@ -139,7 +140,8 @@ class PythonRunner:
             EngineError: the engine is not installed here.
         """
         folders: list[str] = []
-        for package in ("sigdca", "numpy", self.engine):
+        packages = ("sigdca", "numpy") + (() if self.extra is None else (self.engine,))
+        for package in packages:
             spec = importlib.util.find_spec(package)
             if spec is None or spec.origin is None:
                 raise EngineError(
@@ -148,7 +150,8 @@ class PythonRunner:
             folder = str(Path(spec.origin).parent.parent)
             if folder not in folders:
                 folders.append(folder)
-        return {
+        own = {name: os.environ[name] for name in _OWN if name in os.environ}
+        return own | {
             "PYTHONPATH": os.pathsep.join(folders),
             "PYTHONSAFEPATH": "1",  # nothing in the working folder can shadow a module
             "PYTHONNOUSERSITE": "1",
@@ -202,12 +205,19 @@ def _openvino(_target: Target) -> Runner:
     return PythonRunner("openvino", "openvino", "model.openvino")
 
 
+def _tensorrt(target: Target) -> Runner:
+    return PythonRunner(target.engine, None, "model.onnx")
+
+
 RUNNERS: dict[str, Callable[[Target], Runner]] = {
     "native": _native,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "openvino-int8": _openvino,
+    "tensorrt": _tensorrt,
+    "tensorrt-fp16": _tensorrt,
 }
+ON_DEVICES_ALONE = ("tensorrt", "tensorrt-fp16")  # no emulation has a GPU
 
 
 def runner_for(target: Target) -> Runner:

@@ -27,6 +27,10 @@ from sigdca.storage import Record
 from sigdca.targets import load_target
 
 RUN_AS_IT_IS = ("native", "openvino-int8")  # the servers run the very file that targets do
+REFERENCES = {
+    "tensorrt": "onnxruntime",
+    "tensorrt-fp16": "onnxruntime",
+}  # servers need not have what targets have
 NUM_CALIBRATION = 300  # training images that say how large activations are
 
 
@@ -123,9 +127,10 @@ def legs_of(
     models: dict[str, tuple[bytes, np.ndarray]] = {}
     legs: dict[str, LegResult] = {}
     tasks: list[EdgeTask] = []
+    nodes = executor.nodes_for(targets)
     for name in targets:
         target = load_target(name)
-        cannot = without_a_leg(target)
+        cannot = without_a_leg(target, nodes.get(name))
         if cannot is not None:
             legs[name] = cannot
             continue
@@ -180,7 +185,7 @@ def noise_task(container: bytes, target: str, source: DataSource, num_samples: i
     model = _model_of(engine, container, images)
     as_it_is = engine in RUN_AS_IT_IS
     server = open_engine(
-        engine,
+        REFERENCES.get(engine, engine),
         unpacked.graph,
         {} if as_it_is else unpacked.tensors,
         threads=1,
@@ -207,7 +212,8 @@ def _model(
     num_shares: int,
 ) -> tuple[bytes, np.ndarray]:
     """What an engine takes on a target, and the logits that it gives on the server."""
-    task = task_of(container, source, engine, num_shares, num_samples)
+    reference = REFERENCES.get(engine, engine)
+    task = task_of(container, source, reference, num_shares, num_samples)
     images = None
     if engine == "openvino-int8":
         images = dataset_of(source, "train", NUM_CALIBRATION).images

@@ -138,7 +138,9 @@ class Target(_Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
     description: _Text
-    engine: Literal["onnxruntime", "openvino", "openvino-int8", "tensorrt", "native"]
+    engine: Literal[
+        "onnxruntime", "openvino", "openvino-int8", "tensorrt", "tensorrt-fp16", "native"
+    ]
     sources: dict[str, Source]
     device: Device
     cpu: tuple[Cpu, ...] = Field(min_length=1)

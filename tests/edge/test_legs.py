@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sigdca.codec import decode_container
 from sigdca.edge import legs
 from sigdca.edge.legs import LegResult, device_required, run_test_leg, without_a_leg
-from sigdca.engines import logits_sha256
+from sigdca.engines import logits_sha256, to_onnx
 from sigdca.errors import EngineError
 from sigdca.targets import Target, load_target
+from tests.conftest import ROOT
 
 
 def run(target: Target, case, **changes) -> LegResult:
@@ -150,21 +152,42 @@ def test_tx2_is_device_required_with_its_reason(case):
     assert "Pascal GPU (sm_62), which cannot be emulated" in result.reason
 
 
-def test_device_without_the_runners_engine(case, tmp_path):
+def test_device_without_the_runners_engine(case, tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGDCA_TRTEXEC", str(tmp_path / "none"))
     result = run(this_machine(tmp_path, "tensorrt"), case, emulated=False)
-    assert result.reason.endswith(
-        "its engine tensorrt is not there; test legs run native, onnxruntime, openvino, "
-        "openvino-int8"
+    assert result.verdict == "device-required"
+    assert "trtexec is not on SIGDCA_TRTEXEC" in result.reason
+
+
+@pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-fp16"])
+def test_a_board_with_tensorrt_has_a_verdict_of_its_own(folders, case, monkeypatch, engine):
+    """By a program that stands for trtexec; its text has six digits of each logit."""
+    program = folders / "trtexec"
+    stand_in = ROOT / "tests/unit/engines/trtexec_stand_in.py"
+    program.write_text(
+        f'#!/bin/sh\nSTAND_IN_LOG="{folders}/log" exec "{sys.executable}" "{stand_in}" "$@"\n'
     )
+    program.chmod(0o755)
+    monkeypatch.setenv("SIGDCA_TRTEXEC", str(program))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folders / "cache"))
+    container = decode_container(case.model)
+    model = to_onnx(container.graph, container.tensors)
+    result = run(this_machine(folders, engine), case, emulated=False, model=model)
+    assert (result.verdict, result.evidence) == ("tolerance", "device"), result.reason
+    assert result.engine == f"{engine} 8.2.1"
+    assert result.argmax_flips == 0
+    assert result.latency_us > 0
+    assert len(list((folders / "cache/sigdca/tensorrt").glob("*.plan"))) == 1
 
 
 def test_engines_without_a_leg_are_told_before_anything_is_made_for_them(atom):
-    assert without_a_leg(atom) is None
-    result = without_a_leg(load_target("jetson-tx2"))
+    assert without_a_leg(atom, None) is None
+    assert without_a_leg(load_target("jetson-tx2"), "device") is None
+    result = without_a_leg(load_target("jetson-tx2"), None)
     assert result.verdict == "device-required"
     assert "Pascal GPU (sm_62), which cannot be emulated" in result.reason
-    other = without_a_leg(atom.model_copy(update={"engine": "tensorrt"}))
-    assert other.reason.endswith("no test leg runs its engine tensorrt; run on the device")
+    other = without_a_leg(atom.model_copy(update={"engine": "tensorrt"}), "isa")
+    assert other.reason.endswith("its engine tensorrt cannot be emulated; run on the device")
 
 
 @pytest.mark.parametrize("emulated", [True, False])

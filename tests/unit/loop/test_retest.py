@@ -39,6 +39,9 @@ class Told:
         self.tested += 1
         return TestCounts(self.num_correct, np.zeros((200, 10), np.float32))
 
+    def nodes_for(self, targets):
+        return {}
+
     def edge_tests(self, tasks):
         return [self.leg for _ in tasks]
 

@@ -55,6 +55,9 @@ class ToldExecutor:
         self.tested.append(task)
         return TestCounts(self.num_correct.pop(0), np.zeros((200, 10), np.float32))
 
+    def nodes_for(self, targets):
+        return {}
+
     def edge_tests(self, tasks):
         self.edge_tasks.append(list(tasks))
         return [device_required(load_target(task.target), "told so") for task in tasks]

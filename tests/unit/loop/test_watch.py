@@ -57,6 +57,9 @@ class Told:
             accuracy = self.known.get(key, 1.0)
         return TestCounts(round(accuracy * count), np.zeros((count, 10), np.float32))
 
+    def nodes_for(self, targets):
+        return {}
+
     def edge_tests(self, tasks):
         if self.verdict == "device-required":
             return [device_required(load_target(task.target), "told so") for task in tasks]
