@@ -129,13 +129,10 @@ class Hosts(Lab):
 
 @pytest.fixture
 def hosts():
-    found = Hosts()
-    try:
-        found.start()
-        yield found
-    finally:
-        found.stop()
-        shutil.rmtree(found.folder, ignore_errors=True)
+    made = Hosts()
+    with made.running():
+        yield made
+    shutil.rmtree(made.folder, ignore_errors=True)
 
 
 def laid_out(hosts, place):
