@@ -49,7 +49,7 @@ def join(
         raise JobError(
             f"--target {target}: this machine is not one: {why}; --emulated lets it stand in"
         )
-    if meter != "auto":  # what is named must be there
+    if meter != "auto":  # a kind that this board lacks; a file may come later
         find_meter(meter)
     check_join(address)
     command = board_command(

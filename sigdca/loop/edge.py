@@ -27,10 +27,8 @@ from sigdca.storage import Record
 from sigdca.targets import load_target
 
 RUN_AS_IT_IS = ("native", "openvino-int8")  # the servers run the very file that targets do
-REFERENCES = {
-    "tensorrt": "onnxruntime",
-    "tensorrt-fp16": "onnxruntime",
-}  # servers need not have what targets have
+# What servers compare with, where they need not have what targets have.
+REFERENCES = {"tensorrt": "onnxruntime", "tensorrt-fp16": "onnxruntime"}
 NUM_CALIBRATION = 300  # training images that say how large activations are
 
 
