@@ -35,7 +35,7 @@ MAX_RELATIVE_DIFFERENCE = 1e-4
 # 10,000 images moves the error by at most 0.01 points; of fewer images, none may flip.
 MAX_FLIPPED_FRACTION = 1e-4
 # Where an engine rounds to half precision, each layer's results are off by up to 2**-11 of their
-# size; 1 % is some twenty of these, an estimate that no GPU has been asked about. One flip in 1,000
+# size; 1 % is some twenty of these, an estimate that no GPU was asked about. One flip in 1,000
 # images moves the error by 0.1 points.
 HALF = (1e-2, 1e-3)
 _ROUNDING = {"tensorrt-fp16": HALF}
