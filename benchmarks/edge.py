@@ -3,7 +3,8 @@
 `python benchmarks/edge.py [--quick] [--json]`. Updates: 1,000 (quick: 40), each killed, or stopped
 by a full disk, at a random moment; then the device is started again. Inference: LeNet-5 with Deep
 Compression's densities at 1,000 frames a second for 10 minutes (quick: 20 s), on the last CPU,
-as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle.
+as a SCHED_FIFO thread where that is allowed: an idle core on a machine that is not idle. A witness
+on that CPU tells when it was not there (`--infer`: only this).
 Then claims that can be measured alone: the acquire leg's store, killed at random moments, and what
 its choice is worth (`--acquire`); the train leg on digits that were turned, or are in noise
 (`--shifted`); `run --watch` on them, from a board to its update (`--watch`); the predictor's error
@@ -25,11 +26,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from claims import Claim, at_least, at_most, main
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_acquire import acquire_claims
 from edge_hostile import hostile_claims
+from edge_infer import frames_file, infer_claims, may_have_fifo
 from edge_shifted import shifted_claims
 from edge_watch import watch_claims
 from engines import agreement_claims, int8_claims
@@ -57,22 +58,6 @@ print("ready", flush=True)
 sys.stdin.readline()
 device.install(content)
 """
-# What a loop that does nothing but wake up every millisecond sees of the machine itself.
-BARE = """
-import ctypes, os, sys, time
-cpu, fifo, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-ctypes.CDLL(None).prctl(29, 1, 0, 0, 0)
-os.sched_setaffinity(0, {cpu})
-if fifo:
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
-due, late, longest, count = time.monotonic_ns(), 0, 0, int(1000 * seconds)
-for _ in range(count):
-    due += 10**6
-    time.sleep(max(due - time.monotonic_ns(), 0) / 1e9)
-    after = time.monotonic_ns() - due
-    late, longest = late + (after > 5 * 10**6), max(longest, after)
-print(late, count, round(longest / 1e6, 1))
-"""
 START = """
 import sys, time
 from pathlib import Path
@@ -86,7 +71,7 @@ def measure(quick: bool) -> list[Claim]:
     """All claims."""
     return [
         *update_claims(40 if quick else 1000),
-        *infer_claims(20.0 if quick else 600.0),
+        *measure_infer(quick),
         *switch_claims(3 if quick else 20),
         *hostile_claims(container_of("lenet-5"), 5_000 if quick else 100_000, ISSUE),
         *measure_acquire(quick),
@@ -95,6 +80,11 @@ def measure(quick: bool) -> list[Claim]:
         *measure_predictor(quick),
         *measure_engines(quick),
     ]
+
+
+def measure_infer(quick: bool) -> list[Claim]:
+    """Only real-time inference."""
+    return infer_claims(CACHE, 20.0 if quick else 600.0, ISSUE)
 
 
 def measure_acquire(quick: bool) -> list[Claim]:
@@ -236,47 +226,13 @@ def _python(code: str, *arguments: object) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-def infer_claims(seconds: float) -> list[Claim]:
-    """LeNet-5, a frame a millisecond."""
-    model = paper_network("lenet-5", CACHE)[0]
-    frames = CACHE / "frames.npy"
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (2000, 1, 28, 28), dtype=np.uint8)
-    pixels[rng.random(pixels.shape) < 0.8] = 0  # as much ink as in MNIST's digits
-    np.save(frames, pixels)
-    cpu = max(os.sched_getaffinity(0))
-    fifo = _may_have_fifo()
-    alone = _python(BARE, cpu, int(fifo), min(seconds, 60.0)).split()
-    told, memory = _infer(model, frames, cpu, seconds, fifo)
-    how = f"CPU {cpu}, {'SCHED_FIFO' if fifo else 'an ordinary thread'}"
-    machine = f"the machine alone: {alone[0]} of {alone[1]}, max {alone[2]} ms"
-    half = memory[len(memory) // 2 :]
-    return [
-        at_most(
-            "infer, LeNet-5 at 1,000 fps: 5 ms deadlines missed",
-            [told["late"] + told["dropped"]],
-            0,
-            "frames",
-            machine,
-        ),
-        at_most("infer: p99", [told["latency_p99_us"] / 1000], 5, "ms", how),
-        at_most("infer: p99.9", [told["latency_p999_us"] / 1000], 5, "ms", how),
-        at_most("infer: max", [told["latency_max_us"] / 1000], 5, "ms", how),
-        at_least("infer: frames", [told["frames"]], 1000 * seconds, "frames", ISSUE),
-        at_most("infer: memory (RSS)", [told["rss_bytes"] / 1e6], 60, "MB", ISSUE),
-        at_most(
-            "infer: growth in the second half", [(half[-1] - half[0]) / 1e6], 0.1, "MB", ISSUE
-        ),
-    ]
-
-
 def switch_claims(num_updates: int) -> list[Claim]:
     """Updates under the same load, each of which proves itself before the next one comes."""
     key = Ed25519PrivateKey.generate()
     keys = (public_text(key.public_key()),)
     settings = Settings("atom-x5-e3940", "stable", keys, trial_s=1.0, max_missed=1.0)
     containers = [paper_network("lenet-5", CACHE, seed)[0].read_bytes() for seed in (0, 1)]
-    cpu, fifo = max(os.sched_getaffinity(0)), _may_have_fifo()
+    cpu, fifo = max(os.sched_getaffinity(0)), may_have_fifo()
     with tempfile.TemporaryDirectory() as name:
         device = set_up(Path(name, "device"), settings)
 
@@ -294,7 +250,7 @@ def switch_claims(num_updates: int) -> list[Claim]:
             "--device",
             str(Path(name, "device")),
         ]
-        command += ["--frames", str(CACHE / "frames.npy"), "--fps", "1000", "--repeat"]
+        command += ["--frames", str(frames_file(CACHE)), "--fps", "1000", "--repeat"]
         command += ["--deadline-ms", "5", "--cpu", str(cpu), "--summary", str(summary)]
         command += ["--fifo", "50"] if fifo else []
         # A pipe would make the loop wait for this process, which is not what is measured.
@@ -323,47 +279,11 @@ def switch_claims(num_updates: int) -> list[Claim]:
     ]
 
 
-def _infer(
-    model: Path, frames: Path, cpu: int, seconds: float, fifo: bool
-) -> tuple[dict[str, float], list[int]]:
-    """The daemon's own figures, and its memory second by second."""
-    with tempfile.TemporaryDirectory() as name:
-        summary = Path(name, "summary.json")
-        command = [sys.executable, "-m", "sigdca.edge.infer", str(model), "--frames", str(frames)]
-        command += ["--fps", "1000", "--repeat", "--limit", str(int(1000 * seconds))]
-        command += ["--deadline-ms", "5", "--cpu", str(cpu), "--summary", str(summary)]
-        command += ["--fifo", "50"] if fifo else []
-        memory: list[int] = []
-        with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            while process.poll() is None:
-                time.sleep(1)
-                memory += _own_memory(process.pid)
-            if process.wait():
-                raise RuntimeError(f"infer ended with {process.returncode}")
-        return json.loads(summary.read_text()), memory
-
-
-def _own_memory(pid: int) -> list[int]:
-    """What is not mapped from files, whose pages come and go; nothing once it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return []
-    return [1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:")]
-
-
-def _may_have_fifo() -> bool:
-    code = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))"
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
-
-
 if __name__ == "__main__":
     main(
         __doc__,
         measure,
+        infer=measure_infer,
         acquire=measure_acquire,
         shifted=measure_shifted,
         watch=measure_watch,
