@@ -3,7 +3,8 @@
 `python benchmarks/search.py [--quick] [--json]`. --quick takes the claims of overhead, cores and
 repeatability on small studies; the whole takes some 30 hours on two cores: an
 hour's search of each LeNet, five seeds, against random search and against plain TPE (no scan, no
-seeds, full fidelity alone), all interleaved by seed.
+seeds, full fidelity alone), all interleaved by seed. `--fronts` runs these alone, with `--quick`
+for ten minutes each; it can be stopped, and goes on where it was.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ from typing import Any
 
 import yaml
 from claims import Claim, at_least, at_most, main
+from search_fronts import ended_study, front_claims
 
-from sigdca.report.published import published
-from sigdca.search import FrontRecord, StudyFolder, hypervolume
+from sigdca.search import StudyFolder
 from sigdca.storage import open_store
 
 ROOT = Path(__file__).resolve().parent.parent
-HOUR_S = 3600
+STUDIES = ROOT / ".cache" / "search"
+HOUR_S, MINUTES_S = 3600, 600
 NUM_ROUNDS = 3  # of both sides in turn
 SEEDS = range(5)
-RANDOM = ("search.sampler=random", "search.sensitivity_images=0", "search.fidelities=[1.0]")
-PLAIN_TPE = ("search.sensitivity_images=0", "search.fidelities=[1.0]")
 
 SMALL = """
 name: small
@@ -49,76 +49,6 @@ budget: {error: 100}
 """
 
 
-def search(job: Path, folder: Path, name: str, *settings: str) -> Path:
-    """Runs a search by the command; gives the study's folder."""
-    options = [f"name={name}", f"storage={folder}", *settings]
-    command = [sys.executable, "-m", "sigdca", "search", str(job), "--json"]
-    for option in options:
-        command += ["--set", option]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    if done.returncode not in (0, 1):
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
-    return folder / name
-
-
-def front_of(study: Path) -> list[tuple[float, float]]:
-    """Error and bytes of a study's front."""
-    front = FrontRecord.model_validate_json((study / "front.json").read_text())
-    full = [trial.full for trial in front.trials]
-    return [(f.figures["error"], f.figures["container_bytes"]) for f in full if f is not None]
-
-
-def smallest(front: list[tuple[float, float]], error: float) -> float:
-    """The fewest bytes at an error; infinite if no point has it."""
-    return min((size for at, size in front if at <= error + 1e-9), default=float("inf"))
-
-
-def volume(front: list[tuple[float, float]], own: tuple[float, float]) -> float:
-    """Of the box up to twice the job's own recipe."""
-    reference = (2 * own[0], 2 * own[1])
-    scaled = [(error / reference[0], size / reference[1]) for error, size in front]
-    return hypervolume(scaled, (1.0, 1.0))
-
-
-def hours(folder: Path) -> list[Claim]:
-    """What an hour finds."""
-    claims = []
-    for network in ("lenet-300-100", "lenet-5"):
-        job = ROOT / "jobs" / f"{network}-mnist-search.yaml"
-        ratios, wins, against_random, against_tpe = [], [], [], []
-        for seed in SEEDS:
-            fixed = (f"seed={seed}", f"search.time_budget_s={HOUR_S}")
-            ours = search(job, folder, f"{network}-{seed}", *fixed)
-            other = search(job, folder, f"{network}-{seed}-random", *fixed, *RANDOM)
-            plain = search(job, folder, f"{network}-{seed}-tpe", *fixed, *PLAIN_TPE)
-            own = own_of(ours)
-            front = front_of(ours)
-            ratios.append(own[1] / smallest(front, own[0]))
-            error = published(network, "mnist")[0].error
-            wins.append(float(smallest(front, error) < smallest(front_of(other), error)))
-            against_random.append(volume(front, own) / volume(front_of(other), own))
-            against_tpe.append(volume(front, own) / volume(front_of(plain), own))
-        claims += [
-            at_least(f"{network}: hand recipe's bytes / front's, equal error", ratios, 1.5, "x"),
-            at_least(
-                f"{network}: fewer bytes than random search at the published error",
-                [sum(wins)],
-                len(SEEDS),
-                "seeds",
-                "a random search of the same time",
-            ),
-            at_least(f"{network}: hypervolume / random's", against_random, 1.3, "x", "random"),
-            at_least(f"{network}: hypervolume / plain TPE's", against_tpe, 1.0, "x", "plain TPE"),
-        ]
-    return claims
-
-
-def own_of(study: Path) -> tuple[float, float]:
-    """Error and bytes of the job's own recipe."""
-    figures = json.loads((study / "trials" / "0001.json").read_text())["rungs"][-1]["figures"]
-    return figures["error"], figures["container_bytes"]
-
-
 def trials_of(study: Path) -> list[tuple[Any, ...]]:
     """What must be equal in two studies of one seed."""
     return [
@@ -130,15 +60,15 @@ def trials_of(study: Path) -> list[tuple[Any, ...]]:
 def repeatable(job: Path, folder: Path) -> Claim:
     """Two searches of one job with one worker and one seed."""
     settings = ("search.max_concurrent=1", "data.limit=1500", "search.sensitivity_images=500")
-    one = trials_of(search(job, folder, "one", *settings))
-    other = trials_of(search(job, folder, "other", *settings))
+    one = trials_of(ended_study(job, folder, "one", *settings))
+    other = trials_of(ended_study(job, folder, "other", *settings))
     different = sum(a != b for a, b in zip(one, other, strict=True))
     return at_most("one worker, one seed: trials that differ", [different], 0, "trials")
 
 
 def busy(job: Path, folder: Path, budget_s: int) -> Claim:
     """How much of all cores' time trials were at work, from the first trial to the end."""
-    study = search(
+    study = ended_study(
         job, folder, "busy", "search.num_trials=null", f"search.time_budget_s={budget_s}"
     )
     trials = [t for t in StudyFolder(open_store(str(study))).trials() if t.ended is not None]
@@ -189,10 +119,14 @@ def measure(quick: bool) -> list[Claim]:
         claims = overhead(300, 300) if quick else overhead(1000, 10_000)
         claims.append(repeatable(job, folder))
         claims.append(busy(job, folder, 60 if quick else 600))
-        if not quick:
-            claims += hours(folder)
-    return claims
+    return claims if quick else claims + measure_fronts(quick)
+
+
+def measure_fronts(quick: bool) -> list[Claim]:
+    """Only what searches find (30 hours; quick: 5), going on where it was stopped."""
+    budget_s = MINUTES_S if quick else HOUR_S
+    return front_claims(STUDIES, ("lenet-300-100", "lenet-5"), SEEDS, budget_s)
 
 
 if __name__ == "__main__":
-    main(__doc__, measure)
+    main(__doc__, measure, fronts=measure_fronts)
