@@ -89,14 +89,18 @@ def with_values(
 
 def _item_number(path: str) -> int:
     last = path.rpartition(".")[2]
-    return int(last) if last.isdigit() else -1
+    return int(last) if _is_number(last) else -1
+
+
+def _is_number(key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) < 10
 
 
 def value_at(document: Any, path: str) -> Any:
     """What lies at a dotted path of a job's document; None if nothing does."""
     node = document
     for key in path.split("."):
-        if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+        if isinstance(node, list) and _is_number(key) and int(key) < len(node):
             node = node[int(key)]
         elif isinstance(node, dict):
             node = node.get(key)
@@ -111,10 +115,25 @@ def dump_job(job: Job) -> str:
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML's own loader keeps the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"key '{key.value}' is there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
 def _parse_yaml(text: str, where: str) -> Any:
     try:
         _refuse_aliases(text, where)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f" line {mark.line + 1}, column {mark.column + 1}:" if mark is not None else ""
@@ -147,7 +166,7 @@ def _set_path(document: dict[str, Any], path: str, value: Any, what: str) -> Non
         last = depth == len(keys) - 1
         here = ".".join(keys[: depth + 1])
         if isinstance(node, list):
-            if not key.isdigit() or int(key) >= len(node):
+            if not _is_number(key) or int(key) >= len(node):
                 raise JobError(f"{what} {here}: no such item; the list has {len(node)}")
             index: Any = int(key)
         elif isinstance(node, dict):

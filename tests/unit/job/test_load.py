@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from sigdca.errors import JobError
-from sigdca.job import dump_job, load_job, parse_job
+from sigdca.job import dump_job, load_job, parse_job, with_values
 from sigdca.job.limits import Limits
 
 JOB = """
@@ -54,6 +54,7 @@ def test_set_makes_sections_that_the_file_has_not():
     [
         ("sede=1", "a.yaml: sede: unknown key; did you mean 'seed'?"),
         ("train.epoch=1", "a.yaml: train.epoch: unknown key; did you mean 'epochs'?"),
+        ("compress.recipe.².share.bits=3", "--set compress.recipe.²: no such item"),
         (
             "compress.recipe.1.share.bit=3",
             "a.yaml: compress.recipe[1].share.bit: unknown key; did you mean 'bits'?",
@@ -166,6 +167,8 @@ def test_a_wrong_value_is_one_line_that_helps(setting, message):
         ("name: !!python/object/apply:os.system [id]", "a.yaml: line 1, column 7: not YAML"),
         ("[" * 5000, "a.yaml:"),
         ("name: x", "a.yaml: model: is missing"),
+        ("name: x\nname: y", "a.yaml: line 2, column 1: not YAML: key 'name' is there twice"),
+        ("train: {epochs: 1, epochs: 2}", "a.yaml: line 1, column 20: not YAML: key 'epochs'"),
     ],
 )
 def test_a_file_that_is_no_job_is_refused(text, message):
@@ -190,6 +193,15 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "bin.yaml").write_bytes(b"name: \xff\xfe")
     with pytest.raises(JobError, match="not UTF-8 text"):
         load_job(tmp_path / "bin.yaml")
+
+
+def test_what_is_switched_off_stays_off_in_every_copy():
+    recipe = "[{quantize: {rate_lambda: 1.0e-6, step: 0.1, norm_step: null}}, encode]"
+    job = parse_job(JOB, "a.yaml", [f"compress.recipe={recipe}"])
+    copies = [parse_job(dump_job(job), "copy.yaml"), job.smoke_test(), with_values(job, {}, "set")]
+    assert [copy.compress.recipe[0].quantize.norm_step for copy in copies] == [None] * 3
+    assert copies[0] == job
+    assert "limit" not in dump_job(job)  # what is None by default is left out
 
 
 def test_the_smoke_test_is_a_small_job_of_another_name():
