@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 from typer.exceptions import TyperException
@@ -49,6 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
         code = 2
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except Exception:  # a fault of sigdca's own: 1 would say that a budget was not met
+        traceback.print_exc()
+        code = SigdcaError.exit_code
     if code == INTERRUPTED:
         _say("interrupted; the same command with --resume goes on from here")
         code = SigdcaError.exit_code

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sigdca.storage import Record
 
-errors = Console(stderr=True, highlight=False)
-results = Console(highlight=False)
+# No markup: names of layers, paths and reasons may hold brackets.
+errors = Console(stderr=True, highlight=False, markup=False)
+results = Console(highlight=False, markup=False)
 LINE_EVERY_S = 60.0
 
 
@@ -39,9 +40,9 @@ class StageProgress:
             errors.print(f"{title} ...", soft_wrap=True)
             return
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
             console=errors,
             transient=True,

@@ -1,0 +1,29 @@
+"""What holds for every verb: exit codes, and names that are shown as they are."""
+
+import pytest
+
+from sigdca.cli import containers, main
+from tests.bright import model
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return caught.value.code or 0
+
+
+def test_brackets_in_a_name_are_no_markup(tmp_path, capsys):
+    path = tmp_path / "a[best][bold].dca"
+    path.write_bytes(model())
+    assert run("inspect", str(path)) == 0
+    assert "a[best][bold].dca" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_a_fault_of_our_own_is_not_a_budget_that_was_not_met(tmp_path, capsys, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("of our own")
+
+    monkeypatch.setattr(containers, "_describe", broken)
+    (tmp_path / "m.dca").write_bytes(model())
+    assert run("inspect", str(tmp_path / "m.dca")) == 3
+    assert "ZeroDivisionError: of our own" in capsys.readouterr().err
