@@ -158,7 +158,7 @@ def check_verdicts(run: str, container: bytes, targets: list[str]) -> None:
         found = [
             record.metrics
             for record in records
-            if record.label == target and record.metrics.get("container") == digest
+            if record.metrics.get("target") == target and record.metrics.get("container") == digest
         ]
         if not found:
             raise TargetError(

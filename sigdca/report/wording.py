@@ -106,7 +106,8 @@ def emulation_time(seconds: float) -> str:
 
 def target_of(report: Report, point: TestPoint) -> TargetResult | None:
     """The verdict that an edge test's record belongs to, found by the target's name."""
-    return next((target for target in report.targets if target.target == point.label), None)
+    name = point.metrics.get("target", point.label)  # the label may be a file of the user's own
+    return next((target for target in report.targets if target.target == name), None)
 
 
 def point_time(report: Report, point: TestPoint) -> str:

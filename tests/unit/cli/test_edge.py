@@ -96,9 +96,16 @@ def record(tmp_path, container: bytes, verdict: str) -> None:
         "container": hashlib.sha256(container).hexdigest(),
         "verdict": verdict,
         "reason": "why",
+        "target": TARGET,
     }
     ledger = Ledger(open_store(str(tmp_path / "run")))
-    fields = {"key": "x", "stage": "edge-test", "label": TARGET, "iteration": 1, "duration_s": 1}
+    fields = {
+        "key": "x",
+        "stage": "edge-test",
+        "label": "my/board.toml",
+        "iteration": 1,
+        "duration_s": 1,
+    }
     number = len(ledger.records) + 1
     ledger.append(Record(number=number, seed=0, metrics=metrics, **fields))
 

@@ -102,3 +102,13 @@ def test_error_comes_from_accuracy_where_it_must(lenet_5):
 def test_shorten_is_one_line_and_no_longer():
     assert wording.shorten("a\nb", 5) == "a b"
     assert wording.shorten("abcdefgh", 5) == "abcd…"
+
+
+def test_a_target_of_the_users_own_is_known_by_its_name_not_its_file(lenet_5):
+    report = validate_report(lenet_5)
+    point = report.test_points[-1]
+    named = {"label": "boards/mine.toml", "metrics": point.metrics | {"target": point.label}}
+    assert wording.target_of(report, point.model_copy(update=named)) is not None
+    assert (
+        dict(wording.point_metrics(report, point.model_copy(update=named)))["latency"] == "77.4 µs"
+    )
