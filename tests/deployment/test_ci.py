@@ -98,3 +98,9 @@ def test_keys_come_from_the_secret_store():
         runs = [step.get("run", "") for step in job["steps"]]
         if any("release.key" in run for run in runs):
             assert runs[-1] == "rm -f release.key"
+    for name, job in GITLAB.items():
+        if name not in WORDS_OF_GITLAB and any("release.key" in line for line in job["script"]):
+            assert (
+                "install -m 600 $RELEASE_KEY release.key" in job["script"]
+            )  # others may read a File
+            assert job["after_script"] == ["rm -f release.key"]
