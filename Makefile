@@ -115,7 +115,7 @@ $(AARCH64_RUN): $(NATIVE_SOURCES) $(STAMP)
 	  || echo "== no dca-run for aarch64: its targets will be reported as device-required"
 
 ## What a release is: wheel, source distribution, packages for boards, bill of materials, licences, checksums.
-dist: setup native-targets
+dist: setup native-targets native-programs
 	@$(BIN)/python scripts/release.py
 
 ## Claims of benchmarks/, quickly; without QUICK=--quick they take hours.
