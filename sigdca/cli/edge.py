@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from sigdca.cli import acquiring
+from sigdca.cli.containers import read_file
 from sigdca.cli.edge_testing import edge_test
 from sigdca.cli.joining import join
 from sigdca.cli.output import errors, print_json, results
@@ -145,6 +146,7 @@ def power(
     from sigdca.targets.meters import UnavailableError, find_meter
     from sigdca.targets.power import measure_energy
 
+    read_file(file)  # one that cannot be read is bad input, not a fault on the way
     ready = Ready(Path(file), profile, threads, 0, Path(file).stem)
 
     def work() -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigdca.cli.output import StageProgress, errors, print_json, results
-from sigdca.errors import SigdcaError
+from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Job, load_job
 from sigdca.storage import Store, beneath, open_store
 
@@ -127,6 +127,8 @@ def report(
         else:
             results.print(f"report: {shown_path(store.path('report.html'))}", soft_wrap=True)
         return 0
+    if not store.exists("job.yaml"):
+        raise JobError(f"{run}: holds neither a run (job.yaml) nor a study (study.json)")
     _show(_write_report(store), store, as_json)
     return 0
 
@@ -276,10 +278,9 @@ def set_aside(runs: Store, name: str) -> None:
 
 
 def _write_report(store: Store) -> Report:
-    from sigdca.report import build_report, collect_report, dump_report
+    from sigdca.report import build_report, collect_report, command_of, dump_report
 
-    command = f"sigdca run {store.path('job.yaml')}"
-    collected = collect_report(store, command)
+    collected = collect_report(store, command_of(store, "run", "job.yaml"))
     store.write("report.json", dump_report(collected).encode())
     store.write("report.html", build_report(collected).encode())
     return collected

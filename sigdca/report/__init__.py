@@ -1,6 +1,6 @@
 """What a run leaves for people: `report.json`, typed in `schema`; the page; a summary table."""
 
-from sigdca.report.collect import collect_report
+from sigdca.report.collect import collect_report, command_of
 from sigdca.report.page import build_report
 from sigdca.report.schema import (
     Baseline,
@@ -31,6 +31,7 @@ __all__ = [
     "build_report",
     "build_study_report",
     "collect_report",
+    "command_of",
     "dump_report",
     "is_study",
     "summary_table",

@@ -103,6 +103,19 @@ def _status(
     return "budget-not-met" if any(line["met"] is False for line in budget) else "done"
 
 
+def command_of(store: Store, verb: str, job: str) -> str:
+    """What a person types to do it again.
+
+    Args:
+        store: where the job lies.
+        verb: of the `sigdca` command.
+        job: the job's place there.
+    """
+    if store.is_local:
+        return f"sigdca {verb} {store.path(job)}"
+    return f"sigdca {verb} job.yaml  # the storage's {store.path(job)}, fetched"
+
+
 def _baseline(test: Record | None) -> dict[str, Any] | None:
     if test is None:
         return None

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from sigdca.errors import StorageError
 from sigdca.job import parse_job
+from sigdca.report.collect import command_of
 from sigdca.report.page import environment, policy, resource
 from sigdca.report.published import published
 from sigdca.report.study_charts import (
@@ -93,15 +94,15 @@ def _view(
         "sites": _sites(trials),
         "trials": [_trial_row(trial) for trial in trials[-MOST_ROWS:]],
         "num_left_out": max(0, len(trials) - MOST_ROWS),
-        "command": f"sigdca search {store.path('job.yaml')}",
-        "rerun": f"sigdca run {_job_file(store, chosen)}" if chosen is not None else "",
+        "command": command_of(store, "search", "job.yaml"),
+        "rerun": command_of(store, "run", _job_file(chosen)) if chosen is not None else "",
     }
 
 
-def _job_file(store: Store, chosen: TrialRecord) -> str:
+def _job_file(chosen: TrialRecord) -> str:
     full = chosen.full
     assert full is not None
-    return store.path(f"{full.run}/job.yaml")
+    return f"{full.run}/job.yaml"
 
 
 def _status(study: StudyRecord) -> dict[str, str]:

@@ -140,3 +140,4 @@ def test_power_without_a_meter(sigdca, model):
     assert code == 0
     assert json.loads(out) == {"energy_mj": None, "unavailable": "power: none: is not there"}
     assert sigdca("edge", "power", "m.dca", "--meter", "volt")[0] == 2
+    assert sigdca("edge", "power", "none.dca")[0] == 2

@@ -27,3 +27,8 @@ def test_a_fault_of_our_own_is_not_a_budget_that_was_not_met(tmp_path, capsys, m
     (tmp_path / "m.dca").write_bytes(model())
     assert run("inspect", str(tmp_path / "m.dca")) == 3
     assert "ZeroDivisionError: of our own" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_is_bad_input(tmp_path, capsys):
+    assert run("report", str(tmp_path / "none")) == 2
+    assert "none: holds neither a run (job.yaml) nor a study" in capsys.readouterr().err

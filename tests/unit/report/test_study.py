@@ -1,14 +1,15 @@
 """A study's page: it holds what the files say, escapes it, and asks for nothing outside."""
 
+import pyarrow.fs as pafs
 import pytest
 
 from sigdca.errors import StorageError
 from sigdca.job import parse_job
-from sigdca.report import build_study_report, is_study
+from sigdca.report import build_study_report, command_of, is_study
 from sigdca.report.published import published
 from sigdca.report.study_charts import front_chart, time_chart
 from sigdca.search import Curve, Rung, Sensitivity, Settings, Study, StudyFolder, missed_bounds
-from sigdca.storage import open_store
+from sigdca.storage import Store, open_store
 
 JOB = """
 name: study
@@ -113,3 +114,11 @@ def test_a_folder_without_a_study_is_named(tmp_path):
     assert not is_study(store)
     with pytest.raises(StorageError, match="there is no study"):
         build_study_report(store)
+
+
+def test_a_job_that_lies_elsewhere_is_fetched_first(tmp_path):
+    local = open_store(str(tmp_path))
+    assert command_of(local, "run", "job.yaml") == f"sigdca run {tmp_path}/job.yaml"
+    there = Store(pafs.SubTreeFileSystem("/", pafs.LocalFileSystem()), "lab/runs/one")
+    said = command_of(there, "run", "job.yaml")
+    assert said == "sigdca run job.yaml  # the storage's lab/runs/one/job.yaml, fetched"
