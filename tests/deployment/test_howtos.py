@@ -27,7 +27,7 @@ HOWTOS = ("own-model", "own-board", "own-cluster", "kubernetes", "reading-a-repo
 FENCE = re.compile(r"(?:`([\w./-]+)`:\n\n)?```(\w+)\n(.*?)```", re.S)
 # They need a cluster: tests/e2e/test_submit.py and test_cluster.py run them for real.
 PARSED_VERBS = {"submit", "submitted", "edge"}
-ELSEWHERE = {"docker", "cp", "ray"}
+ELSEWHERE = {"docker", "cp", "ray", "make", "pip"}
 
 
 def blocks(name):
@@ -104,9 +104,13 @@ def check_kubectl(words):
 
 
 def check_files(words):
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M), words
     for word in words:
-        if word.startswith(("cluster/", "k8s/")):
+        if word.startswith(("cluster/", "k8s/", "constraints")):
             assert (ROOT / word).is_file(), word
+        for extra in re.findall(r"^sigdca\[(\w+)\]$", word):
+            assert re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(), re.M), word
 
 
 @pytest.mark.parametrize("name", HOWTOS)
