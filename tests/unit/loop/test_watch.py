@@ -15,7 +15,7 @@ from sigdca.edge.keys import make_keys
 from sigdca.edge.legs import LegResult, device_required
 from sigdca.edge.samples import dump_samples
 from sigdca.edge.sending import send_delta, send_samples
-from sigdca.errors import JobError, SigdcaError
+from sigdca.errors import JobError, SigdcaError, StorageError
 from sigdca.job import parse_job
 from sigdca.loop import Surroundings, TrainOutcome, watch_job
 from sigdca.loop.dataset import num_images
@@ -242,6 +242,32 @@ def test_faults_are_tried_again_and_then_given_up(place):
     assert end.reason == "failed: a worker was lost"
     assert len(calls) == 1 + 4 + 3, "a cluster that is not there is no fault of the cycle"
     assert [version for version, _ in place.released] == [1]
+
+
+@pytest.mark.parametrize("fails", ["report", "remove", "disconnect"])
+def test_what_fails_behind_its_end_does_not_begin_a_cycle_anew(place, fails, monkeypatch):
+    def fail(*_):
+        raise StorageError(f"{fails}: no space left")
+
+    @contextlib.contextmanager
+    def connect():
+        yield executor
+        if fails == "disconnect" and len(executor.trained) > 1:
+            fail()
+
+    if fails == "remove":
+        monkeypatch.setattr(Store, "remove", lambda _, name: name == "artifacts" and fail())
+    place.send(range(10))
+    executor = Told(0.8, 0.8, 0.9)
+    report = fail if fails == "report" else lambda store: None
+    where = Surroundings(
+        *(place.store, f"{place.folder}/runs/t", connect, place.progress, report),
+        pause=lambda seconds: None,
+    )
+    first, second = watch_job(place.job("watch.cycles=1"), where)
+    assert (first.version, second.version, second.accepted) == (1, 2, True)
+    assert len(executor.trained) == 2
+    assert any(f"{fails}: no space left" in line for line in place.lines)
 
 
 def test_a_board_that_comes_back_is_asked_again(place):
