@@ -344,6 +344,22 @@ def test_what_no_board_would_send_is_left_out(ready):
     assert place.lines[-1] == "watch: 10 of 11 new images are there"
 
 
+def test_a_file_that_is_gone_again_is_not_counted(ready):
+    pauses = []
+
+    def pause(_seconds):
+        pauses.append(ready.lines[-1])
+        for path in (ready.folder / "new").rglob("*.parquet"):
+            path.unlink()
+        ready.send(range(20, 29), board=f"b{len(pauses)}")
+        if len(pauses) == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        ready.watch(Told(), "watch.at_least=11", pause=pause)
+    assert pauses == [f"watch: {count} of 11 new images are there" for count in (10, 9)]
+
+
 def tuned(container, by):
     """The container with other biases."""
     tensors = dict(decode_container(container).tensors)
