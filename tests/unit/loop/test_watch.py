@@ -15,6 +15,7 @@ from sigdca.edge.keys import make_keys
 from sigdca.edge.legs import LegResult, device_required
 from sigdca.edge.samples import dump_samples
 from sigdca.edge.sending import send_delta, send_samples
+from sigdca.engines import NotFiniteError
 from sigdca.errors import JobError, SigdcaError, StorageError
 from sigdca.job import parse_job
 from sigdca.loop import Surroundings, TrainOutcome, watch_job
@@ -360,10 +361,10 @@ def test_a_file_that_is_gone_again_is_not_counted(ready):
     assert pauses == [f"watch: {count} of 11 new images are there" for count in (10, 9)]
 
 
-def tuned(container, by):
-    """The container with other biases."""
+def tuned(container, by, name="fc.bias"):
+    """The container with other biases, or weights."""
     tensors = dict(decode_container(container).tensors)
-    tensors["fc.bias"] = (tensors["fc.bias"] + np.float32(by)).astype(np.float32)
+    tensors[name] = (tensors[name] + np.float32(by)).astype(np.float32)
     return with_tensors(container, tensors)
 
 
@@ -398,6 +399,30 @@ def test_the_best_delta_of_the_boards_is_released(place):
     assert "its board saw no gain" in said
     with pytest.raises(Stopped):
         place.watch(Told(), "watch.cycles=2")
+
+
+def test_a_delta_whose_logits_are_not_finite_costs_the_others_nothing(place):
+    with pytest.raises(Stopped):
+        place.watch(Told(0.8))
+    base = place.store.read("model.dca")
+    wanted = tuned(base, 0.5)
+    on_any_images, on_the_servers = tuned(base, 3e38, "fc.weight"), tuned(base, 3e38)
+    for board, found in (("b1", on_any_images), ("b2", on_the_servers), ("b3", wanted)):
+        delta = make_delta(base, found, Evidence(400, 100, 60, 70 + (found is not wanted)))
+        send_delta(board, delta, open_store(str(place.folder / "new")))
+
+    class Servers(Told):
+        def test(self, task):
+            if task.container == on_the_servers:
+                raise NotFiniteError("native: logits of image 7 are not finite")
+            return super().test(task)
+
+    executor = Servers(0.8, 0.9)
+    _, end = place.watch(executor, "watch.cycles=1", pause=lambda seconds: None)
+    assert (end.kind, end.version) == ("deltas", 2), end.reason
+    assert place.released[1][1] == wanted
+    said = [line for line in place.lines if "not finite" in line]
+    assert [line.partition("boards/")[2][:2] for line in said] == ["b1", "b2"]
 
 
 def test_without_a_bound_a_delta_may_not_cost_anything(place):
