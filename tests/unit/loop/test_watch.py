@@ -118,7 +118,7 @@ watch:
             self.folder / board, About(board, shape, 10, LEAST_BYTES, private=False)
         )
         store.append(samples_of(numbers, labels=dict.fromkeys(numbers, label), shape=shape))
-        return send_samples(store, open_store(str(self.folder / "new")))
+        return send_samples(store, str(self.folder / "new"))
 
     @property
     def released(self):
