@@ -174,9 +174,10 @@ def send(
     from sigdca.edge.sending import send_delta, send_samples
     from sigdca.storage import open_store
 
-    opened, there = Acquired(store), open_store(to)
+    opened = Acquired(store)
     told: dict[str, Any] = {"board": opened.about.board, "to": to}
     if delta:
+        there = open_store(to)
         for path in delta:
             try:
                 content = path.read_bytes()
@@ -185,7 +186,7 @@ def send(
             send_delta(opened.about.board, content, there)
         told["deltas"] = len(delta)
     else:
-        told |= asdict(send_samples(opened, there, unlabelled=unlabelled))
+        told |= asdict(send_samples(opened, to, unlabelled=unlabelled))
     if as_json:
         print_json(told)
     elif delta:

@@ -18,7 +18,7 @@ from sigdca.cli.joining import join
 from sigdca.cli.output import errors, print_json, results
 from sigdca.cli.signing import newest
 from sigdca.cli.tuning import apply, train
-from sigdca.errors import StorageError, TargetError
+from sigdca.errors import TargetError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Root = Annotated[Path, typer.Argument(metavar="ROOT", help="the folder that `edge setup` made")]
@@ -85,6 +85,7 @@ def update(
 
     Example: sigdca edge update /var/lib/sigdca s3://lab/releases
     """
+    from sigdca.edge.slots import read_bundle
     from sigdca.edge.update import Device
 
     device = Device(root)
@@ -95,7 +96,7 @@ def update(
             errors.print(f"{root}: nothing newer in channel '{channel}'")
             return 0
     else:
-        content = _read(source)
+        content = read_bundle(Path(source))
     device.install(content)
     errors.print(f"{root}: {device.state().note}")
     return 0
@@ -185,13 +186,3 @@ def infer(context: typer.Context) -> None:
     sys.stdout.flush()
     # numpy computes nothing there: its BLAS needs no threads of its own beside the loop.
     os.execve(sys.executable, command, {"OPENBLAS_NUM_THREADS": "1"} | os.environ)
-
-
-def _read(path: str) -> bytes:
-    from sigdca.edge.slots import MAX_SLOT_BYTES
-
-    try:
-        with open(path, "rb") as file:
-            return file.read(MAX_SLOT_BYTES)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot read: {error.strerror}") from error

@@ -12,12 +12,16 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 PERIOD_US = 100_000
+_LIMITS = {
+    "memory": ("memory.max", "memory.limit_in_bytes"),
+    "cpu": ("cpu.max", "cpu.cfs_quota_us"),
+}
 _GONE_AFTER_S = 2.0  # killed processes need a moment to leave
 
 
 @dataclass(frozen=True)
 class Group:
-    """A control group that can be written to, of one controller.
+    """A control group that can be written to, of one controller; of version 2 perhaps of more.
 
     Attributes:
         folder: where it lies.
@@ -26,6 +30,10 @@ class Group:
 
     folder: Path
     version: int
+
+    def has(self, controller: str) -> bool:
+        """Whether it can limit what a controller, `memory` or `cpu`, does."""
+        return any((self.folder / name).exists() for name in _LIMITS[controller])
 
     def limit_memory(self, in_bytes: int) -> None:
         """Raises OSError if the kernel refuses."""
@@ -77,17 +85,20 @@ class Group:
                 time.sleep(0.01)
 
 
-def make_group(controller: str, name: str) -> Group:
+def make_group(controller: str, name: str, also: str | None = None) -> Group:
     """Makes a group below this process's own, or where else one may be made.
 
     Args:
         controller: `memory` or `cpu`.
         name: what it is called.
+        also: the other one, if it is wanted too. In version 2 a process is in one group alone:
+            one that has both goes before one that is nearer.
 
     Raises:
         OSError: none can be made; its text says why.
     """
     why = OSError(f"no cgroup with the controller {controller} under {ROOT}")
+    lesser: Group | None = None
     for parent, version in _parents(controller):
         folder = parent / name
         try:
@@ -96,12 +107,20 @@ def make_group(controller: str, name: str) -> Group:
             why = error
             continue
         group = Group(folder, version)
-        needed = {2: f"{controller}.max", 1: "cgroup.procs"}[version]
-        if (folder / needed).exists():
+        if not group.has(controller):
+            group.remove()
+            why = OSError(f"{parent}: its children are not given the controller {controller}")
+        elif version == 1 or also is None or group.has(also):
+            if lesser is not None:
+                lesser.remove()
             return group
-        group.remove()
-        why = OSError(f"{parent}: its children are not given the controller {controller}")
-    raise why
+        elif lesser is None:
+            lesser = group
+        else:
+            group.remove()
+    if lesser is None:
+        raise why
+    return lesser
 
 
 def _parents(controller: str) -> Iterator[tuple[Path, int]]:

@@ -18,11 +18,13 @@ class Confined:
     Attributes:
         options: for `sigdca.edge.launch`.
         said: one line a limit: what holds and by what means, or that it does not, and why.
+        clock: the group whose share of time is limited, if it is one.
         memory: the group whose memory is limited, if it is one.
     """
 
     options: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    clock: Group | None = None
     memory: Group | None = None
 
     def why_ended(self, log: str) -> str:
@@ -52,7 +54,8 @@ def confine(limits: Limits, *, emulated: bool) -> Iterator[Confined]:
     with ExitStack() as stack:
         num_cpus = _cores(limits, confined)
         if limits.clock_share is not None:
-            _clock(limits.clock_share, num_cpus, confined, stack)
+            also = None if limits.memory_bytes is None else "memory"
+            _clock(limits.clock_share, num_cpus, also, confined, stack)
         if limits.memory_bytes is not None:
             _memory(limits.memory_bytes, emulated, confined, stack)
         yield confined
@@ -74,14 +77,17 @@ def _cores(limits: Limits, confined: Confined) -> int:
     return len(chosen)
 
 
-def _clock(share: float, num_cpus: int, confined: Confined, stack: ExitStack) -> None:
+def _clock(
+    share: float, num_cpus: int, also: str | None, confined: Confined, stack: ExitStack
+) -> None:
     try:
-        group = make_group("cpu", _name())
+        group = make_group("cpu", _name(), also)
         stack.callback(group.remove)
         group.limit_cpu(share, num_cpus)
     except OSError as error:
         confined.said.append(f"clock share {share:g}: not enforced: {_why(error)}")
         return
+    confined.clock = group
     confined.options.append(f"--join={group.procs}")
     confined.said.append(
         f"clock share: {share:g} of {num_cpus} CPUs' time (cgroup v{group.version} quota, not a "
@@ -91,8 +97,7 @@ def _clock(share: float, num_cpus: int, confined: Confined, stack: ExitStack) ->
 
 def _memory(in_bytes: int, emulated: bool, confined: Confined, stack: ExitStack) -> None:
     try:
-        group = make_group("memory", _name())
-        stack.callback(group.remove)
+        group = _memory_group(confined.clock, stack)
         group.limit_memory(in_bytes)
     except OSError as error:
         if emulated:
@@ -102,9 +107,21 @@ def _memory(in_bytes: int, emulated: bool, confined: Confined, stack: ExitStack)
         confined.said.append(f"memory: at most {in_bytes} bytes of addresses (RLIMIT_AS)")
         return
     confined.memory = group
-    confined.options.append(f"--join={group.procs}")
+    if group is not confined.clock:
+        confined.options.append(f"--join={group.procs}")
     own = ", the emulator's own included" if emulated else ""
     confined.said.append(f"memory: at most {in_bytes} bytes (cgroup v{group.version}{own})")
+
+
+def _memory_group(clock: Group | None, stack: ExitStack) -> Group:
+    """In version 2 that of the clock share: to join another would be to leave that one."""
+    if clock is None or clock.version == 1:
+        group = make_group("memory", _name())
+        stack.callback(group.remove)
+        return group
+    if not clock.has("memory"):
+        raise OSError("the one of its clock share is not given the controller memory")
+    return clock
 
 
 def _name() -> str:

@@ -148,7 +148,9 @@ def read_images(path: Path, shape: Shape) -> Pixels:
     if head[:2] in (b"P5", b"P6"):
         return _netpbm(path, head, data, shape)
     if head[:3] == b"\0\0\x08":
-        data = data[4 + 4 * int.from_bytes(head[3:4], "little") :]
+        end = 4 + 4 * int.from_bytes(head[3:4], "little")
+        sizes = [int.from_bytes(head[at : at + 4], "big") for at in range(4, end, 4)]
+        return _of_sizes(path, data[end:], tuple(sizes), shape)
     return _of_shape(path, data, shape)
 
 
@@ -178,10 +180,7 @@ def _npy(path: Path, head: bytes, data: Pixels, shape: Shape) -> Pixels:
     if kind != np.uint8 or fortran:
         order = " in Fortran's order" if fortran else ""
         raise FormatError(f"{path}: images must be uint8, got {kind}{order}")
-    images = _of_shape(path, data[stream.tell() :], shape)
-    if math.prod(sizes) != images.size:
-        raise FormatError(f"{path}: has {images.size} bytes of pixels, promises {list(sizes)}")
-    return images
+    return _of_sizes(path, data[stream.tell() :], sizes, shape)
 
 
 def _netpbm(path: Path, head: bytes, data: Pixels, shape: Shape) -> Pixels:
@@ -195,6 +194,17 @@ def _netpbm(path: Path, head: bytes, data: Pixels, shape: Shape) -> Pixels:
     channels = 3 if kind == b"P6" else 1
     rows = _of_shape(path, data[found.end() :], (shape[1], shape[2], channels))
     return np.moveaxis(rows, 3, 1)
+
+
+def _of_sizes(path: Path, data: Pixels, sizes: tuple[int, ...], shape: Shape) -> Pixels:
+    """The pixels behind a header with their sizes; an only channel need not be among these."""
+    images: tuple[tuple[int, ...], ...] = (shape, shape[1:]) if shape[0] == 1 else (shape,)
+    if not any(one in (sizes, sizes[1:]) for one in images):
+        wanted = " or ".join(f"[n, {', '.join(map(str, one))}]" for one in images)
+        raise FormatError(f"{path}: images must be {wanted}, got {list(sizes)}"[:300])
+    if math.prod(sizes) != data.size:
+        raise FormatError(f"{path}: has {data.size} bytes of pixels, promises {list(sizes)}")
+    return _of_shape(path, data, shape)
 
 
 def _of_shape(path: Path, data: Pixels, shape: Shape) -> Pixels:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sigdca.edge.acquired import BOARD, Acquired
 from sigdca.edge.samples import Samples, dump_samples, ids_of, joined, keys_of
 from sigdca.errors import JobError
-from sigdca.storage import Store
+from sigdca.storage import Store, open_store
 
 FILE_PIXEL_BYTES = 32 << 20  # of the images of one file
 MAX_DELTA_BYTES = 1 << 20
@@ -33,12 +33,12 @@ class Sent:
     bytes: int
 
 
-def send_samples(store: Acquired, to: Store, *, unlabelled: bool = False) -> Sent:
+def send_samples(store: Acquired, to: str, *, unlabelled: bool = False) -> Sent:
     """Sends the samples with labels that were not sent yet, or not with this label.
 
     Args:
         store: the board's.
-        to: where its servers look.
+        to: the address where its servers look.
         unlabelled: send those without labels too.
 
     Raises:
@@ -46,7 +46,10 @@ def send_samples(store: Acquired, to: Store, *, unlabelled: bool = False) -> Sen
         StorageError: the place cannot be written; what was sent is not sent again.
     """
     refuse_private(store)
-    note = f"sent-{hashlib.sha256(to.root.encode()).hexdigest()[:16]}.bin"
+    there = open_store(to)
+    # Of an object store the root is but a part of where it is.
+    whole = there.root if there.is_local else to
+    note = f"sent-{hashlib.sha256(whole.encode()).hexdigest()[:16]}.bin"
     sent = _read_sent(store, note)
     new: list[Samples] = []
     for _, samples in store.read():
@@ -63,7 +66,7 @@ def send_samples(store: Acquired, to: Store, *, unlabelled: bool = False) -> Sen
         some = samples.take(slice(start, start + step))
         content = dump_samples(some)
         name = f"boards/{store.about.board}/samples/{hashlib.sha256(content).hexdigest()}.parquet"
-        to.write(name, content)
+        there.write(name, content)
         sent = np.concatenate([sent, _marks(some)])
         store.store.write(note, sent.tobytes())
         total = Sent(total.samples + len(some), total.bytes + len(content))

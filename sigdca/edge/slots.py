@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sigdca.errors import StorageError
+from sigdca.errors import FormatError, StorageError
 
 SLOTS = ("a", "b")
 RECORD_BYTES = 4096
@@ -154,6 +154,20 @@ class Slots:
 
     def _record(self, number: int) -> Path:
         return self.root / f"state.{number}"
+
+
+def read_bundle(path: Path) -> bytes:
+    """A file that should be an update, in no more memory than it is large.
+
+    Raises:
+        FormatError: it is larger than an update may be.
+        StorageError: it cannot be read.
+    """
+    with explained("read", path), open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_SLOT_BYTES:
+            raise FormatError(f"{path}: {size} bytes, an update has at most {MAX_SLOT_BYTES}")
+        return file.read()  # given the limit, it would take that much memory first
 
 
 def durable_write(path: Path, content: bytes) -> None:

@@ -23,7 +23,7 @@ from sigdca.edge.bundle import (
 )
 from sigdca.edge.keys import parse_public_key
 from sigdca.edge.self_test import self_test_apart
-from sigdca.edge.slots import MAX_SLOT_BYTES, SLOTS, Slots, State, durable_write, explained, other
+from sigdca.edge.slots import SLOTS, Slots, State, durable_write, explained, other, read_bundle
 from sigdca.errors import FormatError, StorageError, TargetError
 
 _SETTINGS = "device.json"
@@ -330,9 +330,7 @@ class Device:
 
     def _read(self, slot: str) -> Bundle:
         path = self._slots.slot(slot)
-        with explained("read", path), open(path, "rb") as file:
-            content = file.read(MAX_SLOT_BYTES)
-        bundle = get_bundle(content, self._keys)
+        bundle = get_bundle(read_bundle(path), self._keys)
         if self.settings.target not in bundle.manifest.targets:
             raise WrongTargetError(f"{path}: is for another target")
         return bundle

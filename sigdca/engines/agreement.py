@@ -13,6 +13,10 @@ from sigdca.errors import EngineError
 Logits = NDArray[np.float32]
 
 
+class NotFiniteError(EngineError):
+    """A network gives a logit that is infinite or not a number."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """Hits of a test, as whole numbers: those of several shares add up exactly.
@@ -65,8 +69,9 @@ def check_logits(logits: object, num_images: int, where: str) -> Logits:
         The same array, contiguous and little-endian.
 
     Raises:
-        EngineError: not float32 [num_images, K], or a value that is not finite. There are engines
-            that return an empty result without an error.
+        NotFiniteError: a value is not finite.
+        EngineError: not float32 [num_images, K]. There are engines that return an empty result
+            without an error.
     """
     if not isinstance(logits, np.ndarray):
         raise EngineError(f"{where}: logits must be an array, got {type(logits).__name__}")
@@ -77,7 +82,7 @@ def check_logits(logits: object, num_images: int, where: str) -> Logits:
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
         first = int(np.argmin(finite))
-        raise EngineError(f"{where}: logits of image {first} are not finite")
+        raise NotFiniteError(f"{where}: logits of image {first} are not finite")
     return np.ascontiguousarray(logits, dtype="<f4")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigdca.codec import Graph, encode_container, errors, expected_tensors
-from sigdca.engines.agreement import Logits, check_logits
+from sigdca.engines.agreement import Logits, NotFiniteError, check_logits
 from sigdca.engines.network import check_network
 from sigdca.errors import EngineError, FormatError
 from sigdca.native import Model, NativeError, NativeFormatError, Session
@@ -93,7 +93,8 @@ class NativeEngine:
         try:
             logits = self._session_for(len(images)).run(images)
         except NativeError as error:
-            raise EngineError(f"native: {error}") from error
+            kind = NotFiniteError if error.status_name == "not-finite" else EngineError
+            raise kind(f"native: {error}") from error
         return check_logits(logits, len(images), "native")
 
     def _session_for(self, num_images: int) -> Session:

@@ -88,7 +88,7 @@ class Arrivals:
             for name, seen in sorted(
                 self._seen.items(), key=lambda one: (one[1].arrived_s, one[0])
             )
-            if not np.isin(seen.keys, known).all()
+            if name in names and not np.isin(seen.keys, known).all()
         }
         keys = [seen.keys for seen in found.values()]
         new = np.setdiff1d(np.concatenate(keys), known) if keys else known[:0]

@@ -164,7 +164,7 @@ class Cycles:
         self.plans[number] = plan
 
     def finish(self, end: CycleEnd, *, of: Store | None) -> None:
-        """Ends a cycle, and keeps of its artifacts what the next one needs.
+        """Ends a cycle, once its artifacts that the next one needs are kept.
 
         Args:
             end: how it ended.
@@ -179,19 +179,15 @@ class Cycles:
                     self.store.put(of.get(digest))
         self.folder(end.number).write("end.json", end.model_dump_json(indent=1).encode())
         self.ends[end.number] = end
-        self._clean(end.number)
 
-    def clean(self) -> None:
-        """Removes what no cycle needs any more and one that was killed has left.
+    def clean(self, number: int) -> None:
+        """Removes what a cycle that has ended leaves and no other needs any more.
+
+        Weights are large, and cycles go on for ever. The first run's stay, as any run's do.
 
         Raises:
             StorageError: it cannot be removed.
         """
-        for number in self.ends:
-            self._clean(number)
-
-    def _clean(self, number: int) -> None:
-        """Weights are large, and cycles go on for ever. The first run's stay, as any run's do."""
         if number:
             self.folder(number).remove("artifacts")
             self.folder(number).remove("checkpoints")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sigdca.codec import decode_container
 from sigdca.edge.delta import DeltaInfo, apply_delta, read_delta
+from sigdca.edge.self_test import built_in_images
 from sigdca.edge.sending import MAX_DELTA_BYTES
+from sigdca.engines import NotFiniteError, container_engine, open_engine
 from sigdca.errors import FormatError, JobError
 from sigdca.job.budget import check_budget
 from sigdca.loop.arrivals import Arrivals
@@ -41,12 +44,17 @@ def best_of_deltas(run: Run, arrivals: Arrivals, names: Sequence[str], live: Cyc
             delta = arrivals.content(name, MAX_DELTA_BYTES)
             gain = _gain(read_delta(delta), name)
             container = apply_delta(base, delta)
+            _check_finite(container)
+            digest = run.artifacts.put(container)
+            candidate = _candidate(run, number, digest, len(container), live)
+        except NotFiniteError as error:
+            why = f"{name}: {error}"
         except FormatError as error:
             why = str(error)
-            run.progress.note(f"watch: left out: {error}")
+        else:
+            tried.append((candidate.meets_budget, gain, candidate))
             continue
-        candidate = _candidate(run, number, run.artifacts.put(container), len(container), live)
-        tried.append((candidate.meets_budget, gain, candidate))
+        run.progress.note(f"watch: left out: {why}")
     if not tried:
         raise JobError(f"deltas: {why}")
     _, _, best = max(tried, key=lambda one: one[:2])
@@ -61,6 +69,16 @@ def _gain(info: DeltaInfo, name: str) -> float:
     if before is None or after is None or after <= before:
         raise FormatError(f"{name}: its board saw no gain")
     return after - before
+
+
+def _check_finite(container: bytes) -> None:
+    """Runs it on the images of the self-test, with which a release of it would be signed."""
+    unpacked = decode_container(container)
+    engine = open_engine(
+        container_engine(), unpacked.graph, unpacked.tensors, threads=1, container=container
+    )
+    channels, height, width = unpacked.graph.input_shape
+    engine.logits(built_in_images((channels, height, width)))
 
 
 def _candidate(run: Run, number: int, digest: str, num_bytes: int, live: CycleEnd) -> Candidate:

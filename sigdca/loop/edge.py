@@ -80,6 +80,9 @@ def _inputs(target: str, container: str, num_samples: int, test: EdgeTest) -> di
     limited = test.over(known.limits).model_dump(exclude_none=True)
     # Without limits the key is that of legs from before there were any.
     inputs |= {"limits": limited} if limited else {}
+    if target.endswith(".toml"):  # the user's own may name another board or emulator tomorrow
+        kind = known.model_dump(mode="json", include={"name", "device", "emulator"})
+        inputs |= {"kind": kind}
     # What an emulation has shown is no answer where the board's own is required.
     return inputs | ({"require": test.require} if test.require == "device" else {})
 

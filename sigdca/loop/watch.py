@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sigdca.codec import decode_container
@@ -114,7 +115,8 @@ class _Watching:
 
     def run(self) -> list[CycleEnd]:
         cycles = self.cycles
-        cycles.clean()
+        for ended in cycles.ends:  # one that was killed may have left something
+            self._afterwards(partial(cycles.clean, ended))
         if 0 not in cycles.ends:
             self._first()
         last = self.watch.cycles
@@ -185,6 +187,9 @@ class _Watching:
                         return
                     failed += 1
             except SigdcaError as error:
+                if number in self.cycles.ends:
+                    self._say(f"watch: cycle {number} is over: {error}")
+                    return
                 failed += connected
                 is_bad = plan.kind == "deltas" and error.exit_code == JobError.exit_code
                 if connected and (is_bad or failed >= MAX_ATTEMPTS):
@@ -280,9 +285,17 @@ class _Watching:
         )
         end = self._released(run, end, proven_targets(run.job, result.edge))
         self.cycles.finish(end, of=run.store)
-        self.where.report(run.store)
         self._tell(end)
+        self._afterwards(partial(self.cycles.clean, end.number))
+        self._afterwards(partial(self.where.report, run.store))
         return True
+
+    def _afterwards(self, what: Callable[[], object]) -> None:
+        """Does what may fail without a cycle's end being any less of one."""
+        try:
+            what()
+        except SigdcaError as error:
+            self._say(f"watch: {error}")
 
     def _released(self, run: Run, end: CycleEnd, targets: tuple[str, ...]) -> CycleEnd:
         """RELEASE, a test point of its own; says why there is none."""
@@ -331,6 +344,7 @@ class _Watching:
         )
         self.cycles.finish(end, of=None)
         self._tell(end)
+        self._afterwards(partial(self.cycles.clean, number))
 
     def _tell(self, end: CycleEnd) -> None:
         what = f"cycle {end.number}" if end.number else "the first run"

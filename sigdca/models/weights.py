@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import safetensors
@@ -66,12 +67,14 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 def _read(path: str | Path, limit: int = MAX_FILE_BYTES) -> bytes:
     try:
         with open(path, "rb") as file:
-            content = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size
+            # Given the limit, `read` would take that much memory first.
+            content = file.read() if size <= limit else b""
     except FileNotFoundError as error:
         raise JobError(f"{path}: no such file") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > limit:
+    if size > limit:
         raise FormatError(
             f"{path}: larger than a file of the model's weights may be ({limit} bytes)"
         )

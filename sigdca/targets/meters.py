@@ -52,7 +52,7 @@ class Meter(Protocol):
         ...
 
     def stop(self) -> float:
-        """Millijoules since `start`.
+        """Millijoules from `start` to this call, however long it takes to learn of them.
 
         Raises:
             UnavailableError: it cannot be read, or was read too rarely.

@@ -43,15 +43,16 @@ def measure_energy(meter: Meter, work: Callable[[], int], idle_s: float = 5.0) -
     Raises:
         UnavailableError: the meter fails, or the work does not rise above idle.
     """
-    start = time.monotonic()
     meter.start()
+    start = time.monotonic()
     time.sleep(idle_s)
-    idle_mw = meter.stop() / (time.monotonic() - start)
-    start = time.monotonic()
-    meter.start()
-    count = work()
-    spent_mj = meter.stop()
     duration_s = time.monotonic() - start
+    idle_mw = meter.stop() / duration_s
+    meter.start()
+    start = time.monotonic()
+    count = work()
+    duration_s = time.monotonic() - start
+    spent_mj = meter.stop()
     net_mj = spent_mj - idle_mw * duration_s
     if net_mj <= 0:
         raise UnavailableError(

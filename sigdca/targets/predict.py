@@ -100,7 +100,7 @@ def _by_roofline(target: Target, info: ContainerInfo) -> Prediction:
     work, num_values = _work(info, skips_zeros=target.engine == "native")
     seconds = {name: count / _flops(target) + OP_S for name, count in work}
     total = sum(seconds.values())
-    num_bytes = info.container_bytes + BYTES * num_values
+    num_bytes = (info.container_bytes + BYTES * num_values) / _per_float(target)
     cache = max(cpu.l2_bytes.value for cpu in target.cpu)
     bandwidth = target.memory.bandwidth_bytes_per_s
     bound = total
@@ -136,9 +136,15 @@ def _work(info: ContainerInfo, skips_zeros: bool) -> tuple[list[tuple[str, float
 
 def _flops(target: Target) -> float:
     """What one core, or the GPU, does in a second at the most."""
-    if target.engine == "tensorrt" and target.gpu is not None:
-        return 2e6 * float(target.gpu.num_cores.value) * float(target.gpu.clock_mhz.value)
+    if target.engine.startswith("tensorrt") and target.gpu is not None:
+        cycles = 1e6 * float(target.gpu.num_cores.value) * float(target.gpu.clock_mhz.value)
+        return 2 * cycles * _per_float(target)
     return max(_core_flops(cpu) for cpu in target.cpu)
+
+
+def _per_float(target: Target) -> int:
+    """Of its numbers, how many take the time and the bytes of a float32: of halves two."""
+    return 2 if target.engine == "tensorrt-fp16" else 1
 
 
 def _core_flops(cpu: Cpu) -> float:

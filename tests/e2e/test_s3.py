@@ -135,13 +135,14 @@ def test_a_folder_is_imported_trained_from_and_the_run_is_kept_on_s3(
 def test_boards_send_to_s3_and_the_watcher_sees_each_image_once(port, tmp_path):
     store = make_store(tmp_path / "new", About("b1", (1, 2, 4), 10, LEAST_BYTES, private=False))
     store.append(samples_of(range(6), labels={1: 2, 3: 0}, shape=(1, 2, 4)))
-    there = open_store(address(port, "lab/new"))
+    to = address(port, "lab/new")
+    there = open_store(to)
     write_data_set(tmp_path / "old", {"train": [2]})
     source = open_imported(str(tmp_path / "old")).source
     arrivals = loop_arrivals.Arrivals(there, source, pytest.fail)
     none = np.empty(0, np.uint64)
     assert arrivals.look((), none).num_images == 0
-    assert [send_samples(store, there).samples for _ in range(2)] == [2, 0]
+    assert [send_samples(store, to).samples for _ in range(2)] == [2, 0]
     new = arrivals.look((), none)
     assert (new.num_images, len(new.names)) == (2, 1)
     assert abs(new.arrived_s - time.time()) < 600

@@ -136,32 +136,73 @@ def test_a_quota_of_time_holds():
     assert outcome.limits[1].startswith("clock share: 0.25 of 1 CPUs' time (cgroup v")
 
 
-def test_version_2_is_written_as_the_kernel_wants_it(monkeypatch, tmp_path):
+@pytest.fixture
+def version_2(monkeypatch, tmp_path):
+    """A tree of version 2; a folder's children have the controllers that it is told to give."""
     root, own = tmp_path / "cgroup", tmp_path / "own"
     monkeypatch.setattr(cgroups, "ROOT", root)
     monkeypatch.setattr(cgroups, "OWN", own)
+    monkeypatch.setattr(cgroups, "_GONE_AFTER_S", 0)
     (root / "user.slice/leg").mkdir(parents=True)
     (root / "cgroup.controllers").write_text("cpu memory")
     own.write_text("0::/user.slice/leg\n")
+    files = {"memory": ("memory.max", "memory.swap.max", "memory.events"), "cpu": ("cpu.max",)}
+    gives = {}
     made = Path.mkdir
 
     def mkdir(self, *arguments, **options):
         made(self, *arguments, **options)
-        if self.parent == root / "user.slice":  # the processes' own group may have no children
-            for name in ("memory.max", "memory.swap.max", "cpu.max", "cgroup.procs"):
+        (self / "cgroup.procs").touch()
+        for controller in gives.get(str(self.parent.relative_to(root)), ()):
+            for name in files[controller]:
                 (self / name).write_text("max")
-            (self / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
+    return root, gives
+
+
+def test_version_2_is_written_as_the_kernel_wants_it(version_2):
+    root, gives = version_2
+    gives["user.slice"] = ("memory", "cpu")  # the processes' own group may have no children
     memory = cgroups.make_group("memory", "m")
     assert (memory.folder, memory.version) == (root / "user.slice/m", 2)
     memory.limit_memory(MIB)
     assert (memory.folder / "memory.max").read_text() == str(MIB)
     assert (memory.folder / "memory.swap.max").read_text() == "0"
+    (memory.folder / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
     assert memory.num_killed() == 1
     cpu = cgroups.make_group("cpu", "c")
     cpu.limit_cpu(0.5, 2)
     assert (cpu.folder / "cpu.max").read_text() == "100000 100000"
+
+
+def test_version_2_has_one_group_for_both_limits(version_2):
+    root, gives = version_2
+    gives |= {"user.slice": ("cpu",), ".": ("cpu", "memory")}
+    with confine(Limits(clock_share=0.5, memory_bytes=MIB), emulated=False) as confined:
+        (joined,) = confined.options
+        group = Path(joined.removeprefix("--join=")).parent
+        assert group.parent == root
+        assert (group / "cpu.max").read_text().endswith(" 100000")
+        assert (group / "memory.max").read_text() == str(MIB)
+        assert [line.partition(" (cgroup v2")[1] for line in confined.said] == [" (cgroup v2"] * 2
+        assert confined.memory is confined.clock
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_version_2_without_memory_in_its_group(version_2, emulated):
+    root, gives = version_2
+    gives |= {"user.slice": ("cpu",), ".": ("memory",)}
+    with confine(Limits(clock_share=0.5, memory_bytes=MIB), emulated=emulated) as confined:
+        joined, *others = confined.options
+        assert joined.startswith(f"--join={root}/user.slice/sigdca-leg-")
+        assert others == ([] if emulated else [f"--memory={MIB}"])
+        _, memory = confined.said
+    if emulated:
+        assert memory.startswith(f"memory {MIB} bytes: not enforced: ")
+        assert "is not given the controller memory" in memory
+    else:
+        assert memory == f"memory: at most {MIB} bytes of addresses (RLIMIT_AS)"
 
 
 def test_the_launcher_refuses_a_limit_that_cannot_be_set(tmp_path):

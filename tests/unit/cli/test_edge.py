@@ -91,6 +91,17 @@ def test_what_is_not_signed_or_published(sigdca, model, keys):
     assert "channel must be stable or canary, got 'beta'" in err
 
 
+def test_an_update_takes_as_much_memory_as_it_is_large(sigdca, model, keys, monkeypatch):
+    assert sigdca("edge", "setup", "board", "--target", TARGET, "--key", "k.pub")[0] == 0
+    monkeypatch.setattr("sigdca.edge.slots.MAX_SLOT_BYTES", 2**62)  # which no machine has
+    _, _, err = sigdca("edge", "update", "board", "m.dca")
+    assert "a bare container" in err
+    monkeypatch.setattr("sigdca.edge.slots.MAX_SLOT_BYTES", 80)
+    code, _, err = sigdca("edge", "update", "board", "m.dca")
+    assert code == 2
+    assert err == f"sigdca: m.dca: {len(model)} bytes, an update has at most 80\n"
+
+
 def record(tmp_path, container: bytes, verdict: str) -> None:
     metrics = {
         "container": hashlib.sha256(container).hexdigest(),

@@ -11,7 +11,6 @@ from sigdca.edge.acquired import LEAST_BYTES, About, make_store
 from sigdca.edge.sending import send_samples
 from sigdca.errors import JobError
 from sigdca.job import parse_job
-from sigdca.storage import open_store
 from tests.images import write_data_set
 from tests.samples import samples_of
 from tests.unit.loop.test_watch import Told
@@ -36,7 +35,7 @@ def sigdca(capsys, tmp_path, monkeypatch):
     store = make_store(tmp_path / "b", About("b", (1, 2, 4), 10, LEAST_BYTES, private=False))
     labels = dict.fromkeys(range(10), 1)
     store.append(samples_of(range(10), labels=labels, shape=(1, 2, 4)))
-    send_samples(store, open_store(str(tmp_path / "new")))
+    send_samples(store, str(tmp_path / "new"))
 
     def run(executor, *arguments):
         @contextlib.contextmanager

@@ -65,8 +65,10 @@ def test_colours_become_planes(tmp_path):
     [
         (b"", "is empty"),
         (b"\1\2\3", "has 3 bytes of pixels, must have a multiple of 6"),
-        (b"\0\0\x08", "has 0 bytes of pixels"),
-        (b"\0\0\x08\xff", "has 0 bytes of pixels"),
+        (b"\0\0\x08", r"must be \[n, 1, 2, 3\] or \[n, 2, 3\], got \[\]"),
+        (b"\0\0\x08\xff", r"got \[0, 0, "),
+        (b"\0\0\x08\3\0\0\0\1\0\0\0\2\0\0\0\3" + bytes(12), r"promises \[1, 2, 3\]"),
+        (b"\0\0\x08\3\0\0\0\0\0\0\0\2\0\0\0\3", "has 0 bytes of pixels, must"),
         (b"\x93NUMPY\x01\0\xff\xff", "not a .npy file of images"),
         (b"\x93NUMPY\x01\0\x03\0{(\n", "not a .npy file of images"),
         (b"P5 3 2 65535\n123456", "must be P5 3 2 255, got P5 3 2 65535"),
@@ -87,6 +89,44 @@ def test_numbers_of_another_kind(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros(GREY, np.float32))
     with pytest.raises(FormatError, match="images must be uint8, got float32"):
         read_images(tmp_path / "x.npy", GREY)
+
+
+def idx(images):
+    sizes = b"".join(size.to_bytes(4, "big") for size in images.shape)
+    return b"\0\0\x08" + bytes([images.ndim]) + sizes + images.tobytes()
+
+
+FORMS = pytest.mark.parametrize("form", ["npy", "idx"])
+
+
+@FORMS
+@pytest.mark.parametrize("sizes", [(2, 2, 3, 3), (1, 4, 6), (4, 6), (2, 3, 1), (24,)])
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+def test_images_of_other_sizes(tmp_path, shape, sizes, form):
+    path, images = tmp_path / "x.npy", np.zeros(sizes, np.uint8)
+    np.save(path, images) if form == "npy" else path.write_bytes(idx(images))
+    with pytest.raises(FormatError) as caught:
+        read_images(path, shape)
+    wanted = "[n, 1, 2, 3] or [n, 2, 3]" if shape is GREY else "[n, 3, 2, 3]"
+    assert str(caught.value) == f"{path}: images must be {wanted}, got {list(sizes)}"
+
+
+@FORMS
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        (GREY, (2, 3)),
+        (GREY, (1, 2, 3)),
+        (GREY, (5, 2, 3)),
+        (GREY, (5, 1, 2, 3)),
+        (COLOUR, (3, 2, 3)),
+        (COLOUR, (5, 3, 2, 3)),
+    ],
+)
+def test_images_with_or_without_a_number_of_them(tmp_path, shape, sizes, form):
+    path, images = tmp_path / "x.npy", np.arange(np.prod(sizes)).astype(np.uint8).reshape(sizes)
+    np.save(path, images) if form == "npy" else path.write_bytes(idx(images))
+    assert np.array_equal(read_images(path, shape), images.reshape(-1, *shape))
 
 
 def test_a_promise_that_is_not_kept(tmp_path):

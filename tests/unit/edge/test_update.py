@@ -204,6 +204,15 @@ def test_a_damaged_slot_gives_way_to_the_other(device, bundle, tmp_path, damage)
     refused(device, bundle(2), OlderError, "version 2 is not newer than 2")
 
 
+def test_a_slot_takes_as_much_memory_as_it_is_large(device, bundle, monkeypatch):
+    good(device, bundle(1))
+    monkeypatch.setattr("sigdca.edge.slots.MAX_SLOT_BYTES", 2**62)  # which no machine has
+    assert version(device) == 1
+    monkeypatch.setattr("sigdca.edge.slots.MAX_SLOT_BYTES", 99)
+    with pytest.raises(TargetError, match=r"slot-a.dcu: \d+ bytes, an update has at most 99"):
+        device.live()
+
+
 def test_a_device_that_is_not_set_up(tmp_path):
     with pytest.raises(StorageError, match=r"device.json: is not there; see `sigdca edge setup`"):
         Device(tmp_path)

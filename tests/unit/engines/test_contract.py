@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from sigdca.codec.graph import OP_KINDS
-from sigdca.engines import ENGINES, compare, open_engine
+from sigdca.engines import ENGINES, NotFiniteError, compare, open_engine
 from sigdca.engines.tensorrt import find_trtexec
 from sigdca.errors import EngineError, FormatError, JobError
 from sigdca.models import build, trace
@@ -193,7 +193,7 @@ class TestEveryEngine:
         weight = sample.tensors["f.weight"].copy()
         weight[2, :] = np.float32(3e38)
         opened = open_engine(engine, sample.graph, dict(sample.tensors) | {"f.weight": weight})
-        with pytest.raises(EngineError, match="logits of image 0 are not finite"):
+        with pytest.raises(NotFiniteError, match="logits of image 0 are not finite"):
             opened.logits(sample.images)
 
     def test_says_how_to_install_what_is_missing(self, engine, make, monkeypatch):

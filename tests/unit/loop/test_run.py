@@ -204,6 +204,28 @@ def test_only_missing_legs_are_run_again(tmp_path):
     assert again.edge[0].number == first.edge[0].number
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "is_known"),
+    [
+        ("Denverton", "Skylake-Server", False),
+        ("pattern = ", 'label = "my-board"\npattern = ', False),
+        ('description = "', 'description = "mine, ', True),
+    ],
+)
+def test_a_corrected_target_of_the_users_own_is_tested_again(tmp_path, old, new, is_known):
+    mine = tmp_path / "mine.toml"
+    text = (Path(spec.__file__).parent / "atom-x5-e3940.toml").read_text()
+    assert old in text
+    mine.write_text(text)
+    job = parse_job(JOB, "told.yaml", [f"targets=[{mine}]"])
+    store = open_store(str(tmp_path)).child("told")
+    run_job(job, DoneExecutor([190, 180, 185, 185]), store, Quiet())
+    mine.write_text(text.replace(old, new))
+    executor = DoneExecutor([185])
+    run_job(job, executor, store, Quiet())
+    assert (executor.edge_tasks == []) == is_known
+
+
 def test_an_emulation_is_tested_again_where_a_board_is_required(tmp_path):
     wanted = ["targets=[atom-x5-e3940]", "edge_test.require=device"]
     store = open_store(str(tmp_path)).child("told")

@@ -15,7 +15,8 @@ from sigdca.edge.keys import make_keys
 from sigdca.edge.legs import LegResult, device_required
 from sigdca.edge.samples import dump_samples
 from sigdca.edge.sending import send_delta, send_samples
-from sigdca.errors import JobError, SigdcaError
+from sigdca.engines import NotFiniteError
+from sigdca.errors import JobError, SigdcaError, StorageError
 from sigdca.job import parse_job
 from sigdca.loop import Surroundings, TrainOutcome, watch_job
 from sigdca.loop.dataset import num_images
@@ -117,7 +118,7 @@ watch:
             self.folder / board, About(board, shape, 10, LEAST_BYTES, private=False)
         )
         store.append(samples_of(numbers, labels=dict.fromkeys(numbers, label), shape=shape))
-        return send_samples(store, open_store(str(self.folder / "new")))
+        return send_samples(store, str(self.folder / "new"))
 
     @property
     def released(self):
@@ -244,6 +245,32 @@ def test_faults_are_tried_again_and_then_given_up(place):
     assert [version for version, _ in place.released] == [1]
 
 
+@pytest.mark.parametrize("fails", ["report", "remove", "disconnect"])
+def test_what_fails_behind_its_end_does_not_begin_a_cycle_anew(place, fails, monkeypatch):
+    def fail(*_):
+        raise StorageError(f"{fails}: no space left")
+
+    @contextlib.contextmanager
+    def connect():
+        yield executor
+        if fails == "disconnect" and len(executor.trained) > 1:
+            fail()
+
+    if fails == "remove":
+        monkeypatch.setattr(Store, "remove", lambda _, name: name == "artifacts" and fail())
+    place.send(range(10))
+    executor = Told(0.8, 0.8, 0.9)
+    report = fail if fails == "report" else lambda store: None
+    where = Surroundings(
+        *(place.store, f"{place.folder}/runs/t", connect, place.progress, report),
+        pause=lambda seconds: None,
+    )
+    first, second = watch_job(place.job("watch.cycles=1"), where)
+    assert (first.version, second.version, second.accepted) == (1, 2, True)
+    assert len(executor.trained) == 2
+    assert any(f"{fails}: no space left" in line for line in place.lines)
+
+
 def test_a_board_that_comes_back_is_asked_again(place):
     place.send(range(10))
     executor = Told(0.8, 0.8, 0.9, verdict="device-required")
@@ -318,10 +345,26 @@ def test_what_no_board_would_send_is_left_out(ready):
     assert place.lines[-1] == "watch: 10 of 11 new images are there"
 
 
-def tuned(container, by):
-    """The container with other biases."""
+def test_a_file_that_is_gone_again_is_not_counted(ready):
+    pauses = []
+
+    def pause(_seconds):
+        pauses.append(ready.lines[-1])
+        for path in (ready.folder / "new").rglob("*.parquet"):
+            path.unlink()
+        ready.send(range(20, 29), board=f"b{len(pauses)}")
+        if len(pauses) == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        ready.watch(Told(), "watch.at_least=11", pause=pause)
+    assert pauses == [f"watch: {count} of 11 new images are there" for count in (10, 9)]
+
+
+def tuned(container, by, name="fc.bias"):
+    """The container with other biases, or weights."""
     tensors = dict(decode_container(container).tensors)
-    tensors["fc.bias"] = (tensors["fc.bias"] + np.float32(by)).astype(np.float32)
+    tensors[name] = (tensors[name] + np.float32(by)).astype(np.float32)
     return with_tensors(container, tensors)
 
 
@@ -356,6 +399,30 @@ def test_the_best_delta_of_the_boards_is_released(place):
     assert "its board saw no gain" in said
     with pytest.raises(Stopped):
         place.watch(Told(), "watch.cycles=2")
+
+
+def test_a_delta_whose_logits_are_not_finite_costs_the_others_nothing(place):
+    with pytest.raises(Stopped):
+        place.watch(Told(0.8))
+    base = place.store.read("model.dca")
+    wanted = tuned(base, 0.5)
+    on_any_images, on_the_servers = tuned(base, 3e38, "fc.weight"), tuned(base, 3e38)
+    for board, found in (("b1", on_any_images), ("b2", on_the_servers), ("b3", wanted)):
+        delta = make_delta(base, found, Evidence(400, 100, 60, 70 + (found is not wanted)))
+        send_delta(board, delta, open_store(str(place.folder / "new")))
+
+    class Servers(Told):
+        def test(self, task):
+            if task.container == on_the_servers:
+                raise NotFiniteError("native: logits of image 7 are not finite")
+            return super().test(task)
+
+    executor = Servers(0.8, 0.9)
+    _, end = place.watch(executor, "watch.cycles=1", pause=lambda seconds: None)
+    assert (end.kind, end.version) == ("deltas", 2), end.reason
+    assert place.released[1][1] == wanted
+    said = [line for line in place.lines if "not finite" in line]
+    assert [line.partition("boards/")[2][:2] for line in said] == ["b1", "b2"]
 
 
 def test_without_a_bound_a_delta_may_not_cost_anything(place):

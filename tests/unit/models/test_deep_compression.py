@@ -360,6 +360,13 @@ def test_file_that_is_longer_than_the_model_allows_is_not_read_to_its_end(tmp_pa
     assert refused(model, path) == text
 
 
+def test_file_takes_as_much_memory_as_it_is_large(tmp_path, monkeypatch):
+    path = tmp_path / "a.net"
+    write_net(path, Towers(), 0.3)
+    monkeypatch.setattr("sigdca.models.weights.max_net_bytes", lambda _: 2**62)
+    load_weights(Towers(), path)
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

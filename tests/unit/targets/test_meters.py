@@ -259,6 +259,19 @@ def test_the_idle_share_is_taken_off():
     assert (energy.num_inferences, energy.meter) == (100, "steady")
 
 
+def test_the_wait_for_a_last_sample_is_not_work():
+    class Late(Steady):
+        def stop(self) -> float:
+            spent_mj = super().stop()
+            time.sleep(0.2)
+            return spent_mj
+
+    energy = measure_energy(Late(2000, 5000), work, idle_s=0.1)
+    assert energy.idle_mw == pytest.approx(2000, rel=0.05)
+    assert energy.active_mw == pytest.approx(5000, rel=0.05)
+    assert energy.energy_mj == pytest.approx(3000 * energy.duration_s / 100, rel=0.05)
+
+
 def test_work_that_does_not_rise_above_idle():
     with pytest.raises(UnavailableError, match=r"at work is not above the \d+ mW before it"):
         measure_energy(Steady(5000, 4000), work, idle_s=0.05)

@@ -45,3 +45,18 @@ def test_zeros_help_the_native_engine_alone():
     assert predict(tensorrt, sparse).latency_us == pytest.approx(
         predict(tensorrt, dense).latency_us
     )
+
+
+def test_half_precision_takes_half_the_time_of_the_gpu_at_best():
+    info, target = info_of("lenet-5", 1.0), load_target("jetson-tx2")
+    one = target.memory.max_bytes.model_copy(update={"value": 1})
+    slow = target.model_copy(
+        update={
+            "cpu": tuple(cpu.model_copy(update={"l2_bytes": one}) for cpu in target.cpu),
+            "memory": target.memory.model_copy(update={"bandwidth_bytes_per_s": one}),
+        }
+    )
+    for whole in (target, slow):  # bound by its operations, by its memory
+        half = whole.model_copy(update={"engine": "tensorrt-fp16"})
+        share = predict(half, info).low_us / predict(whole, info).low_us
+        assert 0.5 <= share < 0.6
