@@ -52,6 +52,8 @@ def setup(
 ) -> int:
     """Make a folder that takes signed updates. Done again, it changes the settings alone.
 
+    With other keys, the model that is installed goes on until an update by one of these.
+
     Example: sigdca edge setup /var/lib/sigdca --target jetson-tx2-cpu --key release.pub
     """
     from sigdca.edge.keys import load_public_key, public_text

@@ -9,10 +9,13 @@ torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sigdca.edge.bundle import (
     CHANNELS,
@@ -59,6 +62,8 @@ class Settings:
         give_up_s: how long it may take for that.
         max_missed: the largest share of frames that may miss their deadline, 0 to 1.
         min_frames: frames of which that share is taken.
+        past_keys: keys that were trusted before. They sign no update any more; what they have
+            signed and is in a slot goes on, for a device must never be left without a model.
     """
 
     target: str
@@ -69,6 +74,7 @@ class Settings:
     give_up_s: float = 600.0
     max_missed: float = 0.01
     min_frames: int = 1000
+    past_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, sound, limit in (
@@ -145,7 +151,8 @@ class Device:
             FormatError: its settings are not what they must be.
         """
         self.settings = _read_settings(root / _SETTINGS)
-        self._keys = [parse_public_key(key.encode(), "device") for key in self.settings.keys]
+        self._keys = _public_keys(self.settings.keys)
+        self._past_keys = _public_keys(self.settings.past_keys)
         self._slots = Slots(root)
         self._prove = prove
 
@@ -330,7 +337,7 @@ class Device:
 
     def _read(self, slot: str) -> Bundle:
         path = self._slots.slot(slot)
-        bundle = get_bundle(read_bundle(path), self._keys)
+        bundle = get_bundle(read_bundle(path), [*self._keys, *self._past_keys])
         if self.settings.target not in bundle.manifest.targets:
             raise WrongTargetError(f"{path}: is for another target")
         return bundle
@@ -349,17 +356,42 @@ class Device:
 def set_up(root: Path, settings: Settings) -> Device:
     """Makes a folder into one that takes updates; done again, it changes the settings alone.
 
+    With other keys, what the slots hold goes on until an update by one of these.
+
     Raises:
         FormatError: a key is none.
         StorageError: the folder cannot be written.
     """
-    for key in settings.keys:
-        parse_public_key(key.encode(), "device")
-    Slots(root).create()
-    with explained("write", root / _SETTINGS):
-        text = json.dumps(asdict(settings), indent=1)
+    _public_keys(settings.keys)
+    slots = Slots(root)
+    slots.create()
+    with slots.lock("install"), explained("write", root / _SETTINGS):
+        past = tuple(key for key in _trusted_before(root, settings) if _has_signed(key, slots))
+        text = json.dumps(asdict(replace(settings, past_keys=past)), indent=1)
         durable_write(root / _SETTINGS, text.encode())
     return Device(root)
+
+
+def _public_keys(keys: Iterable[str]) -> list[Ed25519PublicKey]:
+    return [parse_public_key(key.encode(), "device") for key in keys]
+
+
+def _trusted_before(root: Path, settings: Settings) -> list[str]:
+    try:
+        before = _read_settings(root / _SETTINGS)
+    except (FormatError, StorageError):  # none, or damaged: the new ones are all that there is
+        return []
+    return [key for key in (*before.keys, *before.past_keys) if key not in settings.keys]
+
+
+def _has_signed(key: str, slots: Slots) -> bool:
+    """Whether a slot's model is of this key."""
+    keys = _public_keys([key])
+    for slot in SLOTS:
+        with suppress(FormatError, UpdateRefusedError, StorageError):
+            get_bundle(read_bundle(slots.slot(slot)), keys)
+            return True
+    return False
 
 
 def _read_settings(path: Path) -> Settings:
@@ -370,7 +402,8 @@ def _read_settings(path: Path) -> Settings:
         if set(found) - names:
             unknown = ", ".join(sorted(set(found) - names))
             raise FormatError(f"{path}: unknown setting {unknown}")
-        return Settings(**(found | {"keys": tuple(found["keys"])}))
+        tuples = {name: tuple(found.get(name, ())) for name in ("keys", "past_keys")}
+        return Settings(**(found | tuples))
     except FileNotFoundError as error:
         raise StorageError(f"{path}: is not there; see `sigdca edge setup`") from error
     except OSError as error:

@@ -1,12 +1,14 @@
 """Updates on a device: what is refused and why, trials, the way back, damage."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sigdca.edge.bundle import SignatureError, UnsignedError
+from sigdca.edge.keys import public_text
 from sigdca.edge.self_test import built_in_images, self_test, self_test_apart
 from sigdca.edge.update import (
     Device,
@@ -234,6 +236,24 @@ def test_set_up_again_keeps_what_is_live(device, bundle, tmp_path, settings):
     good(device, bundle(1))
     set_up(tmp_path / "device", settings)
     assert version(Device(tmp_path / "device")) == 1
+
+
+def test_set_up_with_another_key_keeps_what_is_live(device, bundle, tmp_path, settings):
+    root, new = tmp_path / "device", Ed25519PrivateKey.generate()
+    good(device, bundle(1))
+    for _ in range(2):  # once more changes nothing
+        set_up(root, replace(settings, keys=(public_text(new.public_key()),)))
+        device = Device(root, prove=self_test)
+        assert device.start().manifest.version == 1
+        with pytest.raises(SignatureError):
+            device.install(bundle(2))
+    device.install(bundle(2, key=new))
+    assert device.start().manifest.version == 2
+    assert device.report(2, Health(61, 0, 0, 1000)) == "rolled back"
+    assert device.start().manifest.version == 1, "the way back is open"
+    good(device, bundle(3, key=new))
+    good(device, bundle(4, key=new))
+    assert not set_up(root, device.settings).settings.past_keys, "nothing of the old key is left"
 
 
 def test_a_full_disk_leaves_what_was_live(device, bundle, tmp_path: Path, monkeypatch):
