@@ -32,7 +32,13 @@ from sigdca.distributed.hparams import HparamFiles
 from sigdca.distributed.scheduling import make_scheduler
 from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
 from sigdca.distributed.sensitivity import scan_on_cluster
-from sigdca.distributed.sites import check_gpus, check_prices, selector_of, servers_of
+from sigdca.distributed.sites import (
+    check_gpus,
+    check_prices,
+    check_servers,
+    selector_of,
+    servers_of,
+)
 from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
@@ -143,7 +149,8 @@ def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
 
 
 def _check_nodes(study: Study, spec: TrialSpec) -> None:
-    """What trials need: prices, GPUs, and that each server sees the folder that they write to."""
+    """What trials need: servers, prices, GPUs, and a folder that each server sees."""
+    check_servers(study.job.data)
     check_prices(study.search.prices, study.search.cost)
     check_gpus(study.job.data, study.search.gpus_per_trial)
     servers = [

@@ -34,6 +34,12 @@ def selector_of(site: str) -> dict[str, str]:
     return {SITE_LABEL: PRIVATE if site == PRIVATE else f"!in(edge,{PRIVATE})"}
 
 
+def site_of(labels: Mapping[str, str]) -> str:
+    """A node's site; what is neither private nor a board counts as public."""
+    site = labels.get(SITE_LABEL, "public")
+    return site if site in (PRIVATE, "edge") else "public"
+
+
 def here(prices: Mapping[str, float]) -> Place:
     """The node that this process runs on.
 
@@ -74,6 +80,20 @@ def check_prices(prices: Mapping[str, float], limit: float | None) -> None:
         )
 
 
+def check_servers(source: DataSource) -> None:
+    """Data that is bound to a site needs a server there, or its work would wait for ever.
+
+    Raises:
+        JobError: the cluster has servers, but none of that site.
+    """
+    anywhere = source.model_copy(update={"site": None})
+    if not any(slots(source).values()) and any(slots(anywhere).values()):
+        raise JobError(
+            f"data.site: {source.site}: no server of this cluster is of that site; label one "
+            f"{SITE_LABEL}={source.site}, or leave out data.site"
+        )
+
+
 def check_gpus(source: DataSource, gpus: float) -> None:
     """Trials that ask for a GPU must find one.
 
@@ -108,10 +128,8 @@ def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     for node in ray.nodes():
-        site = node["Labels"].get(SITE_LABEL, "public")
-        allowed = site == source.site if source.site is not None else site != "edge"
-        if node["Alive"] and allowed:
-            where = PRIVATE if site == PRIVATE else "public"
+        where = site_of(node["Labels"])
+        if node["Alive"] and where != "edge" and source.site in (None, where):
             room = int(node["Resources"].get("CPU", 0))
             if gpus:
                 room = min(room, int(node["Resources"].get("GPU", 0)) * int(1 / gpus + 1e-9))

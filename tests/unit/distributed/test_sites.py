@@ -6,6 +6,7 @@ import ray
 from sigdca.distributed.sites import (
     check_gpus,
     check_prices,
+    check_servers,
     next_site,
     selector_of,
     servers_of,
@@ -44,6 +45,19 @@ def test_a_share_of_a_gpu_needs_one_on_the_same_server(nodes):
     check_gpus(HOME, 0.0)
     with pytest.raises(JobError, match=r"gpus_per_trial: 0\.5: no server of this cluster"):
         check_gpus(HOME, 0.5)
+
+
+def test_data_bound_to_a_site_without_servers_is_refused(nodes):
+    away = DataSource(source="mnist", site="public")
+    for source in (ANYWHERE, HOME, away):
+        check_servers(source)
+    nodes[1]["Labels"]["sigdca.io/site"] = "hall"
+    assert slots(away) == {"public": 5}, "whatever is neither private nor a board"
+    del nodes[1:3]
+    with pytest.raises(JobError, match=r"data\.site: public: no server of this cluster is of"):
+        check_servers(away)
+    nodes.clear()
+    check_servers(away)  # a cluster may grow when work waits
 
 
 def test_private_servers_first_then_public_ones(nodes):
