@@ -77,7 +77,8 @@ class ParetoScheduler(InOrder):
         self._study = study
         self._promotion = Promotion(len(search.fidelities), search.keep)
         for record in study.trials():
-            for rung in record.rungs:
+            known = (rung for rung in record.rungs if rung.share in search.fidelities)
+            for rung in known:  # others are of before --resume
                 self._add(record.number, search.fidelities.index(rung.share), rung.figures)
 
     def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:

@@ -216,7 +216,7 @@ def run_trials(
     try:
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)
-        _enqueue(study, optuna_store, own, first)
+        _enqueue(study, optuna_store, spec.space, own, first)
         watcher = Watcher(study, boards)
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
@@ -287,13 +287,18 @@ def _optuna_storage(store: Store, folder: str) -> JournalStorage:
 
 
 def _enqueue(
-    study: Study, storage: JournalStorage, own: Point | None, first: Sequence[Point]
+    study: Study,
+    storage: JournalStorage,
+    space: Space,
+    own: Point | None,
+    first: Sequence[Point],
 ) -> None:
     """What is run before the sampler draws: trials cut off, the job's own recipe, the seeds."""
     made = optuna.load_study(study_name=study.job.name, storage=storage)
     numbers = {record.number for record in study.trials()}
     for record in study.unfinished():
-        enqueue(made, record)
+        point = own or {} if record.origin == "job" else record.point
+        enqueue(made, record, point, space)
     if 1 not in numbers:
         made.enqueue_trial(own or {}, user_attrs={"number": 1, "origin": "job"})
         numbers.add(1)

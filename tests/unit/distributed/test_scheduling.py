@@ -125,6 +125,8 @@ def test_a_study_that_goes_on_knows_who_was_better(make_study):
         study.begin(number, "sampler", {}, Settings())
         study.add(number, rung, {"node": "n", "site": "private", "price": 0.0})
     assert not goes_on(make_scheduler(make_study()), 3, 1, 300, 0.5)
+    others = make_study("search.fidelities=[0.1, 1.0]")
+    assert goes_on(make_scheduler(others), 3, 1, 300, 0.5), "nobody else came to these"
 
 
 @pytest.mark.parametrize("setting", ["search.fidelities=[1.0]", "search.keep=1.0"])
