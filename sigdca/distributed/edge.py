@@ -14,6 +14,7 @@ from ray.exceptions import ActorUnavailableError, RayError
 from sigdca.distributed.cluster import Cluster, emulating_nodes, is_emulated, selector
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.leg import TestLeg
+from sigdca.distributed.sites import site_of
 from sigdca.edge.legs import LegResult, device_required
 from sigdca.errors import SigdcaError, TargetError
 from sigdca.loop.dataset import dataset_of
@@ -47,11 +48,12 @@ def edge_tests_on_cluster(cluster: Cluster, tasks: Sequence[EdgeTask]) -> list[L
     """Tests on each target's board if one has joined, else on a node that emulates it.
 
     All legs run at the same time. A board that has left the cluster is emulated where that can be
-    had; the result's reason says so.
+    had; the result's reason says so. Images that are bound to a site go to no node of another.
 
     Returns:
         Their results in the tasks' order; `device-required`, with the reason, where neither board
-        nor emulation can be had, or where the board was lost while its leg ran.
+        nor emulation can be had, where the board was lost while its leg ran, or where the images
+        may not go to it.
     """
     targets = [load_target(task.target) for task in tasks]
     emulated, failed = _to_emulate(cluster, targets)
@@ -64,7 +66,7 @@ def edge_tests_on_cluster(cluster: Cluster, tasks: Sequence[EdgeTask]) -> list[L
                 legs.append(
                     device_required(target, failed[target.name])
                     if target.name in failed
-                    else _start(cluster, task, target)
+                    else _start(cluster, task, target, target in emulated)
                 )
             results = [_finish(cluster, leg) if isinstance(leg, _Leg) else leg for leg in legs]
         finally:
@@ -98,10 +100,15 @@ def _to_emulate(
     return emulated, failed
 
 
-def _start(cluster: Cluster, task: EdgeTask, target: Target) -> _Leg | LegResult:
+def _start(cluster: Cluster, task: EdgeTask, target: Target, is_here: bool) -> _Leg | LegResult:
     labels = cluster.node_for(target)
     if labels is None:
         return device_required(target, _gone(cluster, target))
+    site = site_of(labels)
+    stays_here = is_here and is_emulated(labels)
+    if task.source.site not in (None, site) and not stays_here:
+        said = f"its node is of site {site}, and data.site keeps the images at {task.source.site}"
+        return device_required(target, _said(target, said))
     dataset = dataset_of(task.source, "test", task.num_samples)
     actor = ray.remote(num_cpus=1, label_selector=selector(labels))(TestLeg).remote()
     ready = actor.ready.remote()  # an actor answers in the order in which it is asked
