@@ -87,7 +87,7 @@ def check_servers(source: DataSource) -> None:
         JobError: the cluster has servers, but none of that site.
     """
     anywhere = source.model_copy(update={"site": None})
-    if not any(slots(source).values()) and any(slots(anywhere).values()):
+    if not slots(source) and slots(anywhere):
         raise JobError(
             f"data.site: {source.site}: no server of this cluster is of that site; label one "
             f"{SITE_LABEL}={source.site}, or leave out data.site"
@@ -100,7 +100,7 @@ def check_gpus(source: DataSource, gpus: float) -> None:
     Raises:
         JobError: no server that may work on this data has one.
     """
-    if gpus and not any(slots(source, gpus).values()):
+    if gpus and not slots(source, gpus):
         raise JobError(
             f"search.gpus_per_trial: {gpus:g}: no server of this cluster that may work on the "
             "data has a GPU; 0 lets trials train on CPUs"
@@ -122,6 +122,8 @@ def _price(labels: Mapping[str, str], prices: Mapping[str, float]) -> float | No
 def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
     """How many trials each site can run, of one CPU each: the preferred site first.
 
+    A site without room is left out.
+
     Args:
         source: the data, which may be bound to a site.
         gpus: what a trial takes of a GPU. No trial is spread over two.
@@ -133,18 +135,22 @@ def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
             room = int(node["Resources"].get("CPU", 0))
             if gpus:
                 room = min(room, int(node["Resources"].get("GPU", 0)) * int(1 / gpus + 1e-9))
-            found[where] = found.get(where, 0) + room
+            if room:
+                found[where] = found.get(where, 0) + room
     return dict(sorted(found.items()))
 
 
-def next_site(free: Mapping[str, int], at_work: Mapping[str, int]) -> str:
+def next_site(
+    free: Mapping[str, int], at_work: Mapping[str, int], bound: str | None = None
+) -> str:
     """Where the next trial goes: the first site with room, else the first of all.
 
     Args:
         free: what `slots` gave.
         at_work: trials that are at work, by site.
+        bound: the site that the data is bound to: where trials wait for a server.
     """
     for site, num_slots in free.items():
         if at_work.get(site, 0) < num_slots:
             return site
-    return next(iter(free), PRIVATE)
+    return next(iter(free), bound or PRIVATE)

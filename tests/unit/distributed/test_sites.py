@@ -38,8 +38,8 @@ def test_boards_and_dead_nodes_do_not_count(nodes):
 
 
 def test_a_share_of_a_gpu_needs_one_on_the_same_server(nodes):
-    assert slots(ANYWHERE, 0.5) == {"private": 0, "public": 2}
-    assert slots(ANYWHERE, 0.1) == {"private": 0, "public": 4}, "four CPUs"
+    assert slots(ANYWHERE, 0.5) == {"public": 2}
+    assert slots(ANYWHERE, 0.1) == {"public": 4}, "four CPUs"
     assert next_site(slots(ANYWHERE, 0.5), {}) == "public"
     check_gpus(ANYWHERE, 0.5)
     check_gpus(HOME, 0.0)
@@ -69,6 +69,13 @@ def test_private_servers_first_then_public_ones(nodes):
     assert next_site(slots(HOME), {"private": 2}) == "private", "bound data waits at home"
     del nodes[0]
     assert next_site(slots(ANYWHERE), {}) == "public"
+    assert next_site({}, {}, "public") == "public", "no trial may run elsewhere"
+
+
+def test_a_site_whose_only_server_has_no_cpu_gets_no_trial(nodes):
+    nodes[0]["Resources"]["CPU"] = 0
+    assert slots(ANYWHERE) == {"public": 5}
+    assert next_site(slots(ANYWHERE), {"public": 5}) == "public"
 
 
 def test_selectors_never_choose_a_board():
