@@ -103,8 +103,13 @@ class Boards:
                 self._gather(board)
             if not board.alive and board.queue and time.monotonic() - board.looked > LOOK_EVERY_S:
                 self._look(board)
-            if board.alive and board.at_work is None and board.queue:
+            if board.alive and board.queue and not self._is_busy(board):
                 self._start(board)
+
+    def _is_busy(self, board: _Board) -> bool:
+        """Whether its board measures, for this target or for another one of the same label."""
+        label = board.target.label
+        return any(one.at_work for one in self._boards.values() if one.target.label == label)
 
     def close(self) -> None:
         """Lets go of the boards."""

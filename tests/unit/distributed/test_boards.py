@@ -173,3 +173,23 @@ def test_an_emulation_measures_nothing(fake, tmp_path):
     boards.poll()
     assert fake.asked == []
     assert not boards.owes(1)
+
+
+def test_two_targets_of_one_board_are_measured_one_after_the_other(fake, tmp_path):
+    job = JOB.replace(f"latency_us@{ATOM}", "latency_us@jetson-tx2-cpu")
+    job = job.replace("{error: min", "{fps@jetson-tx2: max")
+    store, measured = open_store(str(tmp_path)), []
+    boards = Boards(Cluster(), parse_job(job, "s"), store, lambda *what: measured.append(what))
+    boards.ask(1, store.child("shared").put(b"a"))
+    boards.poll()
+    boards.poll()
+    assert len(fake.asked) == 1
+    fake.answers[0] = LEG
+    boards.poll()
+    assert len(fake.asked) == 2
+    fake.answers[1] = LEG
+    boards.poll()
+    assert [sorted(figures)[0] for _, figures in measured] == [
+        "fps@jetson-tx2",
+        "fps@jetson-tx2-cpu",
+    ]

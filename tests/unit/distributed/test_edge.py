@@ -14,7 +14,7 @@ from sigdca.edge.legs import LegResult
 from sigdca.job import DataSource
 from sigdca.loop import EdgeTask
 
-TX2, TX2_CPU = "jetson-tx2", "jetson-tx2-cpu"
+TX2, TX2_CPU, ATOM = "jetson-tx2", "jetson-tx2-cpu", "atom-x5-e3940"
 SITE, TARGET = "sigdca.io/site", "sigdca.io/target"
 
 
@@ -107,3 +107,12 @@ def test_this_machine_may_emulate_what_is_bound(fake, monkeypatch):
     monkeypatch.setattr(module, "find_emulator", lambda _target: None)
     (result,) = edge_tests([TX2_CPU], "private")
     assert result.verdict == "exact"
+
+
+def test_a_board_has_one_leg_at_a_time_whatever_it_stands_for(fake):
+    fake.nodes = [node(site="edge", target=TX2), node(site="edge", target=ATOM)]
+    results = edge_tests([TX2, TX2_CPU, ATOM])
+    assert [result.target for result in results] == [TX2, TX2_CPU, ATOM]
+    steps = [(what, name) for what, name in fake.log if name != ATOM]
+    assert steps == [("begin", TX2), ("end", TX2), ("begin", TX2_CPU), ("end", TX2_CPU)]
+    assert fake.log[:2] == [("begin", TX2), ("begin", ATOM)], "boards do not wait for each other"
