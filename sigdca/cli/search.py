@@ -72,8 +72,8 @@ def search(
     with runs.lock(loaded.name):
         if not resume:
             set_aside(runs, loaded.name)
-        store.write("job.yaml", dump_job(loaded).encode())
         study = Study(loaded, StudyFolder(store))
+        store.write("job.yaml", dump_job(loaded).encode())
         try:
             outcome = _run(study, store, address, dashboard)
         finally:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from sigdca.distributed.cluster import Cluster, is_emulated, selector
+from sigdca.distributed.faults import root_cause
 from sigdca.distributed.leg import TestLeg
-from sigdca.edge.legs import LegResult
+from sigdca.edge.legs import DEFAULT_TIMEOUT_S, MAX_REPEATS, LegResult, device_required
 from sigdca.errors import SigdcaError
 from sigdca.job import Job
 from sigdca.loop import noise_task
@@ -22,8 +23,10 @@ from sigdca.storage import Store
 from sigdca.targets import Target, load_target
 
 NUM_IMAGES = 100
-LOOK_EVERY_S = 5.0  # for boards that come back
-ANSWER_TIMEOUT_S = 600.0  # a board that was cut off may never answer
+LOOK_EVERY_S = 5.0  # for boards that come back, and whether those at work are still there
+# All legs of a measurement, the one that warms up too, and as long again as one for its energy.
+ANSWER_TIMEOUT_S = (MAX_REPEATS + 2) * DEFAULT_TIMEOUT_S
+MAX_LOSSES = 3  # of a container's legs, on a board that the cluster takes for alive
 
 OnMeasured = Callable[[int, Mapping[str, float]], None]
 
@@ -38,6 +41,7 @@ class _Board:
     actor: Any = None
     at_work: tuple[int, str, Any, float] | None = None
     looked: float = 0.0
+    losses: Counter[str] = field(default_factory=Counter)
 
     @property
     def alive(self) -> bool:
@@ -47,8 +51,9 @@ class _Board:
 class Boards:
     """Measures latency and energy of containers on the boards that the cluster has.
 
-    All is asked for and gathered by `poll`, so nothing here waits. What a board has measured is
-    kept in the study's folder by target and container: no container is measured twice.
+    All is asked for and gathered by `poll`, so nothing here waits. What a board has measured, or
+    why it could not, is kept in the study's folder by target and container: no container is
+    measured twice.
     """
 
     def __init__(self, cluster: Cluster, job: Job, store: Store, on_measured: OnMeasured) -> None:
@@ -74,10 +79,10 @@ class Boards:
         """Queues a trial's container for every target."""
         for board in self._boards.values():
             known = self._known(board, container)
-            if known is not None:
-                self._on_measured(number, known)
-            else:
+            if known is None:
                 board.queue.append((number, container))
+            elif known:
+                self._on_measured(number, known)
 
     def owes(self, number: int) -> bool:
         """Whether a living board still has a trial to measure."""
@@ -103,8 +108,13 @@ class Boards:
                 self._gather(board)
             if not board.alive and board.queue and time.monotonic() - board.looked > LOOK_EVERY_S:
                 self._look(board)
-            if board.alive and board.at_work is None and board.queue:
+            if board.alive and board.queue and not self._is_busy(board):
                 self._start(board)
+
+    def _is_busy(self, board: _Board) -> bool:
+        """Whether its board measures, for this target or for another one of the same label."""
+        label = board.target.label
+        return any(one.at_work for one in self._boards.values() if one.target.label == label)
 
     def close(self) -> None:
         """Lets go of the boards."""
@@ -126,7 +136,8 @@ class Boards:
         known = self._known(board, container)
         if known is not None:
             board.queue.popleft()
-            self._on_measured(number, known)
+            if known:
+                self._on_measured(number, known)
             return
         content = self._store.child("shared").get(container)
         try:
@@ -146,21 +157,54 @@ class Boards:
 
     def _gather(self, board: _Board) -> None:
         assert board.at_work is not None
-        number, container, asked, since = board.at_work
+        _, _, asked, since = board.at_work
         ready, _ = ray.wait([asked], timeout=0)
-        if not ready and time.monotonic() - since < ANSWER_TIMEOUT_S:
-            return
-        try:
-            result: LegResult = ray.get(asked, timeout=0)
-        except (RayError, TimeoutError):  # cut off or dead: its trials wait for its return
-            board.queue.appendleft((number, container))
+        if ready:
+            try:
+                result: LegResult = ray.get(asked, timeout=0)
+            except RayTaskError as error:  # the leg's own fault: it would come again
+                self._keep(board, f"its test leg failed: {root_cause(error)}")
+            except (RayError, TimeoutError) as error:
+                self._cut_off(board, root_cause(error))
+            else:
+                self._keep(board, result)
+        elif time.monotonic() - since > ANSWER_TIMEOUT_S:
+            self._keep(board, f"its test leg did not answer within {ANSWER_TIMEOUT_S:.0f} s")
             self._lose(board)
-            return
+        elif time.monotonic() - board.looked > LOOK_EVERY_S and not self._is_there(board):
+            self._cut_off(board, "")
+
+    def _keep(self, board: _Board, result: LegResult | str) -> None:
+        """Writes down what a board has measured, or why it could not: it is not asked again."""
+        assert board.at_work is not None
+        number, container, _, _ = board.at_work
         board.at_work = None
-        figures = _figures(board.name, result)
-        if figures:
-            self._measured.write(_file(board, container), _dump(result))
+        if isinstance(result, str):
+            result = device_required(board.target, f"target '{board.target.name}': {result}")
+        self._measured.write(_file(board, container), _dump(result))
+        if figures := _figures(board.name, result):
             self._on_measured(number, figures)
+
+    def _cut_off(self, board: _Board, why: str) -> None:
+        """A board is dead or out of reach: its trials wait for its return.
+
+        The cluster may take it for alive for a while. If it is so again and again, it is the
+        container that ends the leg.
+        """
+        assert board.at_work is not None
+        number, container, _, _ = board.at_work
+        board.losses[container] += self._is_there(board)
+        if board.losses[container] < MAX_LOSSES:
+            board.queue.appendleft((number, container))
+        else:
+            self._keep(board, f"its test leg was lost {MAX_LOSSES} times: {why}")
+        self._lose(board)
+
+    def _is_there(self, board: _Board) -> bool:
+        """Whether the cluster has a board of the target."""
+        board.looked = time.monotonic()
+        labels = self._cluster.node_for(board.target)
+        return labels is not None and not is_emulated(labels)
 
     def _lose(self, board: _Board) -> None:
         if board.actor is not None:

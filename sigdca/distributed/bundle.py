@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from sigdca.data import is_address
 from sigdca.errors import JobError
 from sigdca.job import Job, dump_job
 from sigdca.storage import write_file
@@ -18,8 +19,8 @@ def bundle_job(job: Job, folder: Path) -> str:
     """Puts a job and the files that it names by a relative path into an empty folder.
 
     That is the resolved job file, its `weights`, the package of a `pkg.module:Class` model that
-    lies in the current folder, a data set named `./folder`, and target files of the user's own,
-    with their calibrations.
+    lies in the current folder, data sets, and target files of the user's own that targets or
+    objectives name, with their calibrations.
     What is named by an absolute path or an address must be seen by the cluster itself.
 
     Args:
@@ -72,12 +73,14 @@ def check_watch(job: Job) -> None:
 
 def _needed(job: Job) -> list[str]:
     """Relative paths of the files and folders to send."""
-    needed = [name for name in job.targets if name.endswith(".toml")]
+    searched = job.search.targets if job.search is not None else ()
+    targets = dict.fromkeys((*job.targets, *searched))
+    needed = [name for name in targets if name.endswith(".toml")]
     calibrations = [calibration_path(name) for name in needed]
     needed += [str(path) for path in calibrations if path is not None]
     if job.weights is not None:
         needed.append(job.weights)
-    needed += [name for name in (job.data.source, *job.data.more) if name.startswith(".")]
+    needed += [name for name in (job.data.source, *job.data.more) if is_address(name)]
     if ":" in job.model:
         top = job.model.partition(":")[0].partition(".")[0]
         needed += [name for name in (top, f"{top}.py") if Path(name).exists()]

@@ -23,8 +23,10 @@ from sigdca.distributed.labels import SITE_LABEL as SITE_LABEL
 from sigdca.distributed.labels import TARGET_LABEL as TARGET_LABEL
 from sigdca.distributed.labels import TEMPORARY_LABEL
 from sigdca.distributed.preflight import REFUSED, check_head
+from sigdca.distributed.sites import slots
 from sigdca.edge.legs import Evidence
 from sigdca.errors import SigdcaError
+from sigdca.job import DataSource
 from sigdca.targets import Target
 
 SOCKET_FOLDER = "/tmp"  # where Ray's own are; a socket's path has little room
@@ -46,13 +48,13 @@ class Cluster:
     is_ours: bool
     dashboard: str = ""
 
-    def num_cpus(self) -> int:
-        """The CPUs of all servers; boards do not count."""
-        return int(sum(node["Resources"].get("CPU", 0) for node in self._servers()))
+    def num_cpus(self, source: DataSource) -> int:
+        """The CPUs of all servers that may work on this data; boards do not count."""
+        return sum(slots(source).values())
 
-    def num_gpus(self) -> int:
-        """The GPUs of all servers."""
-        return int(sum(node["Resources"].get("GPU", 0) for node in self._servers()))
+    def num_gpus(self, source: DataSource) -> int:
+        """Their GPUs, those that have a CPU beside them."""
+        return sum(slots(source, 1.0).values())
 
     def node_for(self, target: Target) -> dict[str, str] | None:
         """The labels of a living node that stands for a target, a board rather than an emulation.
@@ -91,13 +93,6 @@ class Cluster:
         """Why a node has left the cluster; None if it has not."""
         found = (node for node in ray.nodes() if node["NodeID"] == node_id and not node["Alive"])
         return next(map(_lost, found), None)
-
-    def _servers(self) -> list[dict[str, dict[str, float]]]:
-        return [
-            node
-            for node in ray.nodes()
-            if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
-        ]
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
-from sigdca.distributed.cluster import Cluster, emulating_nodes, is_emulated, selector
+from sigdca.distributed.cluster import (
+    TARGET_LABEL,
+    Cluster,
+    emulating_nodes,
+    is_emulated,
+    selector,
+)
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.leg import TestLeg
+from sigdca.distributed.sites import site_of
 from sigdca.edge.legs import LegResult, device_required
 from sigdca.errors import SigdcaError, TargetError
 from sigdca.loop.dataset import dataset_of
@@ -46,37 +54,65 @@ class _LostLegError(SigdcaError):
 def edge_tests_on_cluster(cluster: Cluster, tasks: Sequence[EdgeTask]) -> list[LegResult]:
     """Tests on each target's board if one has joined, else on a node that emulates it.
 
-    All legs run at the same time. A board that has left the cluster is emulated where that can be
-    had; the result's reason says so.
+    All legs run at the same time, but for those of one board, which would disturb each other. A
+    board that has left the cluster is emulated where that can be had; the result's reason says so.
+    Images that are bound to a site go to no node of another.
 
     Returns:
         Their results in the tasks' order; `device-required`, with the reason, where neither board
-        nor emulation can be had, or where the board was lost while its leg ran.
+        nor emulation can be had, where the board was lost while its leg ran, or where the images
+        may not go to it.
     """
     targets = [load_target(task.target) for task in tasks]
     emulated, failed = _to_emulate(cluster, targets)
     lost = {target.name: cluster.lost_node_of(target) for target in emulated}
-    legs: list[_Leg | LegResult] = []
+    results: dict[int, LegResult] = {}
     with emulating_nodes(cluster, emulated, os.cpu_count() or 1) as not_up:
         failed |= not_up
-        try:
-            for task, target in zip(tasks, targets, strict=True):
-                legs.append(
-                    device_required(target, failed[target.name])
-                    if target.name in failed
-                    else _start(cluster, task, target)
-                )
-            results = [_finish(cluster, leg) if isinstance(leg, _Leg) else leg for leg in legs]
-        finally:
-            for leg in legs:
-                if isinstance(leg, _Leg):
-                    ray.kill(leg.actor)
+        for places in _turns(cluster, targets):
+            some = [(tasks[place], targets[place]) for place in places]
+            results |= zip(places, _at_once(cluster, some, emulated, failed), strict=True)
     return [
         replace(result, reason=f"{result.reason}; {found}, so this machine emulated it")
         if (found := lost.get(result.target)) is not None
         else result
-        for result in results
+        for _, result in sorted(results.items())
     ]
+
+
+def _turns(cluster: Cluster, targets: Sequence[Target]) -> list[list[int]]:
+    """The places of targets whose legs run at the same time: of each board, one."""
+    turns: list[list[int]] = []
+    taken: Counter[str] = Counter()
+    for place, target in enumerate(targets):
+        board = (cluster.node_for(target) or {}).get(TARGET_LABEL, target.name)
+        if taken[board] == len(turns):
+            turns.append([])
+        turns[taken[board]].append(place)
+        taken[board] += 1
+    return turns
+
+
+def _at_once(
+    cluster: Cluster,
+    tasks: Sequence[tuple[EdgeTask, Target]],
+    emulated: Sequence[Target],
+    failed: Mapping[str, str],
+) -> list[LegResult]:
+    """The legs of different boards, and of emulations."""
+    legs: list[_Leg | LegResult] = []
+    try:
+        for task, target in tasks:
+            legs.append(
+                device_required(target, failed[target.name])
+                if target.name in failed
+                else _start(cluster, task, target, target in emulated)
+            )
+        return [_finish(cluster, leg) if isinstance(leg, _Leg) else leg for leg in legs]
+    finally:
+        for leg in legs:
+            if isinstance(leg, _Leg):
+                ray.kill(leg.actor)
 
 
 def _to_emulate(
@@ -98,10 +134,15 @@ def _to_emulate(
     return emulated, failed
 
 
-def _start(cluster: Cluster, task: EdgeTask, target: Target) -> _Leg | LegResult:
+def _start(cluster: Cluster, task: EdgeTask, target: Target, is_here: bool) -> _Leg | LegResult:
     labels = cluster.node_for(target)
     if labels is None:
         return device_required(target, _gone(cluster, target))
+    site = site_of(labels)
+    stays_here = is_here and is_emulated(labels)
+    if task.source.site not in (None, site) and not stays_here:
+        said = f"its node is of site {site}, and data.site keeps the images at {task.source.site}"
+        return device_required(target, _said(target, said))
     dataset = dataset_of(task.source, "test", task.num_samples)
     actor = ray.remote(num_cpus=1, label_selector=selector(labels))(TestLeg).remote()
     ready = actor.ready.remote()  # an actor answers in the order in which it is asked

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sigdca.distributed.searcher import trial_figures
 from sigdca.search import Promotion, Study, missed_bounds, values_of
@@ -19,9 +19,9 @@ START_S = 30.0  # in which it starts: it imports torch
 class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     """Trials in the order in which they were drawn, each in the process made for it, if any."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self) -> None:
         """Knows no trials yet."""
-        super().__init__(**options)
+        super().__init__()
         self._lets_start = False
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
@@ -64,9 +64,10 @@ def let_start(controller: Any) -> None:
 
 
 class ParetoScheduler(InOrder):
-    """Lets the best at each fidelity go on to the next, where several objectives count.
+    """Lets the best at each fidelity go on to the next.
 
-    Tune's own schedulers know one figure.
+    ASHA where one objective rules, the same by Pareto fronts where several do. Tune's own knows
+    one figure and no budget, and has rungs that are not the job's fidelities.
     """
 
     def __init__(self, study: Study) -> None:
@@ -76,7 +77,8 @@ class ParetoScheduler(InOrder):
         self._study = study
         self._promotion = Promotion(len(search.fidelities), search.keep)
         for record in study.trials():
-            for rung in record.rungs:
+            known = (rung for rung in record.rungs if rung.share in search.fidelities)
+            for rung in known:  # others are of before --resume
                 self._add(record.number, search.fidelities.index(rung.share), rung.figures)
 
     def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:
@@ -96,24 +98,8 @@ class ParetoScheduler(InOrder):
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
-class Asha(InOrder, AsyncHyperBandScheduler):  # type: ignore[misc]  # Ray has no types
-    """Tune's ASHA, which knows one objective."""
-
-
 def make_scheduler(study: Study) -> TrialScheduler:
-    """ASHA where one objective rules; the same by Pareto fronts where several do."""
-    search = study.search
-    num_fidelities = len(search.fidelities)
-    if num_fidelities == 1 or search.keep == 1.0:
+    """One that lets the best go on, where there is something to go on to and some do not."""
+    if len(study.search.fidelities) == 1 or study.search.keep == 1.0:
         return InOrder()
-    if len(search.objectives) > 1:
-        return ParetoScheduler(study)
-    (name, mode), *_ = search.objectives.items()
-    return Asha(
-        time_attr="fidelity",
-        metric=name,
-        mode=mode,
-        max_t=num_fidelities,
-        grace_period=1,
-        reduction_factor=1 / search.keep,
-    )
+    return ParetoScheduler(study)

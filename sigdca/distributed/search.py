@@ -32,7 +32,13 @@ from sigdca.distributed.hparams import HparamFiles
 from sigdca.distributed.scheduling import make_scheduler
 from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
 from sigdca.distributed.sensitivity import scan_on_cluster
-from sigdca.distributed.sites import check_gpus, check_prices, selector_of, servers_of
+from sigdca.distributed.sites import (
+    check_gpus,
+    check_prices,
+    check_servers,
+    selector_of,
+    servers_of,
+)
 from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
@@ -143,7 +149,8 @@ def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
 
 
 def _check_nodes(study: Study, spec: TrialSpec) -> None:
-    """What trials need: prices, GPUs, and that each server sees the folder that they write to."""
+    """What trials need: servers, prices, GPUs, and a folder that each server sees."""
+    check_servers(study.job.data)
     check_prices(study.search.prices, study.search.cost)
     check_gpus(study.job.data, study.search.gpus_per_trial)
     servers = [
@@ -209,7 +216,7 @@ def run_trials(
     try:
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)
-        _enqueue(study, optuna_store, own, first)
+        _enqueue(study, optuna_store, spec.space, own, first)
         watcher = Watcher(study, boards)
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
@@ -280,13 +287,18 @@ def _optuna_storage(store: Store, folder: str) -> JournalStorage:
 
 
 def _enqueue(
-    study: Study, storage: JournalStorage, own: Point | None, first: Sequence[Point]
+    study: Study,
+    storage: JournalStorage,
+    space: Space,
+    own: Point | None,
+    first: Sequence[Point],
 ) -> None:
     """What is run before the sampler draws: trials cut off, the job's own recipe, the seeds."""
     made = optuna.load_study(study_name=study.job.name, storage=storage)
     numbers = {record.number for record in study.trials()}
     for record in study.unfinished():
-        enqueue(made, record)
+        point = own or {} if record.origin == "job" else record.point
+        enqueue(made, record, point, space)
     if 1 not in numbers:
         made.enqueue_trial(own or {}, user_attrs={"number": 1, "origin": "job"})
         numbers.add(1)

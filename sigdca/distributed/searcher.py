@@ -29,6 +29,8 @@ from sigdca.search import (
 # sampler takes it for as good as one that did.
 UNFINISHED = "unfinished"
 
+Distributions = dict[str, optuna.distributions.BaseDistribution]
+
 Site = Callable[[int], str]
 """Where the trial of a number goes."""
 
@@ -66,7 +68,10 @@ def constraints(study: Study, missed: Mapping[str, float], share: float) -> dict
 
 
 def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space) -> None:
-    """Writes what a study knows into an empty storage: finished trials with their values."""
+    """Writes what a study knows into an empty storage: finished trials with their values.
+
+    Those of another space are left out: the job was changed before --resume.
+    """
     minimize, maximize = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
     ways = study.search.objectives.values()
     directions = [minimize if way == "min" else maximize for way in ways]
@@ -76,39 +81,48 @@ def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space
         made.set_metric_names(list(study.search.objectives))
     unfinished = {record.number for record in study.unfinished()}
     for record in study.trials():
-        if record.number not in unfinished:
-            made.add_trial(_past(study, record, space))
+        known = distributions_of(space, record.point)
+        if record.number not in unfinished and known is not None:
+            made.add_trial(_past(study, record, known))
 
 
-def enqueue(told: optuna.Study, record: TrialRecord) -> None:
-    """Has a trial that was drawn before drawn again."""
+def enqueue(told: optuna.Study, record: TrialRecord, point: Point, space: Space) -> None:
+    """Has a trial that was drawn before drawn again; anew if its point is of another space."""
     attributes = {"number": record.number, "origin": record.origin}
-    told.enqueue_trial(record.point, user_attrs=attributes)
+    known = point if distributions_of(space, point) is not None else {}
+    told.enqueue_trial(known, user_attrs=attributes)
 
 
-def _past(study: Study, record: TrialRecord, space: Space) -> FrozenTrial:
+def distributions_of(space: Space, point: Point) -> Distributions | None:
+    """What a point's parameters are drawn from; None if it is of another space."""
+    found = _Distributions(point)
+    try:
+        if point:  # the job's own recipe may be none of the space
+            draw(space, found)
+        state = optuna.trial.TrialState.FAIL
+        optuna.trial.create_trial(state=state, params=point, distributions=found.found)
+    except (KeyError, ValueError):  # a parameter is missing, is one too many, or is out of range
+        return None
+    return found.found
+
+
+def _past(study: Study, record: TrialRecord, distributions: Distributions) -> FrozenTrial:
     last = record.last
     values = None
     if last is not None and record.status != "failed":
         values = values_of(study.search.objectives, last.figures)
     attributes: dict[str, Any] = {"number": record.number, "origin": record.origin}
-    distributions, point = _Distributions(), record.point
-    try:
-        if point:
-            draw(space, distributions.given(point))
-    except KeyError:  # of another space: the job was changed before --resume
-        distributions, point = _Distributions(), {}
     if last is None or values is None:
         return optuna.trial.create_trial(
             state=optuna.trial.TrialState.FAIL,
-            params=point,
-            distributions=distributions.found,
+            params=record.point,
+            distributions=distributions,
             user_attrs=attributes,
         )
     return optuna.trial.create_trial(
         values=[last.figures[name] for name in study.search.objectives],
-        params=point,
-        distributions=distributions.found,
+        params=record.point,
+        distributions=distributions,
         user_attrs=attributes,
         constraints=constraints(study, last.missed, last.share),
     )
@@ -117,13 +131,9 @@ def _past(study: Study, record: TrialRecord, space: Space) -> FrozenTrial:
 class _Distributions:
     """Gives a point's values, and notes from what they were drawn."""
 
-    def __init__(self) -> None:
-        self.found: dict[str, optuna.distributions.BaseDistribution] = {}
-        self._point: Point = {}
-
-    def given(self, point: Point) -> _Distributions:
+    def __init__(self, point: Point) -> None:
+        self.found: Distributions = {}
         self._point = point
-        return self
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -219,7 +229,7 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
 
     def draw_again(self, record: TrialRecord) -> None:
         """Puts a trial whose node was lost before all others."""
-        enqueue(self._ot_study, record)
+        enqueue(self._ot_study, record, record.point, self._drawn_from)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A fidelity is done."""

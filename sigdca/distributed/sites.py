@@ -34,6 +34,12 @@ def selector_of(site: str) -> dict[str, str]:
     return {SITE_LABEL: PRIVATE if site == PRIVATE else f"!in(edge,{PRIVATE})"}
 
 
+def site_of(labels: Mapping[str, str]) -> str:
+    """A node's site; what is neither private nor a board counts as public."""
+    site = labels.get(SITE_LABEL, "public")
+    return site if site in (PRIVATE, "edge") else "public"
+
+
 def here(prices: Mapping[str, float]) -> Place:
     """The node that this process runs on.
 
@@ -74,13 +80,27 @@ def check_prices(prices: Mapping[str, float], limit: float | None) -> None:
         )
 
 
+def check_servers(source: DataSource) -> None:
+    """Data that is bound to a site needs a server there, or its work would wait for ever.
+
+    Raises:
+        JobError: the cluster has servers, but none of that site.
+    """
+    anywhere = source.model_copy(update={"site": None})
+    if not slots(source) and slots(anywhere):
+        raise JobError(
+            f"data.site: {source.site}: no server of this cluster is of that site; label one "
+            f"{SITE_LABEL}={source.site}, or leave out data.site"
+        )
+
+
 def check_gpus(source: DataSource, gpus: float) -> None:
     """Trials that ask for a GPU must find one.
 
     Raises:
         JobError: no server that may work on this data has one.
     """
-    if gpus and not any(slots(source, gpus).values()):
+    if gpus and not slots(source, gpus):
         raise JobError(
             f"search.gpus_per_trial: {gpus:g}: no server of this cluster that may work on the "
             "data has a GPU; 0 lets trials train on CPUs"
@@ -102,31 +122,35 @@ def _price(labels: Mapping[str, str], prices: Mapping[str, float]) -> float | No
 def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
     """How many trials each site can run, of one CPU each: the preferred site first.
 
+    A site without room is left out.
+
     Args:
         source: the data, which may be bound to a site.
         gpus: what a trial takes of a GPU. No trial is spread over two.
     """
     found: dict[str, int] = {}
     for node in ray.nodes():
-        site = node["Labels"].get(SITE_LABEL, "public")
-        allowed = site == source.site if source.site is not None else site != "edge"
-        if node["Alive"] and allowed:
-            where = PRIVATE if site == PRIVATE else "public"
+        where = site_of(node["Labels"])
+        if node["Alive"] and where != "edge" and source.site in (None, where):
             room = int(node["Resources"].get("CPU", 0))
             if gpus:
                 room = min(room, int(node["Resources"].get("GPU", 0)) * int(1 / gpus + 1e-9))
-            found[where] = found.get(where, 0) + room
+            if room:
+                found[where] = found.get(where, 0) + room
     return dict(sorted(found.items()))
 
 
-def next_site(free: Mapping[str, int], at_work: Mapping[str, int]) -> str:
+def next_site(
+    free: Mapping[str, int], at_work: Mapping[str, int], bound: str | None = None
+) -> str:
     """Where the next trial goes: the first site with room, else the first of all.
 
     Args:
         free: what `slots` gave.
         at_work: trials that are at work, by site.
+        bound: the site that the data is bound to: where trials wait for a server.
     """
     for site, num_slots in free.items():
         if at_work.get(site, 0) < num_slots:
             return site
-    return next(iter(free), PRIVATE)
+    return next(iter(free), bound or PRIVATE)

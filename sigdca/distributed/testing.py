@@ -15,7 +15,7 @@ from sigdca.codec.graph import expected_tensors, infer_shapes
 from sigdca.data import Dataset, is_address
 from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.faults import root_cause
-from sigdca.distributed.sites import servers_of
+from sigdca.distributed.sites import check_servers, servers_of
 from sigdca.errors import SigdcaError
 from sigdca.job import DataSource
 from sigdca.loop.dataset import dataset_of, num_images, placed
@@ -31,10 +31,11 @@ def num_shares(task: TestTask, cluster: Cluster) -> int:
     As the task says. Where the cluster has GPUs, TRAIN's workers are as many as these, but TEST
     computes on CPUs: then among as many as have `SHARE_OPERATIONS` each.
     """
-    if not cluster.num_gpus():
+    if not cluster.num_gpus(task.source):
         return task.num_shares
+    num_cpus = cluster.num_cpus(task.source)
     work = operations(task.graph) * num_images(task.source, "test")
-    return max(task.num_shares, min(cluster.num_cpus(), math.ceil(work / SHARE_OPERATIONS)))
+    return max(task.num_shares, min(num_cpus, math.ceil(work / SHARE_OPERATIONS)))
 
 
 def operations(graph: Graph) -> int:
@@ -55,12 +56,14 @@ def evaluate_on_cluster(cluster: Cluster, tasks: Sequence[TestTask]) -> list[Tes
     imported data set lies; those of a built-in source are put on the cluster once for all.
 
     Raises:
+        JobError: the images are bound to a site that has no server.
         SigdcaError: a worker failed; one line.
     """
     kept: dict[DataSource, Any] = {}
     shares = []
     for task in tasks:
         if task.source not in kept:
+            check_servers(task.source)
             kept[task.source] = _kept(task.source)
         where = servers_of(task.source)
         worker = ray.remote(num_cpus=1, label_selector=where)(_evaluate_share)

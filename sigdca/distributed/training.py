@@ -58,8 +58,8 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
             lost, and of training that goes on.
 
     Raises:
-        JobError: the cluster has fewer CPUs than the job has workers, or the strategy is not for
-            such a network.
+        JobError: the servers that may work on the data have fewer CPUs than the job has workers,
+            or the strategy is not for such a network.
         DivergedError: the loss is no longer finite.
         SigdcaError: training failed for good; its checkpoints are kept.
     """
@@ -69,9 +69,9 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
         "task": replace(task, state={}, source=placed(task.source)),
         "state": ray.put(dict(task.state)),
     }
-    if (unused := unused_gpus(task.train, cluster.num_gpus())) is not None:
+    if (unused := unused_gpus(task.train, cluster.num_gpus(task.source))) is not None:
         observer.note(unused)
-    given = _input(task, cluster.num_cpus())
+    given = _input(task, cluster.num_cpus(task.source))
     with listening(observer) as news:
         trainer = _trainer(cluster, task, config | given.config | {"news": news}, given.datasets)
         try:
@@ -107,7 +107,7 @@ def _trainer(
         datasets=datasets,
         dataset_config=in_order(),
         backend_config=BACKENDS.get(task.train.strategy, ray.train.torch.TorchConfig)(),
-        scaling_config=scaling(task.train, task.source, cluster.num_gpus()),
+        scaling_config=scaling(task.train, task.source, cluster.num_gpus(task.source)),
         run_config=ray.train.RunConfig(
             name=task.key,
             storage_path=task.checkpoints.root,
@@ -146,13 +146,13 @@ def unused_gpus(train: Train, num_gpus: int) -> str | None:
 
 
 def _check_workers(task: TrainTask, cluster: Cluster) -> None:
-    num_cpus = cluster.num_cpus()
+    num_cpus, site = cluster.num_cpus(task.source), task.source.site
     for name in ("workers_at_least", "workers"):
         needed = getattr(task.train, name)
         if needed is not None:
             if needed > num_cpus:
-                has = f"the cluster has {num_cpus} CPUs"
-                raise JobError(f"train.{name}: {needed} asked, but {has}")
+                where = "the cluster has" if site is None else f"data.site is {site}, which has"
+                raise JobError(f"train.{name}: {needed} asked, but {where} {num_cpus} CPUs")
             return
 
 

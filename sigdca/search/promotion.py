@@ -1,7 +1,8 @@
-"""Which trials go on from one fidelity to the next, where several objectives count.
+"""Which trials go on from one fidelity to the next.
 
 Successive halving without waiting (Li et al., "A system for massively parallel hyperparameter
-tuning", MLSys 2020), with dominance in place of one figure.
+tuning", MLSys 2020), with dominance in place of one figure where several objectives count, and the
+budget before them.
 """
 
 from __future__ import annotations
@@ -44,14 +45,15 @@ class Promotion:
     def goes_on(self, trial: int, fidelity: int) -> bool:
         """Whether a trial that was added is among the best `keep` of the last at its fidelity.
 
-        One on a deeper front is worse. On one front, what meets the budget better is better: at a
-        low fidelity nothing may meet it yet.
+        One that misses the budget is worse than one that meets it, then one on a deeper front,
+        then what misses it by more. By how much is itself an objective of the fronts: at a low
+        fidelity nothing may meet it yet, and what is small because it is ruined must not lead.
         """
         known = self._known[fidelity]
         numbers = list(known)
-        depths = layers([known[number][1] for number in numbers])
+        depths = layers([(*values, violation) for violation, values in known.values()])
         rank = {
-            number: (depth, known[number][0], number)
+            number: (known[number][0] > 0, depth, known[number][0], number)
             for number, depth in zip(numbers, depths, strict=True)
         }
         better = sum(1 for number in numbers if rank[number] < rank[trial])

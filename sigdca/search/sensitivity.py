@@ -165,7 +165,8 @@ def _narrowed(path: str, dimension: Dimension, scan: Sensitivity, own: float | N
     if kind == "bits":
         high = min(high, max(free, low + 1, own if own is not None else low))
     elif name == "quantized":
-        inside = [value for value in steps(low, high, *step) if value <= min(free, own or free)]
+        least = min(free, own if own is not None else free)
+        inside = [value for value in steps(low, high, *step) if value <= least]
         low = inside[-1] if inside else low
     else:
         low = max(low, min(free, own if own is not None else free))

@@ -38,7 +38,10 @@ class Suggest(Protocol):
 
 @dataclass
 class Settings:
-    """What a point does to the job: values by path, then items of lists that are left out."""
+    """What a point does to the job: values by path, then items of lists that are left out.
+
+    A whole section comes before what lies in it, whichever was drawn first.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
@@ -53,7 +56,8 @@ def draw(space: Space, suggest: Suggest) -> Settings:
     """
     settings = Settings()
     _draw(space, suggest, "", settings)
-    return settings
+    values = sorted(settings.values.items(), key=lambda item: item[0].count("."))
+    return Settings(dict(values), settings.without)
 
 
 def settings_of(space: Space, point: Mapping[str, Any]) -> Settings:

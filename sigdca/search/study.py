@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sigdca.job import Job, dump_job
+from sigdca.errors import JobError
+from sigdca.job import Job, dump_job, parse_job
 from sigdca.job.budget import check_budget
 from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
@@ -20,10 +21,12 @@ from sigdca.search.record import (
     StudyStatus,
     TrialRecord,
 )
-from sigdca.search.space import Point, Settings
+from sigdca.search.space import Point, Settings, trial_job
 
 MOST_WORK = 10_000  # slices of a hypervolume; beyond, it would take longer than a trial
 FINISHED = ("done", "pruned", "failed")
+# Of the job that a trial runs: what changes none of its figures.
+NOT_OF_TRIALS = {"name", "targets", "edge_test", "budget", "watch", "storage"}
 Clock = Callable[[], float]
 OnChange = Callable[["Study", TrialRecord], None]
 
@@ -40,6 +43,10 @@ class Study:
             job: the job, with its search.
             folder: where the study lies.
             now: seconds since 1970.
+
+        Raises:
+            JobError: its trials are another job's. The search, the budget, and where it all runs
+                may be other ones than before.
         """
         assert job.search is not None
         self.job, self.search, self.folder = job, job.search, folder
@@ -47,8 +54,10 @@ class Study:
         self.watchers: list[OnChange] = []
         self.losses: Counter[int] = Counter()  # of nodes, by trial, since this start
         self._now, self._started = now, now()
-        self._trials = {record.number: record for record in folder.trials()}
         before = folder.study()
+        if before is not None:
+            check_resumed(before, job, folder.store.path("study.json"))
+        self._trials = {record.number: self._judged(record) for record in folder.trials()}
         self._elapsed_before = before.elapsed_s if before is not None else 0.0
         self.baseline = dict(before.baseline) if before is not None else {}
         # Of thousands of trials, none of these may be looked for anew at each change.
@@ -63,6 +72,17 @@ class Study:
         self._has_changed, self._has_moved = True, False  # front.json; what is published
         for record in self.trials():
             self._consider(record)
+
+    def _judged(self, record: TrialRecord) -> TrialRecord:
+        """A trial by the job's budget, which may be another one than before."""
+        rungs = tuple(
+            rung.model_copy(update={"missed": missed_bounds(self.job, rung.figures)})
+            for rung in record.rungs
+        )
+        judged = record.model_copy(update={"rungs": rungs})
+        if judged != record:
+            self.folder.write_trial(judged)
+        return judged
 
     def trials(self) -> list[TrialRecord]:
         """All trials, by number."""
@@ -194,7 +214,9 @@ class Study:
         return [record for _, record in sorted(self._front, key=lambda entry: entry[0])]
 
     def save(self, status: StudyStatus, why: str = "") -> StudyRecord:
-        """Writes `study.json` and `front.json`."""
+        """Writes `study.json` and `front.json`, and the containers where others are best now."""
+        if self._has_moved:
+            self.publish()
         if self._has_changed:
             front = FrontRecord(
                 objectives=dict(self.search.objectives), trials=tuple(self.front())
@@ -229,8 +251,6 @@ class Study:
         self._has_changed |= record.number == 1  # hypervolume is against it
         self.folder.write_trial(record)
         self._consider(record)
-        if self._has_moved:
-            self.publish()
         for watcher in self.watchers:
             watcher(self, record)
         if record.rungs or record.status != "running":  # one that is drawn says so in its own file
@@ -249,7 +269,7 @@ class Study:
         if full is None or record.status == "failed":
             return
         values = values_of(self.search.objectives, full.figures)
-        if values is None:
+        if values is None or not self._has_fps(full):
             return
         others = [entry for entry in self._front if entry[1].number != record.number]
         if not any(found == values or dominates(found, values) for found, _ in others):
@@ -259,6 +279,11 @@ class Study:
         best = self._chosen
         if best is None or best.number == record.number or preference(record) < preference(best):
             self._chosen, self._has_moved = record, True
+
+    def _has_fps(self, rung: Rung) -> bool:
+        """Whether there is a figure for each target that must be so fast; not if nobody asked."""
+        targets = self.job.targets if self.job.budget.fps is not None else ()
+        return all(f"fps@{target}" in rung.figures for target in targets)
 
     def _forget(self, number: int) -> None:
         """Figures of a trial change: the front and the best are found anew, without it."""
@@ -308,3 +333,44 @@ def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
         for line in lines
         if line.met is False and line.value is not None
     }
+
+
+def check_resumed(before: StudyRecord, job: Job, where: str) -> None:
+    """Makes sure that a study's trials are of this job.
+
+    Args:
+        before: the study, as it stands.
+        job: the job that it is to go on with.
+        where: the study's file, for messages.
+
+    Raises:
+        JobError: they are of another one.
+    """
+    found = _difference(_of_trials(parse_job(before.job, where)), _of_trials(job))
+    if found is not None:
+        path, ran, given = found
+        raise JobError(
+            f"{where}: {path}: its trials ran with {ran}, got {given}; leave out --resume, or "
+            "give the job another name"
+        )
+
+
+def _of_trials(job: Job) -> dict[str, Any]:
+    """What determines the figures of all trials; where the images lie does not."""
+    document = trial_job(job, job.name, 1.0).model_dump(mode="json", exclude=NOT_OF_TRIALS)
+    document["data"].pop("site", None)
+    return document
+
+
+def _difference(ran: Any, given: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """The first place at which two documents differ, and what is there."""
+    if isinstance(ran, list) and isinstance(given, list) and len(ran) == len(given):
+        ran, given = dict(enumerate(ran)), dict(enumerate(given))
+    if not isinstance(ran, dict) or not isinstance(given, dict):
+        return None if ran == given else (path, ran, given)
+    for key in ran | given:
+        inside = f"{path}.{key}" if path else str(key)
+        found = _difference(ran.get(key), given.get(key), inside)
+        if found is not None:
+            return found
+    return None

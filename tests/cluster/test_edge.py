@@ -28,7 +28,7 @@ def edge_task(executor, job, initial, target, engine="native"):
     return EdgeTask(target, model, job.data, 50, executor.test(test).logits[:50])
 
 
-def test_each_leg_runs_on_its_own_emulating_node(executor):
+def test_each_leg_runs_on_its_own_emulating_node(executor, job):
     targets = [load_target(ATOM), load_target(TX2_CPU)]
     with emulating_nodes(executor.cluster, targets, 1) as failed:
         assert failed == {}
@@ -48,7 +48,7 @@ def test_each_leg_runs_on_its_own_emulating_node(executor):
             node_ids[ATOM],
             node_ids[TX2_CPU],
         )
-        assert executor.cluster.num_cpus() == 2, "a board's CPUs are no server's"
+        assert executor.cluster.num_cpus(job.data) == 2, "a board's CPUs are no server's"
         tx2 = load_target("jetson-tx2")
         assert executor.cluster.node_for(tx2) is None, "an emulated CPU is no whole TX2"
     assert executor.cluster.node_for(targets[0]) is None

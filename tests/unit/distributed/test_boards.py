@@ -1,15 +1,16 @@
 """The boards of a study, by what Ray would answer: measured once, lost, back again."""
 
+import json
 from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from sigdca.distributed import boards as module
 from sigdca.distributed.boards import Boards
-from sigdca.edge.legs import device_required
+from sigdca.edge.legs import DEFAULT_TIMEOUT_S, MAX_REPEATS, device_required
 from sigdca.job import parse_job
 from sigdca.storage import open_store
 from sigdca.targets import load_target
@@ -165,6 +166,75 @@ def test_wrong_logits_are_no_measurement(fake, made):
     assert boards.is_idle()
 
 
+def reason_of(store, container):
+    return json.loads(store.child("measured").read(f"{ATOM}-{container}.json"))["reason"]
+
+
+def test_what_could_not_be_measured_is_kept_with_its_reason(fake, tmp_path, job):
+    store, measured = open_store(str(tmp_path)), []
+    a, b = (store.child("shared").put(content) for content in (b"a", b"b"))
+    boards = Boards(Cluster(), job, store, lambda *what: measured.append(what))
+    boards.ask(1, a)
+    boards.ask(2, b)
+    boards.poll()
+    fake.answers[0] = RayTaskError("measure", "", ValueError("no such thing"))
+    boards.poll()
+    fake.answers[1] = replace(LEG, latency_us=None, reason="no result within 3600 s")
+    boards.poll()
+    assert (len(fake.asked), fake.killed) == (2, 0), "each once, by one actor"
+    assert reason_of(store, a).startswith(f"target '{ATOM}': its test leg failed: ")
+    assert reason_of(store, b) == "no result within 3600 s"
+    again = Boards(Cluster(), job, store, lambda *what: measured.append(what))
+    again.ask(1, a)
+    again.poll()
+    assert again.is_idle()
+    assert measured == []
+
+
+def test_a_board_that_does_not_answer_is_given_the_next_container(fake, made, monkeypatch):
+    boards, _, measured, (a, b) = made
+    boards.ask(1, a)
+    boards.ask(2, b)
+    boards.poll()
+    monkeypatch.setattr(module, "ANSWER_TIMEOUT_S", 0.0)
+    boards.poll()
+    assert not boards.owes(1)
+    monkeypatch.setattr(module, "ANSWER_TIMEOUT_S", 60.0)
+    boards.poll()
+    fake.answers[1] = LEG
+    boards.poll()
+    assert [number for number, _ in measured] == [2]
+
+
+def test_a_leg_has_the_time_that_all_its_runs_may_take():
+    assert module.ANSWER_TIMEOUT_S > (MAX_REPEATS + 1) * DEFAULT_TIMEOUT_S
+
+
+def test_a_board_that_has_left_without_a_word_owes_nothing(fake, made):
+    boards, cluster, _, (a, _) = made
+    boards.ask(1, a)
+    boards.poll()
+    cluster.labels = None
+    boards.poll()
+    assert fake.killed == 1
+    assert not boards.owes(1)
+
+
+def test_a_container_that_ends_each_leg_is_given_up(fake, made, tmp_path):
+    boards, _, measured, (a, b) = made
+    boards.ask(1, a)
+    boards.ask(2, b)
+    boards.poll()
+    for number in range(module.MAX_LOSSES):
+        fake.answers[number] = RayError("The actor died")
+        boards.poll()
+    said = f"target '{ATOM}': its test leg was lost 3 times: The actor died"
+    assert reason_of(open_store(str(tmp_path)), a) == said
+    fake.answers[module.MAX_LOSSES] = LEG
+    boards.poll()
+    assert [number for number, _ in measured] == [2]
+
+
 def test_an_emulation_measures_nothing(fake, tmp_path):
     cluster = Cluster()
     cluster.labels = {"sigdca.io/target": ATOM, "sigdca.io/emulated": "true"}
@@ -173,3 +243,23 @@ def test_an_emulation_measures_nothing(fake, tmp_path):
     boards.poll()
     assert fake.asked == []
     assert not boards.owes(1)
+
+
+def test_two_targets_of_one_board_are_measured_one_after_the_other(fake, tmp_path):
+    job = JOB.replace(f"latency_us@{ATOM}", "latency_us@jetson-tx2-cpu")
+    job = job.replace("{error: min", "{fps@jetson-tx2: max")
+    store, measured = open_store(str(tmp_path)), []
+    boards = Boards(Cluster(), parse_job(job, "s"), store, lambda *what: measured.append(what))
+    boards.ask(1, store.child("shared").put(b"a"))
+    boards.poll()
+    boards.poll()
+    assert len(fake.asked) == 1
+    fake.answers[0] = LEG
+    boards.poll()
+    assert len(fake.asked) == 2
+    fake.answers[1] = LEG
+    boards.poll()
+    assert [sorted(figures)[0] for _, figures in measured] == [
+        "fps@jetson-tx2",
+        "fps@jetson-tx2-cpu",
+    ]

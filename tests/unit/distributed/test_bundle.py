@@ -67,6 +67,23 @@ def test_what_the_job_names_goes_along_at_its_place(here, to):
     ]
 
 
+def test_data_sets_in_folders_and_the_targets_of_objectives(here, to):
+    for name in ("sets/digits", "sets/new"):
+        (here / name).mkdir(parents=True)
+        (here / name / "dataset.json").write_text("{}")
+    (here / "board.toml").write_text("")
+    space = "space: {seed: {int: [1, 9]}}, num_trials: 1"
+    search = f"{{{space}, objectives: {{error: min, latency_us@board.toml: min}}}}"
+    settings = ("data.source=sets/digits", "data.more=[sets/new]", f"search={search}")
+    bundle_job(job(*settings, "compress={recipe: [encode]}"), to)
+    assert files(to) == [
+        "board.toml",
+        "sent.yaml",
+        "sets/digits/dataset.json",
+        "sets/new/dataset.json",
+    ]
+
+
 def test_a_module_in_one_file(here, to):
     (here / "nets.py").write_text("")
     bundle_job(job("model=nets:Tiny"), to)

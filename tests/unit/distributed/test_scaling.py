@@ -1,8 +1,13 @@
-"""Who gets a GPU."""
+"""Who gets a GPU, and whether there is a CPU for each worker."""
+
+from types import SimpleNamespace
 
 import pytest
+import ray
 
-from sigdca.distributed.training import scaling, unused_gpus
+from sigdca.distributed.cluster import Cluster
+from sigdca.distributed.training import scaling, train_on_cluster, unused_gpus
+from sigdca.errors import JobError
 from sigdca.job import DataSource, Train
 
 
@@ -34,3 +39,25 @@ def test_too_few_gpus_are_not_left_alone_silently(least, most, num_gpus, said):
     expected = None if said is None else f"training on CPUs: the cluster has {said}"
     assert unused_gpus(train, num_gpus) == expected
     assert not (said and scaling(train, DataSource(source="mnist"), num_gpus).use_gpu)
+
+
+@pytest.mark.parametrize(
+    ("site", "said"),
+    [
+        (None, "train.workers: 64 asked, but the cluster has 10 CPUs"),
+        ("private", "train.workers: 64 asked, but data.site is private, which has 2 CPUs"),
+    ],
+)
+def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, said):
+    def node(where, cpus, gpus):
+        labels = {"sigdca.io/site": where}
+        return {"Alive": True, "Labels": labels, "Resources": {"CPU": cpus, "GPU": gpus}}
+
+    nodes = [node("private", 2, 0), node("public", 8, 4), node("edge", 4, 1)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    source = DataSource(source="mnist", site=site)
+    assert Cluster("a", False).num_gpus(source) == (4 if site is None else 0)
+    task = SimpleNamespace(train=Train(epochs=1, workers=64, batch_size=64), source=source)
+    with pytest.raises(JobError) as found:
+        train_on_cluster(Cluster("a", False), task, None)
+    assert str(found.value) == said

@@ -1,13 +1,30 @@
-"""Which process a trial runs in: a controller like Tune's, and a check of Tune's own."""
+"""Which trial goes on, and in which process: a controller like Tune's, a check of Tune's own."""
 
 import inspect
 from types import SimpleNamespace
 
 import pytest
 from ray.tune.execution.tune_controller import TuneController
+from ray.tune.schedulers import TrialScheduler
 
 from sigdca.distributed import scheduling
-from sigdca.distributed.scheduling import START_S, let_start
+from sigdca.distributed.scheduling import START_S, InOrder, let_start, make_scheduler
+from sigdca.job import parse_job
+from sigdca.search import Rung, Settings, Study, StudyFolder
+from sigdca.storage import open_store
+
+JOB = """
+name: s
+model: lenet-300-100
+data: {source: mnist}
+train: {}
+compress: {recipe: [{prune: {sparsity: 0.9}}, encode]}
+search:
+  space: {seed: {int: [1, 9]}}
+  objectives: {container_bytes: min}
+  num_trials: 9
+budget: {error: 1.0}
+"""
 
 
 class Controller:
@@ -71,3 +88,47 @@ def test_tune_has_what_is_changed_here():
     source = inspect.getsource(TuneController)
     for name in ("_trial_to_actor", "_search_alg", "_actor_manager", "_maybe_reuse_cached_actor"):
         assert f"self.{name}" in source
+
+
+@pytest.fixture
+def make_study(tmp_path):
+    def make(*settings):
+        return Study(parse_job(JOB, "s", settings), StudyFolder(open_store(str(tmp_path))))
+
+    return make
+
+
+def figures(container_bytes, error):
+    return {"container_bytes": container_bytes, "error": error, "accuracy_drop": 0.0}
+
+
+def goes_on(scheduler, number, fidelity, *values):
+    result = {"number": number, "fidelity": fidelity, "figures": figures(*values)}
+    return scheduler.on_trial_result(None, None, result) == TrialScheduler.CONTINUE
+
+
+def test_the_smallest_does_not_go_on_where_it_misses_the_budget(make_study):
+    scheduler = make_scheduler(make_study())
+    assert goes_on(scheduler, 1, 3, 900, 0.5), "the job's own, at full fidelity"
+    assert goes_on(scheduler, 2, 1, 1000, 0.9), "the first at this one"
+    assert not goes_on(scheduler, 3, 1, 100, 90.0)
+    assert goes_on(scheduler, 4, 1, 950, 0.9)
+    assert not goes_on(scheduler, 5, 1, 1100, 0.9)
+
+
+def test_a_study_that_goes_on_knows_who_was_better(make_study):
+    study = make_study()
+    for number, size in ((1, 100), (2, 200)):
+        found = figures(size, 0.5)
+        container = study.folder.store.child("shared").put(b"container")
+        rung = Rung(share=0.0, figures=found, container=container, run="r", duration_s=1.0)
+        study.begin(number, "sampler", {}, Settings())
+        study.add(number, rung, {"node": "n", "site": "private", "price": 0.0})
+    assert not goes_on(make_scheduler(make_study()), 3, 1, 300, 0.5)
+    others = make_study("search.fidelities=[0.1, 1.0]")
+    assert goes_on(make_scheduler(others), 3, 1, 300, 0.5), "nobody else came to these"
+
+
+@pytest.mark.parametrize("setting", ["search.fidelities=[1.0]", "search.keep=1.0"])
+def test_without_a_choice_all_go_on(make_study, setting):
+    assert type(make_scheduler(make_study(setting))) is InOrder

@@ -6,7 +6,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from sigdca.distributed.searcher import Journal, StudySearch, make_sampler, open_optuna
+from sigdca.distributed.searcher import Journal, StudySearch, enqueue, make_sampler, open_optuna
 from sigdca.job import parse_job
 from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
 from sigdca.storage import open_store
@@ -118,6 +118,40 @@ def test_a_study_that_goes_on_tells_all_that_is_finished(study):
     assert told.trials[1].constraints["unfinished"] == 0.75
     assert told.trials[0].params["compress.recipe.0.prune.schedule"] == "gradual"
     assert searcher.suggest("t5")["number"] == 5
+
+
+SPARSITY = "compress.recipe.0.prune.sparsity.ip1"
+SCHEDULE = "compress.recipe.0.prune.schedule"
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {SPARSITY: "{uniform: [0.95, 0.99]}", SCHEDULE: "{choice: [gradual, one-shot]}"},
+        {SPARSITY: "{uniform: [0.8, 0.99]}", SCHEDULE: "{choice: [one-shot]}"},
+        {SPARSITY: "{uniform: [0.8, 0.99]}"},
+        {
+            SPARSITY: "{uniform: [0.8, 0.99]}",
+            SCHEDULE: "{choice: [gradual, one-shot]}",
+            "seed": "{int: [1, 9]}",
+        },
+    ],
+    ids=["narrower", "fewer values", "fewer paths", "more paths"],
+)
+def test_what_was_tried_in_another_space_is_not_told(study, space):
+    point = {SPARSITY: 0.9, SCHEDULE: "gradual"}
+    for number in (1, 2):
+        study.begin(number, "sampler", point, Settings())
+    study.add(1, rung(study, 1.0, 1.0), PLACE, ends=True)
+    words = ", ".join(f"{path}: {dimension}" for path, dimension in space.items())
+    job = parse_job(JOB, "study.yaml", [f"search.space={{{words}}}"])
+    again = Study(job, study.folder)
+    searcher, told = searcher_of(again)
+    assert told.trials == []
+    enqueue(told, again.trial(2), point, again.search.space)
+    config = searcher.suggest("t2")
+    assert config["number"] == 2
+    assert set(config["point"]) == set(space), "drawn anew"
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "random", "grid"])

@@ -6,6 +6,7 @@ import ray
 from sigdca.distributed.sites import (
     check_gpus,
     check_prices,
+    check_servers,
     next_site,
     selector_of,
     servers_of,
@@ -37,13 +38,26 @@ def test_boards_and_dead_nodes_do_not_count(nodes):
 
 
 def test_a_share_of_a_gpu_needs_one_on_the_same_server(nodes):
-    assert slots(ANYWHERE, 0.5) == {"private": 0, "public": 2}
-    assert slots(ANYWHERE, 0.1) == {"private": 0, "public": 4}, "four CPUs"
+    assert slots(ANYWHERE, 0.5) == {"public": 2}
+    assert slots(ANYWHERE, 0.1) == {"public": 4}, "four CPUs"
     assert next_site(slots(ANYWHERE, 0.5), {}) == "public"
     check_gpus(ANYWHERE, 0.5)
     check_gpus(HOME, 0.0)
     with pytest.raises(JobError, match=r"gpus_per_trial: 0\.5: no server of this cluster"):
         check_gpus(HOME, 0.5)
+
+
+def test_data_bound_to_a_site_without_servers_is_refused(nodes):
+    away = DataSource(source="mnist", site="public")
+    for source in (ANYWHERE, HOME, away):
+        check_servers(source)
+    nodes[1]["Labels"]["sigdca.io/site"] = "hall"
+    assert slots(away) == {"public": 5}, "whatever is neither private nor a board"
+    del nodes[1:3]
+    with pytest.raises(JobError, match=r"data\.site: public: no server of this cluster is of"):
+        check_servers(away)
+    nodes.clear()
+    check_servers(away)  # a cluster may grow when work waits
 
 
 def test_private_servers_first_then_public_ones(nodes):
@@ -55,6 +69,13 @@ def test_private_servers_first_then_public_ones(nodes):
     assert next_site(slots(HOME), {"private": 2}) == "private", "bound data waits at home"
     del nodes[0]
     assert next_site(slots(ANYWHERE), {}) == "public"
+    assert next_site({}, {}, "public") == "public", "no trial may run elsewhere"
+
+
+def test_a_site_whose_only_server_has_no_cpu_gets_no_trial(nodes):
+    nodes[0]["Resources"]["CPU"] = 0
+    assert slots(ANYWHERE) == {"public": 5}
+    assert next_site(slots(ANYWHERE), {"public": 5}) == "public"
 
 
 def test_selectors_never_choose_a_board():

@@ -17,10 +17,10 @@ class Servers:
     cpus: int
     gpus: int
 
-    def num_cpus(self):
+    def num_cpus(self, source):
         return self.cpus
 
-    def num_gpus(self):
+    def num_gpus(self, source):
         return self.gpus
 
 

@@ -50,6 +50,15 @@ def test_the_jobs_own_values_stay_inside(make_job):
     assert found["compress.recipe.1.share.bits"].int == (2, 6)
 
 
+def test_an_own_value_of_nothing_stays_inside_too(make_job):
+    job = make_job(
+        "compress.recipe.0.prune.sparsity.ip1=0.0",
+        "search.space={compress.recipe.0.prune.sparsity.ip1: {quantized: [0.0, 0.9, 0.1]}}",
+    )
+    found = narrowed(job.search.space, scan(), own_point(job, job.search.space))
+    assert found["compress.recipe.0.prune.sparsity.ip1"].quantized == (0.0, 0.9, 0.1)
+
+
 def test_seeds_are_as_harsh_as_each_layer_stands_alone(make_job):
     job = make_job()
     points = seeds(job.search.space, scan(), own_point(job, job.search.space))

@@ -79,6 +79,19 @@ def test_a_pass_may_be_left_out_and_its_paths_with_it(make_job):
     assert job_of(job, job.search.space, own, "") == job
 
 
+def test_a_whole_recipe_is_set_before_what_lies_in_it(make_job):
+    recipes = "[[{prune: {sparsity: 0.9}}, {share: {bits: 4}}, encode]]"
+    job = make_job(
+        f"search.space={{compress.recipe: {{choice: {recipes}}}, compress.recipe.1: "
+        "{optional: {compress.recipe.1.share.bits: {int: [2, 6]}}}}"
+    )
+    name = "compress.recipe.1.share.bits"
+    point = {"compress.recipe": "#1", "compress.recipe.1": "with", name: 2}
+    settings = settings_of(job.search.space, point)
+    assert list(settings.values) == ["compress.recipe", name]
+    assert job_of(job, job.search.space, point, "").compress.recipe[1].share.bits == 2
+
+
 def test_a_grid_has_every_point_once(make_job):
     job = make_job(
         "search.space={seed: {choice: [1, 2]}, compress.recipe.1: "

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sigdca.errors import StorageError
+from sigdca.errors import JobError, StorageError
 from sigdca.search import FrontRecord, Rung, Settings, Study, StudyFolder, missed_bounds
 from sigdca.storage import open_store
 
@@ -84,6 +84,49 @@ def test_a_study_that_is_opened_again_stands_as_it_stood(make_job, folder):
     assert [trial.number for trial in again.unfinished()] == [3]
     assert again.elapsed_s == 50
     assert again.cost == study.cost == pytest.approx(2 * 2.0 * 36 / 3600)
+
+
+def test_a_study_that_goes_on_is_judged_by_the_budget_given_then(make_job, folder):
+    study = Study(make_job(), folder)
+    tried(study, 1, 30000, 1.0)
+    tried(study, 2, 19000, 1.9)
+    assert (study.chosen.number, folder.study().meets_budget) == (2, True)
+    again = Study(make_job("budget={error: 1.5}"), folder)
+    assert again.save("running").chosen == 1
+    assert again.trial(2).full.missed == {"error": pytest.approx(0.4 / 1.5)}
+    assert folder.trials() == again.trials()
+    assert folder.store.read("model.dca") == b"30000 1.0"
+    assert not Study(make_job("budget={error: 0.5}"), folder).save("running").meets_budget
+
+
+def test_a_trial_that_lacks_a_figure_of_the_budget_is_not_chosen(make_job, folder):
+    tried(Study(make_job(), folder), 1, 19000, 1.9)
+    again = Study(make_job("budget.fps=1000", "targets=[atom-x5-e3940]"), folder)
+    assert again.chosen is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("model=lenet-5", "model: its trials ran with lenet-300-100, got lenet-5"),
+        ("seed=3", "seed: its trials ran with 0, got 3"),
+        ("data.limit=600", "data.limit: its trials ran with None, got 600"),
+        ("compress.recipe.0.prune.epochs=9", "compress.recipe.0.prune.epochs: its trials ran"),
+    ],
+)
+def test_a_study_does_not_go_on_with_another_job(make_job, folder, setting, said):
+    Study(make_job(), folder).save("running")
+    with pytest.raises(JobError) as found:
+        Study(make_job(setting), folder)
+    assert f"study.json: {said}" in str(found.value)
+    assert str(found.value).endswith("leave out --resume, or give the job another name")
+
+
+def test_a_study_goes_on_elsewhere_and_for_longer(make_job, folder):
+    Study(make_job(), folder).save("running")
+    settings = ["search.num_trials=9", "search.cost=5", "search.fidelities=[0.5, 1.0]"]
+    settings += ["data.site=private", "train.workers=1", "targets=[atom-x5-e3940]"]
+    assert Study(make_job(*settings), folder).search.num_trials == 9
 
 
 def test_time_and_cost_end_it(make_job, folder):
