@@ -29,7 +29,7 @@ class Claim:
         unit: of value, bound and spread.
         n: how many measurements.
         spread: from the smallest to the largest measurement.
-        ok: whether the bound holds for the median.
+        ok: whether the bound holds for the median, or, where a claim says so, for each.
         against: whose figure the bound is.
     """
 
@@ -44,21 +44,33 @@ class Claim:
 
 
 def at_most(
-    name: str, values: Sequence[float], bound: float, unit: str, against: str = ""
+    name: str,
+    values: Sequence[float],
+    bound: float,
+    unit: str,
+    against: str = "",
+    *,
+    every: bool = False,
 ) -> Claim:
-    """A claim that the median is no larger than the bound."""
-    median = statistics.median(values)
-    spread = (min(values), max(values))
-    return Claim(name, median, bound, unit, len(values), spread, median <= bound + 1e-9, against)
+    """A claim that the median, or every value, is no larger than the bound."""
+    median, spread = statistics.median(values), (min(values), max(values))
+    ok = (spread[1] if every else median) <= bound + 1e-9
+    return Claim(name, median, bound, unit, len(values), spread, ok, against)
 
 
 def at_least(
-    name: str, values: Sequence[float], bound: float, unit: str, against: str = ""
+    name: str,
+    values: Sequence[float],
+    bound: float,
+    unit: str,
+    against: str = "",
+    *,
+    every: bool = False,
 ) -> Claim:
-    """A claim that the median is no smaller than the bound."""
-    median = statistics.median(values)
-    spread = (min(values), max(values))
-    return Claim(name, median, bound, unit, len(values), spread, median >= bound - 1e-9, against)
+    """A claim that the median, or every value, is no smaller than the bound."""
+    median, spread = statistics.median(values), (min(values), max(values))
+    ok = (spread[0] if every else median) >= bound - 1e-9
+    return Claim(name, median, bound, unit, len(values), spread, ok, against)
 
 
 def seen(name: str, values: Sequence[float], unit: str) -> Claim:

@@ -112,6 +112,7 @@ def scale_claims(name: str, seeds: range, folder: Path) -> list[Claim]:
                 [int(decoded["same"]) for _, decoded in rounds],
                 1,
                 "share",
+                every=True,
             ),
         ]
         if name == "vgg-16":
@@ -192,7 +193,7 @@ def job_claims(job: str, title: str, goals: Sequence[tuple[float, int, str]]) ->
 def small_claims() -> list[Claim]:
     """The smallest files: LeNets, three runs each."""
     epr = "Oktay et al., ICLR 2020"
-    goals_300 = ((1.64, 16_000, DEEP_COMPRESSION), (1.90, 8_200, epr))
+    goals_300 = ((1.64, 16_000, f"{DEEP_COMPRESSION}'s network before"), (1.90, 8_200, epr))
     goals_5 = ((0.74, 9_000, DEEP_COMPRESSION), (0.96, 2_800, epr))
     return [
         *job_claims("jobs/lenet-300-100-mnist-small.yaml", "LeNet-300-100", goals_300),

@@ -41,11 +41,11 @@ def hostile_claims(container: bytes, num_inputs: int, against: str) -> list[Clai
     """
     rng = random.Random(0)
     kinds: dict[str, tuple[float, Callable[[bytes, int, random.Random], Tally]]] = {
-        "bundles": (0.48, _bundles),
-        "deltas": (0.02, _deltas),
-        "containers": (0.2, _containers),
-        "frames": (0.29, _frames),
-        "broker's messages": (0.01, _broker),
+        "bundles: crashes or accepted": (0.48, _bundles),
+        "deltas: crashes or accepted": (0.02, _deltas),
+        "containers: crashes or logits that are not finite": (0.2, _containers),
+        "frames: crashes": (0.29, _frames),
+        "broker's messages: crashes": (0.01, _broker),
     }
     claims = []
     total = 0
@@ -53,7 +53,7 @@ def hostile_claims(container: bytes, num_inputs: int, against: str) -> list[Clai
         tally = run(container, int(share * num_inputs), rng)
         total += tally["inputs"]
         bad = tally["crashes"] + tally["accepted"]
-        claim = at_most(f"hostile {name}: crashes or accepted", [bad], 0, "inputs", against)
+        claim = at_most(f"hostile {name}", [bad], 0, "inputs", against)
         claims.append(replace(claim, n=tally["inputs"]))
     claims.append(at_least("hostile inputs", [total], 0.98 * num_inputs, "inputs", against))
     return claims

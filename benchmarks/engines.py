@@ -85,7 +85,9 @@ def int8_claims(quick: bool, cache: Path) -> list[Claim]:
         print(f"left out: {error}", file=sys.stderr)
         return []
     plain, mended = (_on_the_atom(model, images) for model in models)
-    caught, accepted = plain.verdict == "device-required", mended.verdict in ("exact", "tolerance")
+    # Not that there was no emulator: it ran there, and gave something else.
+    caught = plain.evidence == "isa" and plain.reason.startswith("beyond tolerance")
+    accepted = mended.verdict in ("exact", "tolerance")
     claims = [
         at_least("OpenVINO int8, saturates on the Atom: refused", [caught], 1, "", _told(plain)),
         at_least("OpenVINO int8 with overflow_fix: proven", [accepted], 1, "", _told(mended)),

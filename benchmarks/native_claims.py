@@ -34,7 +34,8 @@ class Ratio:
         profile: sigdca's.
         peers: the fastest of them, by its median, is what counts.
         bound: of the ratio.
-        isa: that sigdca must use; empty: the best there is. The peers use all that there is.
+        isa: that sigdca must use; empty: the best there is. The peers use all that there is,
+            those named `-avx512` all but AMX.
         batch: images a call.
         threads: of both sides.
         quick: whether it is a part of a quick run.

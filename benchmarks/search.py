@@ -10,10 +10,11 @@ for ten minutes each; it can be stopped, and goes on where it was.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,45 @@ def repeatable(job: Path, folder: Path) -> Claim:
 
 
 def busy(job: Path, folder: Path, budget_s: int) -> Claim:
-    """How much of all cores' time trials were at work, from the first trial to the end."""
-    study = ended_study(
-        job, folder, "busy", "search.num_trials=null", f"search.time_budget_s={budget_s}"
-    )
+    """How much of all cores' time was worked, from the first trial to the end of the last."""
+    with CpuClock() as clock:
+        study = ended_study(
+            job, folder, "busy", "search.num_trials=null", f"search.time_budget_s={budget_s}"
+        )
     trials = [t for t in StudyFolder(open_store(str(study))).trials() if t.ended is not None]
-    start = min(trial.started for trial in trials)
-    ended = [t for t in trials if t.status in ("done", "pruned")]
-    end = max(trial.ended or 0.0 for trial in ended)
-    used = sum(trial.duration_s for trial in ended)
-    share = used / ((os.cpu_count() or 1) * (end - start))
+    ended = [t.ended or 0.0 for t in trials if t.status in ("done", "pruned")]
+    share = clock.share(min(trial.started for trial in trials), max(ended))
     return at_least("cores at work in a study", [100 * share], 95, "%")
+
+
+class CpuClock:
+    """Looks twice a second how much time this machine's processors have worked, for anyone."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, int, int]] = []
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> CpuClock:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def share(self, start: float, end: float) -> float:
+        """Of all processors' time between two moments, in seconds since 1970."""
+        (_, idle, total), *_, (_, idle_then, total_then) = [
+            seen for seen in self._seen if start <= seen[0] <= end
+        ]
+        return 1 - (idle_then - idle) / (total_then - total)
+
+    def _look(self) -> None:
+        while not self._ends.wait(0.5):
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+            ticks = [int(field) for field in fields]  # proc(5): idle and iowait are 3 and 4
+            self._seen.append((time.time(), ticks[3] + ticks[4], sum(ticks)))
 
 
 def noop(side: str, num_trials: int) -> dict[str, float]:

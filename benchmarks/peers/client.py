@@ -104,7 +104,7 @@ class Peer:
         return np.array(self._ask({"logits": 1}), np.float32)
 
     def peak_bytes(self) -> int:
-        """The most memory that its process has held."""
+        """The most memory that its process has held, Python and numpy left out."""
         return int(self._ask({"peak_bytes": 1}))
 
     def close(self) -> None:

@@ -167,14 +167,17 @@ def serve(call: Call) -> None:
             decode = getattr(call, "decode", lambda logits: logits)
             answer(result=np.asarray(decode(call()), np.float32).tolist())
         else:
-            answer(result=peak_bytes())
+            answer(result=resident_bytes("VmHWM") - BEFORE_BYTES)
 
 
-def peak_bytes() -> int:
-    """The process's high-water mark; getrusage would count what its parent held at the fork."""
+def resident_bytes(which: str) -> int:
+    """VmRSS, or the high-water mark; getrusage would count what its parent held at the fork."""
     with open("/proc/self/status") as file:
-        line = next(line for line in file if line.startswith("VmHWM"))
+        line = next(line for line in file if line.startswith(which))
     return 1024 * int(line.split()[1])
+
+
+BEFORE_BYTES = resident_bytes("VmRSS")  # Python and numpy, which a program in C would not have
 
 
 def answer(**content: object) -> None:
