@@ -91,6 +91,11 @@ def cases():
     yield "codes-of-16-bits", *fc(rng.permutation(flat), len(flat))
     subnormal = np.float32([1e-45, -1e-45, 3.4e38, -3.4e38, 1.17549435e-38, 0])
     yield "extreme-values", *fc(np.tile(subnormal, 10), 6)
+    # As the first, but what it computes is finite: variances are none below 0.
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    variance = "features.1.running_var"
+    tensors[variance] = np.abs(tensors[variance]) + np.float32(0.5)
+    yield "all-operators-finite", graph, tensors, {}
 
 
 def write(folder, cases, coder):

@@ -21,6 +21,7 @@ V2 = sorted((Path(__file__).parent / "v2").glob("*.dca"))
 # The forms that the cases are there for: tensor name -> kinds of section.
 FORMS = {
     "raw-all-operators": {Kind.DENSE},
+    "all-operators-finite": {Kind.DENSE},
     "sparse-narrow-gaps": {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS},
     "sparse-fillers": {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS},
     "sparse-one-centroid": {Kind.CODEBOOK, Kind.INDICES, Kind.GAPS},

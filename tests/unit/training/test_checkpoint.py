@@ -1,5 +1,5 @@
 import hashlib
-import pickle
+import io
 
 import pytest
 import torch
@@ -43,13 +43,22 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 class Evil:
+    def __init__(self, path):
+        self.path = path
+
     def __reduce__(self):
-        return (open, ("/tmp/should-not-exist-sigdca", "w"))
+        return (open, (self.path, "w"))
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    content = pickle.dumps(Evil())
+    ran = tmp_path / "ran"
+    stream = io.BytesIO()
+    torch.save({"weights": Evil(str(ran))}, stream)  # a file that torch itself would take
+    content = stream.getvalue()
     (tmp_path / "checkpoint.pt").write_bytes(content)
     (tmp_path / "checkpoint.sha256").write_text(hashlib.sha256(content).hexdigest())
     with pytest.raises(StorageError, match="not a checkpoint"):
         load_checkpoint(tmp_path)
+    assert not ran.exists()
+    torch.load(io.BytesIO(content), weights_only=False).get("weights").close()
+    assert ran.exists(), "it would have run"
