@@ -47,7 +47,7 @@ class Optimisation(Section):
 
 
 class Prune(Optimisation):
-    """Pruning with masks held through retraining (Han et al. 2015, section 2).
+    """Pruning with masks held through all retraining from there on (Han et al. 2015, section 2).
 
     The gradual schedule is Zhu and Gupta, "To prune, or not to prune" (2017), equation 1.
     """
