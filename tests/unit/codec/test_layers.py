@@ -103,6 +103,16 @@ def test_a_raw_layer_has_its_length():
         get_layer([BIAS, WEIGHT], Coder.RAW, memoryview(bytes(8)), "here")
 
 
+def test_an_image_may_be_wide(monkeypatch):
+    monkeypatch.setattr(layers, "put_sparse", lambda *_: bytes(1 << 20))  # never smaller
+    member = Member("layer 'a'", (1, 70_100), 70_000)
+    weight = shared(np.random.default_rng(5), member.size, [-0.5, 0.25, 0.75])
+    _, payload = put_layer([member], [weight])
+    assert put_layer([member], [weight], fast=False)[1] == payload
+    (got,) = get_layer([member], Coder.ARITHMETIC, memoryview(payload), "layer 'a'")
+    assert got.weights.tobytes() == weight.tobytes()
+
+
 @pytest.fixture
 def peak():
     """The most bytes that were taken at a time since the test began."""
