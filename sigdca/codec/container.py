@@ -60,7 +60,8 @@ def encode_container(
 
     Args:
         graph: the network.
-        tensors: float32 arrays, exactly those of `expected_tensors(graph)`. -0.0 becomes 0.0.
+        tensors: float32 arrays, exactly those of `expected_tensors(graph)`. -0.0 becomes 0.0;
+            so do subnormal numbers in a process that flushes them (torch.set_flush_denormal).
         coder: the entropy coder, `huffman`, `rans` or `arithmetic`.
         metadata: short notes for people; not read by any engine.
         threads: how many layers, and parts of layers, of a file of version 2 are coded at once;

@@ -28,6 +28,8 @@ MIN_RANS_WEIGHTS = 1 << 14  # below, an arithmetic stream is smaller, and takes 
 _GRID_BITS = 16  # of a grid's step: the upper half of its float32
 _LARGE = 1 << 16  # weights from which on speed may cost a little
 _LITTLE = 1.004
+_BLOCK = 4096  # written out values that are checked together
+_BLOCK_LEVELS = 1 << 20  # levels that become weights together
 
 
 class Member(NamedTuple):
@@ -234,16 +236,23 @@ def get_layer(
     return [*found, Decoded(target.weights, values[used])]
 
 
-def check_values(values: Floats, where: str) -> None:
+def check_values(values: Floats, where: str, start: int = 0) -> None:
     """Makes sure that values are finite and not -0.0.
 
+    Args:
+        values: any.
+        where: the opening of the message.
+        start: the number of the first of them, for the message.
+
     Raises:
-        ValueRangeError: one is not; `where` opens the message.
+        ValueRangeError: one is not.
     """
     wrong = ~np.isfinite(values) | ((values == 0) & np.signbit(values))
     if wrong.any():
         bad = int(np.argmax(wrong))
-        raise ValueRangeError(f"{where}: value {bad} is {values[bad]}, must be finite and not -0")
+        raise ValueRangeError(
+            f"{where}: value {start + bad} is {values[bad]}, must be finite and not -0"
+        )
 
 
 def _without_signed_zeros(values: Floats) -> Floats:
@@ -282,10 +291,7 @@ def _get_values(coder: StreamCoder, member: Member) -> tuple[Form, Floats, Limit
     if form is Form.ZEROS:
         return form, np.zeros(0, np.float32), Limits(0, 0)
     if form is Form.RAW:
-        bits = [coder.plain(0, 32) for _ in range(member.size)]
-        weights = np.array(bits, np.uint32).view(np.float32)
-        check_values(weights, member.name)
-        return form, weights, Limits(0, 0)
+        return form, _raw_values(coder, member), Limits(0, 0)
     step = 0.0
     if form is Form.GRID:
         step = float(np.uint32(coder.plain(0, _GRID_BITS) << 16).view(np.float32))
@@ -309,8 +315,24 @@ def _get_tensor(coder: StreamCoder, member: Member) -> Decoded:
     coder.levels(levels, member.stride, limits, member.name)
     flat = levels.reshape(-1)
     with_zero = np.insert(values, limits.negative, np.float32(0))
-    weights = with_zero[flat + limits.negative]
-    return Decoded(weights, values[np.isin(values, np.unique(weights))])
+    weights = np.empty(member.size, np.float32)
+    used = np.zeros(len(with_zero), np.bool_)
+    for start in range(0, member.size, _BLOCK_LEVELS):  # a tensor has few copies at a time
+        codes = flat[start : start + _BLOCK_LEVELS] + limits.negative
+        weights[start : start + _BLOCK_LEVELS] = with_zero[codes]
+        used[codes] = True
+    return Decoded(weights, values[np.delete(used, limits.negative)])
+
+
+def _raw_values(coder: StreamCoder, member: Member) -> Floats:
+    """Weights as they are, checked as they come: what follows a stream's end is seldom finite."""
+    bits = np.empty(member.size, np.uint32)
+    weights = bits.view(np.float32)
+    for start in range(0, member.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        bits[block] = [coder.plain(0, 32) for _ in range(start, min(start + _BLOCK, member.size))]
+        check_values(weights[block], member.name, start)
+    return weights
 
 
 def _code_limits(coder: StreamCoder, limits: Limits) -> Limits:

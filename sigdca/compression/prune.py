@@ -85,6 +85,8 @@ def prune_(
 class PruneHook:
     """Prunes in each epoch as far as the schedule says, and holds the masks in between.
 
+    A layer that is sparser than the schedule says stays as it is, until the schedule is there.
+
     By magnitude, it prunes before an epoch. By movement, it watches `SCORE_STEPS` steps of the
     epoch first: a weight matters as much as these steps would make it grow.
 
@@ -122,14 +124,16 @@ class PruneHook:
         progress = 1.0
         if self._schedule == "gradual":
             progress = (epoch + 1) / max(1, math.ceil(self._ramp * num_epochs))
+        weights = {layer: weight_of(model, layer).detach() for layer in self._sparsity}
+        self._masks = {layer: weight != 0 for layer, weight in weights.items()}
+        already = {layer: int((~mask).sum()) / mask.numel() for layer, mask in self._masks.items()}
         self._target = {
-            layer: cubic_sparsity(final, progress) for layer, final in self._sparsity.items()
+            layer: max(cubic_sparsity(final, progress), already[layer])
+            for layer, final in self._sparsity.items()
         }
         if self._importance == "magnitude":
             self._masks = prune_(model, self._target)
             return
-        weights = {layer: weight_of(model, layer).detach() for layer in self._sparsity}
-        self._masks = {layer: weight != 0 for layer, weight in weights.items()}
         self._scores = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
         self._num_steps = 0
 
@@ -167,7 +171,6 @@ class PruneHook:
         self._scores = {}
         with torch.no_grad():
             for layer, fraction in self._target.items():
-                already = int(gone[layer].sum()) / gone[layer].numel()
-                mask = mask_for(scores[layer], max(fraction, already))
+                mask = mask_for(scores[layer], fraction)
                 weight_of(model, layer).masked_fill_(~mask, 0.0)
                 self._masks[layer] = mask

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from sigdca.compression.hold import HoldHook
 from sigdca.compression.prune import PruneHook, prune_
 from sigdca.compression.quantize import QuantizeHook, fold_norms_, parameter_steps, quantize_
 from sigdca.compression.rdoq import rdoq_
-from sigdca.compression.select import layers_of, per_layer, weight_of
+from sigdca.compression.select import Layer, layers_of, per_layer, weight_of
 from sigdca.compression.share import ShareHook, share_
 from sigdca.job import Prune, Quantize, Rdoq, Retrained, Share
 
 Metrics = dict[str, float | int]
-Hook = PruneHook | ShareHook | QuantizeHook
+Hook = PruneHook | ShareHook | QuantizeHook | HoldHook
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class PassMethod:
     Attributes:
         prepare_: changes the model in place without data, given its settings and a seed.
         hook: makes the hook for RETRAIN, given the settings and the model.
+        holds: the setting that names the layers whose zeros the hook holds; None: it holds none.
     """
 
     prepare_: Callable[[nn.Module, Any, int], None]
-    hook: Callable[[Any, nn.Module], Hook]
+    hook: Callable[[Any, nn.Module], PruneHook | ShareHook | QuantizeHook]
+    holds: str | None
 
 
 def prepare_(model: nn.Module, config: Retrained, seed: int) -> Metrics:
@@ -60,12 +63,39 @@ def prepare_(model: nn.Module, config: Retrained, seed: int) -> Metrics:
     }
 
 
-def hook_for(config: Retrained, model: nn.Module) -> Hook:
+def held_layers(
+    config: Retrained, pruned: Sequence[Prune], layers: Sequence[Layer]
+) -> tuple[str, ...]:
+    """The layers whose zeros would not stay if a pass's own hook were alone.
+
+    Args:
+        config: the settings of the pass that retrains.
+        pruned: the `prune` passes of its recipe that come before.
+        layers: the model's layers.
+
+    Returns:
+        Their names, in the order of `layers`.
+
+    Raises:
+        JobError: a setting names a layer that the model does not have.
+    """
+    before = {
+        name for prune in pruned for name in per_layer(prune.sparsity, layers, "prune.sparsity")
+    }
+    holds = PASSES[type(config)].holds
+    own: set[str] = (
+        set(per_layer(getattr(config, holds), layers, holds)) if holds is not None else set()
+    )
+    return tuple(layer.name for layer in layers if layer.name in before - own)
+
+
+def hook_for(config: Retrained, model: nn.Module, held: Collection[str] = ()) -> Hook:
     """What holds a pass's constraint while the network is retrained.
 
     Args:
         config: the pass's settings.
         model: the network; only its layers' names count.
+        held: layers whose zeros stay besides, as `held_layers` finds them.
 
     Returns:
         An object with `before_epoch(model, epoch, num_epochs)`, `after_backward(model)`,
@@ -75,7 +105,8 @@ def hook_for(config: Retrained, model: nn.Module) -> Hook:
     Raises:
         JobError: a setting names a layer that the model does not have.
     """
-    return PASSES[type(config)].hook(config, model)
+    hook = PASSES[type(config)].hook(config, model)
+    return HoldHook(hook, held) if held else hook
 
 
 def _sparsity(config: Prune, model: nn.Module) -> dict[str, float]:
@@ -135,8 +166,8 @@ def _rdoq_hook(config: Rdoq, model: nn.Module) -> ShareHook:
 
 
 PASSES: dict[type[Retrained], PassMethod] = {
-    Prune: PassMethod(_prepare_prune_, _prune_hook),
-    Share: PassMethod(_prepare_share_, _share_hook),
-    Quantize: PassMethod(_prepare_quantize_, _quantize_hook),
-    Rdoq: PassMethod(_prepare_rdoq_, _rdoq_hook),
+    Prune: PassMethod(_prepare_prune_, _prune_hook, "sparsity"),
+    Share: PassMethod(_prepare_share_, _share_hook, "bits"),
+    Quantize: PassMethod(_prepare_quantize_, _quantize_hook, None),
+    Rdoq: PassMethod(_prepare_rdoq_, _rdoq_hook, "step"),
 }

@@ -47,7 +47,7 @@ class Optimisation(Section):
 
 
 class Prune(Optimisation):
-    """Pruning with masks held through retraining (Han et al. 2015, section 2).
+    """Pruning with masks held through all retraining from there on (Han et al. 2015, section 2).
 
     The gradual schedule is Zhu and Gupta, "To prune, or not to prune" (2017), equation 1.
     """
@@ -97,7 +97,8 @@ class Quantize(Optimisation):
     norm_step: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
         1 / 64,
         description="distance of two values of a batch norm's scale and shift, as a share of the "
-        "layer's largest; null: batch norm stays as it is trained, at 16 bytes a channel",
+        "layer's largest; no pass behind may retrain then; null: batch norm stays as it is "
+        "trained, at 16 bytes a channel",
     )
     ramp: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.3, description="share of the epochs over which rate_lambda grows to its full size"

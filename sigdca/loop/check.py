@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from sigdca.compression import Layer, layers_of, per_layer
+from torch import nn
+
+from sigdca.compression import layers_of, per_layer
 from sigdca.data import Source, check_split, find_source
 from sigdca.edge.legs import Evidence, evidence_ahead
 from sigdca.errors import JobError
@@ -25,7 +27,7 @@ def check_job(job: Job, where: str) -> None:
 
     Raises:
         JobError, FormatError, TargetError: an unknown model, data source, layer or target, weights
-            of another network, a model that cannot be traced.
+            of another network, a model that cannot be traced, a recipe whose passes undo another.
     """
     source = find_source(job.data.source)
     for split in ("train", "test") if job.train.epochs else ("test",):
@@ -37,10 +39,9 @@ def check_job(job: Job, where: str) -> None:
         load_target(target)
     model = initial_model(job)
     graph_of(job, model)
-    layers = layers_of(model)
-    _check_recipe(job, layers, where)
+    _check_recipe(job, model, where)
     if job.search is not None:
-        _check_space(job, job.search, layers, where)
+        _check_space(job, job.search, model, where)
 
 
 def _check_more(source: Source, address: str, where: str) -> None:
@@ -87,13 +88,13 @@ def check_targets(
     return lines
 
 
-def _check_space(job: Job, search: Search, layers: Sequence[Layer], where: str) -> None:
+def _check_space(job: Job, search: Search, model: nn.Module, where: str) -> None:
     """Each end of each range, and each alternative, must give a job that could run."""
     at = f"{where}: search.space:"
     for point in corners(search.space):
         trial = trial_job(job_of(job, search.space, point, at), job.name, 1.0)
         same = trial.model == job.model
-        _check_recipe(trial, layers if same else layers_of(initial_model(trial)), at)
+        _check_recipe(trial, model if same else initial_model(trial), at)
     for name in search.objectives:
         figure, _, target = name.partition("@")
         if figure == "energy_mj" and load_target(target).power is None:
@@ -105,11 +106,23 @@ def _check_space(job: Job, search: Search, layers: Sequence[Layer], where: str) 
         grid(search.space, where)
 
 
-def _check_recipe(job: Job, layers: Sequence[Layer], where: str) -> None:
-    """The layers that passes name must be there."""
+def _check_recipe(job: Job, model: nn.Module, where: str) -> None:
+    """The layers that passes name must be there, and no pass may train what is folded already."""
     steps = job.compress.recipe if job.compress else ()
+    layers = layers_of(model)
+    has_norms = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    folded = ""
     for number, step in enumerate(steps):
-        at = f"{where.removesuffix(':')}: compress.recipe[{number}].{step.name}"
+        name = f"compress.recipe[{number}].{step.name}"
+        at = f"{where.removesuffix(':')}: {name}"
+        epochs = getattr(step.config, "epochs", 0)
+        if folded and epochs:
+            raise JobError(
+                f"{at}.epochs: must be 0 behind {folded}, which folds the batch norms, got "
+                f"{epochs}; retrain before that, or set its norm_step: null"
+            )
+        if has_norms and isinstance(step.config, Quantize) and step.config.norm_step is not None:
+            folded = name
         if isinstance(step.config, Prune):
             per_layer(step.config.sparsity, layers, f"{at}.sparsity")
         elif isinstance(step.config, Share):

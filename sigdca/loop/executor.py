@@ -70,6 +70,7 @@ class TrainTask:
         retrained: the compression pass whose hook is at work; None for TRAIN.
         seed: this stage's own seed.
         checkpoints: where checkpoints lie.
+        held: layers whose zeros stay besides, those of an earlier `prune`.
     """
 
     key: str
@@ -81,6 +82,7 @@ class TrainTask:
     retrained: Retrained | None
     seed: int
     checkpoints: Store
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

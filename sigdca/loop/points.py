@@ -8,12 +8,13 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from sigdca.codec import Graph
+from sigdca.compression import Layer
 from sigdca.job import Job
 from sigdca.loop.dataset import identity_of
 from sigdca.loop.executor import Executor
@@ -93,7 +94,8 @@ class Run:
     """One run of a job: where it lies, who works, who watches.
 
     `shared` is a folder that several runs have in common: what one of them has done, with the same
-    inputs, none of the others does again. Their artifacts lie there.
+    inputs, none of the others does again. Their artifacts lie there. `layers` are those of
+    the network, for a run that compresses it.
     """
 
     job: Job
@@ -102,6 +104,7 @@ class Run:
     executor: Executor
     progress: Progress
     shared: Store | None = None
+    layers: Sequence[Layer] = ()
     ledger: Ledger = field(init=False)
     data: Mapping[str, Any] = field(init=False)
     started: float = field(default_factory=time.monotonic)

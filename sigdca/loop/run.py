@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sigdca.compression import layers_of
 from sigdca.edge.legs import is_proven
 from sigdca.errors import StorageError
 from sigdca.job import Job, dump_job
@@ -112,7 +113,8 @@ def run_job(
     try:
         model = initial_model(job)
         watchers = Watchers((progress, events))
-        run = Run(job, graph_of(job, model), store, executor, watchers, shared)
+        graph, layers = graph_of(job, model), layers_of(model)
+        run = Run(job, graph, store, executor, watchers, shared, layers)
         begin = state_of(model) if initial is None else initial
         return _run(run, run.artifacts.put(pack(begin)), until)
     finally:
@@ -199,11 +201,12 @@ def _compress_once(
 ) -> Candidate:
     assert run.job.compress is not None
     *passes, last = run.job.compress.recipe
-    for step in passes:
+    for number, step in enumerate(passes):
         changed = adjusted(step, adjustment)
         state = _artifact(stages.compress(run, iteration, changed, state))
         if getattr(changed.config, "epochs", 0):
-            state = _artifact(stages.retrain(run, iteration, changed, state))
+            before = passes[:number]
+            state = _artifact(stages.retrain(run, iteration, changed, state, before))
         stages.retest(run, iteration, changed, state)
     encoded = stages.encode(run, iteration, last, state)
     container = _artifact(encoded)

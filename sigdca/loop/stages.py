@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sigdca.codec import decode_container, encode_container, inspect_container
-from sigdca.compression import prepare_
+from sigdca.compression import held_layers, prepare_
 from sigdca.data import find_source
 from sigdca.engines import container_engine, logits_sha256
 from sigdca.job import DataSource, Pass, Retrained
@@ -51,8 +51,8 @@ def compress(run: Run, iteration: int, step: Pass, state: str) -> Record:
     return run.stage("compress", step.name, iteration, inputs, work)
 
 
-def retrain(run: Run, iteration: int, step: Pass, state: str) -> Record:
-    """RETRAIN: masks held or centroids tied, with the workers of TRAIN."""
+def retrain(run: Run, iteration: int, step: Pass, state: str, before: Sequence[Pass]) -> Record:
+    """RETRAIN: masks held, of the passes `before` too, or centroids tied; TRAIN's workers."""
     config = step.config
     assert isinstance(config, Retrained)
     shared = {
@@ -66,9 +66,13 @@ def retrain(run: Run, iteration: int, step: Pass, state: str) -> Record:
     }
     settings = run.job.train.model_dump(include=shared, exclude_none=True)
     inputs = {"state": state, "pass": {step.name: config.model_dump()}, "train": settings}
+    pruned = [earlier.prune for earlier in before if earlier.prune is not None]
+    held = held_layers(config, pruned, run.layers)
+    if held:  # else left out, so that old runs stay as they are
+        inputs["held"] = held
 
     def work(key: str) -> Work:
-        return _train(run, key, state, config, config.epochs)
+        return _train(run, key, state, config, config.epochs, held)
 
     return run.stage("retrain", step.name, iteration, inputs, work, config.epochs)
 
@@ -170,7 +174,14 @@ class _Watched:
         return found | ({"faults": "; ".join(self._notes)} if self._notes else {})
 
 
-def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: int) -> Work:
+def _train(
+    run: Run,
+    key: str,
+    state: str,
+    retrained: Retrained | None,
+    epochs: int,
+    held: tuple[str, ...] = (),
+) -> Work:
     job = run.job
     checkpoints = run.store.child("checkpoints")
     task = TrainTask(
@@ -183,6 +194,7 @@ def _train(run: Run, key: str, state: str, retrained: Retrained | None, epochs: 
         retrained=retrained,
         seed=_seed(key),
         checkpoints=checkpoints,
+        held=held,
     )
     observer = _Watched(run.progress)
     outcome = run.executor.train(task, observer)

@@ -49,7 +49,7 @@ def train_share(
     _make_repeatable(place)
     model = build_for(task.model, task.source.source)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
-    hook = None if task.retrained is None else hook_for(task.retrained, model)
+    hook = None if task.retrained is None else hook_for(task.retrained, model, task.held)
     figures = train_(
         model,
         data,

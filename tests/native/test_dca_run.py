@@ -344,6 +344,16 @@ def test_hostile_containers(dca_run, path):
     refusal(dca_run, "bench", path)
 
 
+def test_what_an_earlier_process_of_the_same_number_left_is_replaced(dca_run, case, tmp_path):
+    logits = tmp_path / "l.npy"
+    begin = ': > "$1.$$.part"; shift; exec "$@"'
+    files = ["--images", case.images, "--logits", logits]
+    done = run("sh", "-c", begin, "sh", logits, dca_run, "test", case.model, *files)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.load(logits), case.reference)
+    assert [path.name for path in tmp_path.iterdir()] == ["l.npy"]
+
+
 def test_writing_fails(dca_run, case, tmp_path):
     files = ["test", case.model, "--images", case.images]
     refusal(dca_run, *files, "--logits", tmp_path / "none" / "l.npy")

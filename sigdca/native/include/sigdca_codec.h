@@ -22,7 +22,7 @@ SIGDCA_API void sigdca_coder_free(sigdca_coder *coder);
 SIGDCA_API sigdca_status sigdca_coder_plain(sigdca_coder *coder, uint32_t num_bits,
                                             uint32_t *value, sigdca_error *error);
 /* A tensor's levels, int32 [rows, columns], each from -negative to positive; a decoder sets them.
- * stride: columns from one line of a row's image to the next, or 0. */
+ * stride: columns from one line of a row's image to the next, 2 to 2^28, or 0. */
 SIGDCA_API sigdca_status sigdca_coder_levels(sigdca_coder *coder, int32_t *levels, uint32_t rows,
                                              uint32_t columns, uint32_t stride, uint32_t negative,
                                              uint32_t positive, sigdca_error *error);

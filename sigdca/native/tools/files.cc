@@ -48,7 +48,12 @@ int NpyWriter::open(const char *path, uint64_t rows, uint64_t cols) {
   temporary_ = static_cast<char *>(malloc(room));
   if (temporary_ == nullptr) return complain(kFault, "memory: no %zu bytes left", room);
   snprintf(temporary_, room, "%s.%ld.part", path, static_cast<long>(getpid()));
-  file_ = ::open(temporary_, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  constexpr int kNew = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  file_ = ::open(temporary_, kNew, 0666);
+  if (file_ < 0 && errno == EEXIST) {  // what a process left that had this number and is no more
+    unlink(temporary_);
+    file_ = ::open(temporary_, kNew, 0666);
+  }
   if (file_ < 0) return complain(kBadInput, "%s: %s", temporary_, strerror(errno));
   // Version 1.0; the header is filled up to 128 bytes, so that the values are aligned.
   char header[129];

@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from sigdca.codec import Graph, Op
-from sigdca.codec.errors import SectionLengthError
+from sigdca.codec import Graph, Op, layers
+from sigdca.codec.coders import open_coder
+from sigdca.codec.errors import SectionLengthError, ValueRangeError
 from sigdca.codec.layers import Member, get_layer, members_of, put_layer
 from sigdca.codec.layout import Coder
 
@@ -98,3 +101,65 @@ def test_biases_of_many_values_lie_in_the_stream():
 def test_a_raw_layer_has_its_length():
     with pytest.raises(SectionLengthError, match=r"^here: raw section has 8 bytes, not 984$"):
         get_layer([BIAS, WEIGHT], Coder.RAW, memoryview(bytes(8)), "here")
+
+
+def test_an_image_may_be_wide(monkeypatch):
+    monkeypatch.setattr(layers, "put_sparse", lambda *_: bytes(1 << 20))  # never smaller
+    member = Member("layer 'a'", (1, 70_100), 70_000)
+    weight = shared(np.random.default_rng(5), member.size, [-0.5, 0.25, 0.75])
+    _, payload = put_layer([member], [weight])
+    assert put_layer([member], [weight], fast=False)[1] == payload
+    (got,) = get_layer([member], Coder.ARITHMETIC, memoryview(payload), "layer 'a'")
+    assert got.weights.tobytes() == weight.tobytes()
+
+
+@pytest.fixture
+def peak():
+    """The most bytes that were taken at a time since the test began."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+def raw_stream(values):
+    coder = open_coder(None, "")
+    coder.plain(1, 2)
+    for bits in np.asarray(values, np.float32).view(np.uint32).tolist():
+        coder.plain(bits, 32)
+    return memoryview(coder.finish())
+
+
+def test_a_stream_that_ends_early_is_given_up_soon(peak):
+    member = Member("layer 'a'", (1 << 12, 1 << 10), 0)
+    with pytest.raises(ValueRangeError, match=r"^layer 'a': value 3 is nan, must be finite"):
+        get_layer([member], Coder.ARITHMETIC, raw_stream([1, 2, 3]), "layer 'a'")
+    assert peak() < 4 * member.size + (1 << 20)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_values_are_written_out_in_blocks(fast, monkeypatch):
+    monkeypatch.setattr(layers, "_BLOCK", 8)
+    values = np.arange(1, 22, dtype=np.float32)
+    member = Member("layer 'a'", (21,), 0)
+    (got,) = get_layer([member], Coder.ARITHMETIC, raw_stream(values), "", fast=fast)
+    assert got.weights.tobytes() == values.tobytes()
+    values[18] = -np.inf
+    with pytest.raises(ValueRangeError, match=r"^layer 'a': value 18 is -inf, must be finite"):
+        get_layer([member], Coder.ARITHMETIC, raw_stream(values), "", fast=fast)
+
+
+def test_levels_take_little_more_room_than_their_weights(peak, monkeypatch):
+    monkeypatch.setattr(layers, "_BLOCK_LEVELS", 1 << 12)
+    monkeypatch.setattr(layers, "put_sparse", lambda *_: bytes(1 << 20))  # never smaller
+    member = Member("layer 'a'", (1 << 8, 1 << 10), 0)
+    weight = np.zeros(member.size, np.float32)
+    weight[: 1 << 10] = 0.5
+    weight[-1] = -1.25
+    coded_as, payload = put_layer([member], [weight])
+    assert coded_as is Coder.ARITHMETIC
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    (got,) = get_layer([member], coded_as, memoryview(payload), "layer 'a'")
+    assert peak() - before < 2.3 * 4 * member.size
+    assert got.weights.tobytes() == weight.tobytes()
+    assert got.codebook.tolist() == [-1.25, 0.5]

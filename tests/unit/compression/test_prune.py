@@ -117,6 +117,28 @@ def test_pruned_weights_stay_pruned_in_later_epochs(net, retrain, make_optimizer
     assert num_zero(net.ip1.weight) == 1152
 
 
+@pytest.mark.parametrize("importance", ["magnitude", "movement"])
+def test_a_layer_that_is_sparse_already_stays_so(net, retrain, make_optimizer, importance):
+    prune_(net, {"ip1": 0.8})
+    gone = net.ip1.weight == 0
+    hook = PruneHook(SPARSITY, "gradual", 0.75, importance)
+    optimizer = make_optimizer(net)
+    found = []
+    for epoch in range(4):
+        retrain(net, hook, optimizer, [epoch], 4)
+        assert (net.ip1.weight[gone] == 0).all()
+        found.append(num_zero(net.ip1.weight))
+    assert found == [1024, round(1280 * cubic_sparsity(0.9, 2 / 3)), 1152, 1152]
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "movement"])
+def test_a_layer_that_is_sparse_already_can_be_resumed(resumed_equals_whole, importance):
+    resumed_equals_whole(
+        lambda model: prune_(model, {"ip1": 0.8}),
+        lambda: PruneHook(SPARSITY, "gradual", 0.75, importance),
+    )
+
+
 def test_gradients_of_pruned_weights_are_cleared(net):
     hook = PruneHook(SPARSITY, "one-shot")
     hook.before_epoch(net, 0, 1)

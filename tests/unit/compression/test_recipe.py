@@ -3,10 +3,13 @@ import torch
 
 from sigdca.compression import (
     PASSES,
+    HoldHook,
     PruneHook,
     QuantizeHook,
     ShareHook,
+    held_layers,
     hook_for,
+    layers_of,
     prepare_,
 )
 from sigdca.errors import JobError
@@ -96,6 +99,24 @@ def test_the_seed_reaches_the_centroids(make_net):
         weights.append(model.ip1.weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (Prune(sparsity={"ip1": 0.9}), ("conv1",)),
+        (Share(bits={"fc": 4}), ("conv1",)),
+        (Share(bits=4), ()),
+        (Rdoq(step={"conv": 0.1}, rate_lambda=0, epochs=1), ("ip1",)),
+        (Quantize(step=0.1, rate_lambda=0), ("conv1", "ip1")),
+    ],
+)
+def test_a_pass_holds_what_earlier_ones_pruned_and_it_does_not_itself(net, config, expected):
+    pruned = [Prune(sparsity={"conv": 0.5}), Prune(sparsity={"ip1": 0.5})]
+    held = held_layers(config, pruned, layers_of(net))
+    assert held == expected
+    assert isinstance(hook_for(config, net, held), HoldHook) is (held != ())
+    assert held_layers(config, [], layers_of(net)) == ()
 
 
 @pytest.mark.parametrize(

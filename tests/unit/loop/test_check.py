@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from torch import nn
 
 from sigdca.errors import JobError, SigdcaError, TargetError
 from sigdca.job import parse_job
@@ -52,6 +53,58 @@ def test_one_line_says_where_and_what(setting, message):
         check_job(job, "s.yaml")
     assert message in str(found.value)
     assert "\n" not in str(found.value)
+
+
+@pytest.fixture
+def with_norms(monkeypatch):
+    """Networks have a batch norm."""
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 26 * 26, 10)
+    model = nn.Sequential(*layers)
+    monkeypatch.setattr("sigdca.loop.check.initial_model", lambda job: model)
+
+
+QUANTIZE = "{quantize: {rate_lambda: 0, step: 0.1}}"
+FOLDED_EARLY = f"[{QUANTIZE}, {{share: {{bits: 4}}}}, encode]"
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ([f"compress.recipe={FOLDED_EARLY}", "search=null"], "s.yaml"),
+        (
+            [
+                "compress.recipe=[{prune: {sparsity: 0.5}}, encode]",
+                f"search.space={{compress.recipe: {{choice: {{a: {{value: {FOLDED_EARLY}}}}}}}}}",
+            ],
+            "s.yaml: search.space",
+        ),
+    ],
+)
+def test_no_pass_retrains_norms_that_are_folded(settings, where, with_norms):
+    with pytest.raises(JobError) as found:
+        check_job(parse_job(JOB, "s.yaml", settings), "s.yaml")
+    assert str(found.value) == (
+        f"{where}: compress.recipe[1].share.epochs: must be 0 behind compress.recipe[0].quantize, "
+        "which folds the batch norms, got 1; retrain before that, or set its norm_step: null"
+    )
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "{quantize: {rate_lambda: 0, step: 0.1, norm_step: null}}, {share: {bits: 4}}",
+        f"{QUANTIZE}, {{rdoq: {{rate_lambda: 0, step: 0.1}}}}",
+        f"{{share: {{bits: 4}}}}, {QUANTIZE}",
+    ],
+)
+def test_norms_may_be_folded_last_or_not_at_all(recipe, with_norms):
+    job = parse_job(JOB, "s.yaml", [f"compress.recipe=[{recipe}, encode]", "search=null"])
+    check_job(job, "s.yaml")
+
+
+def test_without_batch_norms_a_quantize_may_be_anywhere():
+    job = parse_job(JOB, "s.yaml", [f"compress.recipe={FOLDED_EARLY}", "search=null"])
+    check_job(job, "s.yaml")
 
 
 def test_energy_needs_a_figure_of_the_targets_power(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ class ToldExecutor:
         state = dict(task.state)
         if task.retrained is not None:  # prune by magnitude, so that the bytes follow the job
             weight = state["ip1.weight"]
-            bound = np.quantile(np.abs(weight), task.retrained.sparsity)
+            bound = np.quantile(np.abs(weight), getattr(task.retrained, "sparsity", 0.9))
             state["ip1.weight"] = np.where(np.abs(weight) > bound, weight, 0).astype(np.float32)
         return TrainOutcome(state, (figures,))
 
@@ -132,6 +132,16 @@ def test_a_missed_error_relaxes_the_pruning_until_it_is_met(tmp_path):
     sparsities = [task.retrained.sparsity for task in executor.trained[1:]]
     assert sparsities == sorted(sparsities, reverse=True)
     assert len(set(sparsities)) == 3
+
+
+def test_each_pass_is_told_what_earlier_ones_pruned(tmp_path):
+    recipe = (
+        "compress.recipe=[{prune: {sparsity: 0.9}}, {share: {bits: {ip1: 4}, epochs: 1}}, "
+        "{quantize: {step: 0.1, rate_lambda: 0}}, {share: {bits: 4}}, encode]"
+    )
+    _, executor, _ = run(tmp_path, [195] * 6, recipe, until="retest")
+    layers = ("ip1", "ip2", "ip3")
+    assert [task.held for task in executor.trained] == [(), (), layers[1:], layers, ()]
 
 
 def test_a_missed_size_prunes_more(tmp_path):

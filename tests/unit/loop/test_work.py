@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sigdca.job import parse_job
-from sigdca.job.recipe import Prune
+from sigdca.job import Prune, Share, parse_job
 from sigdca.loop import LocalExecutor, TrainTask, Unobserved, local, work
 from sigdca.loop.network import initial_model, state_of
 from sigdca.storage import open_store
@@ -90,3 +89,20 @@ def test_labels_are_smoothed_in_train_alone(task, monkeypatch):
     train(smoothed, "cpu")
     train(replace(smoothed, retrained=Prune(sparsity=0.5)), "cpu")
     assert seen == [0.0, 0.1, 0.0]
+
+
+def test_zeros_of_an_earlier_pass_stay_zero(task):
+    state = {name: value.copy() for name, value in task.state.items()}
+    state["ip1.weight"][:, ::2] = 0
+    share = Share(bits={"ip2": 4})
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (100, 1, 28, 28), dtype=np.uint8)
+    images = InMemory(pixels, np.arange(100, dtype=np.uint8) % 10)
+    for held in ((), ("ip1",)):
+        retraining = replace(task, state=state, config=share, retrained=share, held=held)
+        model, _ = work.train_share(
+            retraining, state, images, place=Place(), resume=None, on_epoch=lambda *_: None
+        )
+        weight = model.ip1.weight.detach().numpy()
+        assert np.array_equal(weight == 0, state["ip1.weight"] == 0) is (held != ())
+        assert not np.array_equal(weight, state["ip1.weight"])

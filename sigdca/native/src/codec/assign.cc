@@ -57,11 +57,11 @@ sigdca_status sigdca_assign_levels(const float *weights, int32_t *levels, uint32
     error->message[0] = 0;
   }
   const Context context{default_allocator(), error};
-  if (negative > kMaxLimit || positive > kMaxLimit || stride == 1 || stride >= 65536 ||
+  if (negative > kMaxLimit || positive > kMaxLimit || stride == 1 || stride > kMaxStride ||
       !(lambda >= 0)) {
     return context.fail(SIGDCA_INVALID_ARGUMENT,
-                        "assign: limits %u and %u, limit %u; stride %u, must be 0 or 2..65535",
-                        negative, positive, kMaxLimit, stride);
+                        "assign: limits %u and %u, limit %u; stride %u, must be 0 or 2..%u",
+                        negative, positive, kMaxLimit, stride, kMaxStride);
   }
   LevelModel model;
   SIGDCA_TRY(model.open(context, columns, stride, Limits{negative, positive}));

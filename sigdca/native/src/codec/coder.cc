@@ -81,10 +81,11 @@ sigdca_status sigdca_coder_levels(sigdca_coder *coder, int32_t *levels, uint32_t
                                   uint32_t columns, uint32_t stride, uint32_t negative,
                                   uint32_t positive, sigdca_error *error) {
   const Context context = sigdca::context_of(*coder, error);
-  if (negative > sigdca::kMaxLimit || positive > sigdca::kMaxLimit || stride == 1 || stride >= 65536) {
+  if (negative > sigdca::kMaxLimit || positive > sigdca::kMaxLimit || stride == 1 ||
+      stride > sigdca::kMaxStride) {
     return context.fail(SIGDCA_INVALID_ARGUMENT,
-                        "coder: limits %u and %u, limit %u; stride %u, must be 0 or 2..65535",
-                        negative, positive, sigdca::kMaxLimit, stride);
+                        "coder: limits %u and %u, limit %u; stride %u, must be 0 or 2..%u",
+                        negative, positive, sigdca::kMaxLimit, stride, sigdca::kMaxStride);
   }
   sigdca::LevelModel model;
   const sigdca::Limits limits{negative, positive};

@@ -6,6 +6,7 @@
 namespace sigdca {
 
 constexpr uint32_t kMaxRun = 7, kMaxSize = 15, kTreeBits = 3, kMaxNear = 3;
+constexpr uint32_t kMaxStride = 1u << 28;
 
 // How many values there are below and above zero.
 struct Limits {
