@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import sys
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -50,9 +51,11 @@ class Mqtt:
         scheme, host, port, user, self._topic = _parts(address)
         self.lost = 0
         self._published = self._sent = 0
+        self._where, self._told = f"{host}:{port}", ""
         self._client = client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         client.will_set(f"{self._topic}/status", "offline", qos=1, retain=True)
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_publish = self._on_publish
         if user:
             client.username_pw_set(user, os.environ.get(PASSWORD_VARIABLE))
@@ -90,11 +93,27 @@ class Mqtt:
         if reason.is_failure:
             say(f"mqtt: refused by the broker: {reason}")
             return
+        self._told = ""
         self._sent = self._published  # what was on its way when the connection broke is gone
         client.publish(f"{self._topic}/status", "online", qos=1, retain=True)
 
+    def _on_connect_fail(self, _client: Any, _data: Any) -> None:
+        """Says why, once until it changes; paho calls it where it has caught the error."""
+        why = _reason(sys.exc_info()[1])
+        if why != self._told:
+            self._told = why
+            say(f"mqtt: {self._where}: {why}; it is tried again, results are lost meanwhile")
+
     def _on_publish(self, *_: Any) -> None:
         self._sent += 1
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if error is not None else "cannot connect"
 
 
 def _parts(address: str) -> tuple[str, str, int, str, str]:

@@ -12,6 +12,7 @@ import pytest
 
 from sigdca.edge.mqtt import MAX_OUTSTANDING, Mqtt
 from sigdca.errors import JobError
+from tests.conftest import ROOT
 
 mqtt = pytest.importorskip("paho.mqtt.client")
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
@@ -106,6 +107,7 @@ def test_a_broker_that_comes_later_and_goes_away(tmp_path):
     output = Mqtt(f"mqtt://127.0.0.1:{broker.port}/line/7")
     output.put(b"x\n")
     assert output.lost == 1
+    until(lambda: output._told == "Connection refused")
     broker.start()
     subscriber = Subscriber(broker.port)
 
@@ -124,6 +126,59 @@ def test_a_broker_that_comes_later_and_goes_away(tmp_path):
 
     until(is_lost)
     output.close()
+
+
+@pytest.fixture
+def guarded(tmp_path, monkeypatch):
+    """A broker with TLS, whose authority this process trusts, and a user with a password."""
+    for words in (["ca", tmp_path], ["node", tmp_path, "127.0.0.1"]):
+        subprocess.run([ROOT / "cluster/tls.sh", *words], check=True)
+    users = tmp_path / "users"
+    program = str(Path(MOSQUITTO or "").parent).replace("sbin", "bin") + "/mosquitto_passwd"
+    subprocess.run([program, "-b", "-c", users, "line", "right"], check=True)
+    broker = Broker(tmp_path)
+    with broker.config.open("a") as config:
+        config.write(f"user root\nallow_anonymous false\npassword_file {users}\n")
+        config.write(f"certfile {tmp_path}/127.0.0.1.crt\nkeyfile {tmp_path}/127.0.0.1.key\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@needs_broker
+def test_tls_and_a_password(guarded, monkeypatch, capfd):
+    monkeypatch.setenv("SIGDCA_MQTT_PASSWORD", "right")
+    output = Mqtt(f"mqtts://line@127.0.0.1:{guarded.port}/line/7")
+    until(output._client.is_connected)
+    output.put(b"x\n")
+    assert output.lost == 0
+    output.close()
+    monkeypatch.setenv("SIGDCA_MQTT_PASSWORD", "wrong")
+    refused = Mqtt(f"mqtts://line@127.0.0.1:{guarded.port}/line/7")
+    said = []
+
+    def is_said() -> bool:
+        said.append(capfd.readouterr().err)
+        return "refused by the broker" in "".join(said)
+
+    until(is_said)
+    assert not refused._client.is_connected()
+    assert "wrong" not in "".join(said), "a password is never shown"
+    refused.close()
+
+
+@needs_broker
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho's socket
+def test_a_broker_whose_authority_is_not_trusted(guarded, monkeypatch, capfd):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    output = Mqtt(f"mqtts://line@127.0.0.1:{guarded.port}/line/7")
+    until(lambda: output._told)
+    output.put(b"x\n")
+    assert (output._client.is_connected(), output.lost) == (False, 1)
+    output.close()
+    where = f"mqtt: 127.0.0.1:{guarded.port}: "
+    assert f"{where}its certificate is not accepted: " in capfd.readouterr().err
 
 
 def test_a_broker_that_takes_nothing():
