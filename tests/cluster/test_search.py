@@ -7,6 +7,7 @@ import pytest
 from sigdca.codec import inspect_container
 from sigdca.distributed import search
 from sigdca.distributed.trial import Silent
+from sigdca.errors import SigdcaError
 from sigdca.job import load_job, parse_job
 from sigdca.loop import run_job
 from sigdca.search import FrontRecord, Study, StudyFolder
@@ -115,6 +116,12 @@ def test_the_same_job_one_worker_and_one_seed_give_the_same_trials(executor, fin
     _, study, _ = finished
     again, _ = run_study(executor, tmp_path)
     assert trials_of(again) == trials_of(study)
+
+
+def test_a_server_that_does_not_see_the_study_is_said(executor, tmp_path, monkeypatch):
+    monkeypatch.setattr("sigdca.distributed.search._sees", lambda _store: False)
+    with pytest.raises(SigdcaError, match=r"^storage: .* is not to be seen on node "):
+        run_study(executor, tmp_path)
 
 
 def test_one_objective_is_ashas(executor, tmp_path):

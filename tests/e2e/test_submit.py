@@ -240,6 +240,8 @@ def test_a_stopped_submission_goes_on_and_is_retested_where_a_node_joined(
         time.sleep(0.1)
     stop = ["submitted", "stop", name, "--address", address, "--json"]
     assert json.loads(sigdca(environment, working_dir, *stop).stdout)["status"] == "STOPPED"
+    status = ["submitted", "status", name, "--address", address, "--json"]
+    assert json.loads(sigdca(environment, working_dir, *status).stdout)["status"] == "STOPPED"
     done = sigdca(environment, working_dir, *words, "--verb", "compress", "--resume", "--logs")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "SUCCEEDED"
