@@ -385,11 +385,10 @@ def _trusted_before(root: Path, settings: Settings) -> list[str]:
 
 
 def _has_signed(key: str, slots: Slots) -> bool:
-    """Whether a slot's model is of this key."""
-    keys = _public_keys([key])
+    """Whether a slot's model is of this key, if it is one."""
     for slot in SLOTS:
         with suppress(FormatError, UpdateRefusedError, StorageError):
-            get_bundle(read_bundle(slots.slot(slot)), keys)
+            get_bundle(read_bundle(slots.slot(slot)), _public_keys([key]))
             return True
     return False
 

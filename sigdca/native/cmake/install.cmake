@@ -14,6 +14,9 @@ if(SKBUILD)  # the header is in the package's folder already
   if(SIGDCA_DCA_RUN)
     install(TARGETS dca-run RUNTIME DESTINATION ${package}/bin)
   endif()
+  # Those of other machines, which `make native-programs` builds, for emulated legs.
+  install(DIRECTORY bin/ DESTINATION ${package}/bin USE_SOURCE_PERMISSIONS OPTIONAL
+          FILES_MATCHING PATTERN "dca-run-*")
   return()
 endif()
 

@@ -256,6 +256,14 @@ def test_set_up_with_another_key_keeps_what_is_live(device, bundle, tmp_path, se
     assert not set_up(root, device.settings).settings.past_keys, "nothing of the old key is left"
 
 
+def test_set_up_mends_settings_that_are_damaged(device, tmp_path, settings):
+    path = tmp_path / "device/device.json"
+    for damage in (path.read_text().replace("PUBLIC KEY", "PUBLIC", 1), "{", ""):
+        path.write_text(damage)
+        set_up(tmp_path / "device", settings)
+        assert Device(tmp_path / "device").settings == settings
+
+
 def test_a_full_disk_leaves_what_was_live(device, bundle, tmp_path: Path, monkeypatch):
     good(device, bundle(1))
 

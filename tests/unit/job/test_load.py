@@ -167,6 +167,7 @@ def test_a_wrong_value_is_one_line_that_helps(setting, message):
         ("name: !!python/object/apply:os.system [id]", "a.yaml: line 1, column 7: not YAML"),
         ("[" * 5000, "a.yaml:"),
         ("name: x", "a.yaml: model: is missing"),
+        ("name: !!map [x]", "a.yaml: line 1, column 7: not YAML: expected a mapping node"),
         ("name: x\nname: y", "a.yaml: line 2, column 1: not YAML: key 'name' is there twice"),
         ("train: {epochs: 1, epochs: 2}", "a.yaml: line 1, column 20: not YAML: key 'epochs'"),
     ],
