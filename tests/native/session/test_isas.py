@@ -217,6 +217,23 @@ def logits_not_finite(session, images):
     return logits
 
 
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 1, 1), (3, 2, 1)])
+@pytest.mark.parametrize(
+    "side", [(4, 4), (8, 8), (16, 16), (32, 32), (12, 66), (9, 17), (4, 5000)]
+)
+def test_a_maximum_with_a_nan_is_one(make, not_numbers, side, window, isa):
+    size, step, border = window
+    kernel, stride, padding = (size, size), (step, step), (border, border)
+    pool = make.max_pool(1, kernel=kernel, stride=stride, padding=padding)
+    case, images = not_numbers(pool, shape=(2, *side))
+    got = logits_not_finite(Session(case.model, isa=isa), images)
+    around = ((0, 0), (0, 0), padding, padding)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(images == 0, around), kernel, (2, 3))
+    expected = windows[:, :, ::step, ::step].any(axis=(-2, -1))
+    assert (np.isnan(got) == expected.reshape(got.shape)).all()
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize("inputs", [37, 784])
