@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -26,7 +27,8 @@ assert _spec is not None
 assert _spec.loader is not None
 release = module_from_spec(_spec)
 _spec.loader.exec_module(release)
-HEADER = ROOT / "sigdca/native/include/sigdca.h"
+NATIVE = ROOT / "sigdca/native"
+HEADER = NATIVE / "include/sigdca.h"
 CODEC_HEADER = HEADER.with_name("sigdca_codec.h")
 TARGETS = ("aarch64-a57", "x86-64-v2-goldmont")
 MAX_LIBRARY_BYTES = 600_000
@@ -75,6 +77,15 @@ def test_library_exports_what_the_header_declares(library):
 def test_library_is_small_and_stripped(library):
     assert library.stat().st_size < MAX_LIBRARY_BYTES
     assert ".symtab" not in output("readelf", "-SW", library)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="AMX is x86-64's")
+def test_a_library_with_amx_has_avx512_too(tmp_path):
+    """AMX's tables name its kernels."""
+    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert cmake is not None, "cmake is not installed: make setup"
+    output(cmake, "-G", "Ninja", "-S", NATIVE, "-B", tmp_path, "-DSIGDCA_ISAS=amx")
+    assert "kernels/avx512/fc.cc" in (tmp_path / "build.ninja").read_text()
 
 
 def test_library_needs_libc_alone(library):

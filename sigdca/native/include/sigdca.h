@@ -130,7 +130,8 @@ SIGDCA_API sigdca_status sigdca_model_get_operator(const sigdca_model *model, ui
 
 /* How results are computed.
  * exact: the same bits on every instruction set, for any batch and any number of threads: each sum
- *        runs over its weights in their order, one rounding a product and one a sum.
+ *        runs over its weights in their order, one rounding a product and one a sum. The exception:
+ *        where a value between two layers is not finite, weights of 0 may be skipped or not.
  * fast:  float32, with fused multiply-add and whatever order is fastest.
  * int8:  as fast, but layers may quantise their input to 8 bits, one scale an image and layer. */
 typedef enum sigdca_profile {

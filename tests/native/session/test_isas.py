@@ -12,7 +12,7 @@ from sigdca.codec import Op, decode_container
 from sigdca.engines import compare
 from sigdca.engines.torch import TorchEngine
 from sigdca.errors import EngineError, FormatError
-from sigdca.native import Model, Session, isas
+from sigdca.native import PROFILES, Model, NativeError, Session, isas
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "v1").glob("*.dca"))
 BITS = "95c16ecd8b8adda2d87f970bdf8313decb7386e1c016af5903fd541fdbdd4f47"
@@ -193,6 +193,56 @@ def test_any_local_response_norm(make, side, channels, size, alpha, beta, k):
     lrn = make.plain("lrn", 1, size=size, alpha=alpha, beta=beta, k=k)
     conv = make.conv("c", 0, channels, kernel=(1, 1))
     assert_same_everywhere(make, make.case(conv, lrn, shape=(2, *side)), 1)
+
+
+@pytest.fixture
+def not_numbers(make):
+    """A network whose first values are NaN where a pixel is 0, and images with one 0 each."""
+
+    def made(*ops, shape, n=12):
+        lrn = make.plain("lrn", 0, size=1, alpha=1.0, beta=0.75, k=0.0)
+        case = make.case(lrn, *ops, shape=shape)
+        images = np.maximum(case.images(n), 1)
+        places = np.random.default_rng(1).integers(0, np.prod(shape), n)
+        images.reshape(n, -1)[np.arange(n), places] = 0
+        return case, images
+
+    return made
+
+
+def logits_not_finite(session, images):
+    logits = np.empty((len(images), session.model.info.num_classes), np.float32)
+    with pytest.raises(NativeError, match="are not finite"):
+        session.bind(images, logits)()
+    return logits
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 1, 1), (3, 2, 1)])
+@pytest.mark.parametrize(
+    "side", [(4, 4), (8, 8), (16, 16), (32, 32), (12, 66), (9, 17), (4, 5000)]
+)
+def test_a_maximum_with_a_nan_is_one(make, not_numbers, side, window, isa):
+    size, step, border = window
+    kernel, stride, padding = (size, size), (step, step), (border, border)
+    pool = make.max_pool(1, kernel=kernel, stride=stride, padding=padding)
+    case, images = not_numbers(pool, shape=(2, *side))
+    got = logits_not_finite(Session(case.model, isa=isa), images)
+    around = ((0, 0), (0, 0), padding, padding)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(images == 0, around), kernel, (2, 3))
+    expected = windows[:, :, ::step, ::step].any(axis=(-2, -1))
+    assert (np.isnan(got) == expected.reshape(got.shape)).all()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("inputs", [37, 784])
+def test_a_nan_is_not_lost_in_a_fully_connected_layer(make, not_numbers, inputs, isa, profile):
+    ops = [make.plain("flatten", 1), make.fc("f", 2, 40)]
+    case, images = not_numbers(*ops, shape=(1, 1, inputs))
+    for kernel in make.kernels(isa, make.fc_code):
+        session = make.ForcedSession(case.model, kernel, isa=isa, profile=profile, max_batch=16)
+        assert np.isnan(logits_not_finite(session, images)).all(), session.layers()
 
 
 @pytest.mark.parametrize("density", [0.1, 1.0])

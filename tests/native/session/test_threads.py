@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sigdca.native import Model, Session
+from sigdca.native import Model, Session, isas
 
 
 class TestThreads:
@@ -104,6 +104,35 @@ def test_a_child_process_is_told_and_does_not_hang(lenet, make, in_python, tmp_p
         "made its own",
         "still runs",
     ]
+
+
+AHEAD = """
+import numpy as np
+from sigdca.native import Model, Session
+rng = np.random.default_rng(0)
+images = rng.integers(1, 256, (512, 1, 28, 28), np.uint8)
+images[::2] *= rng.random((256, 1, 28, 28)) < 0.15
+model, options = Model(PATH), {"isa": ISA, "profile": "int8", "max_batch": 16}
+expected = Session(model, **options).run(images).tobytes()
+session = Session(model, threads=2, **options)
+print({session.run(images).tobytes() == expected for _ in range(100)})
+"""
+
+
+@pytest.mark.parametrize("isa", isas())
+def test_a_thread_may_be_an_image_ahead(make, in_python, tmp_path, isa):
+    """Images of few and of many zeros in turn, for which a layer takes different kernels."""
+    path = tmp_path / "fc.dca"
+    ops = [
+        make.plain("flatten", 0),
+        make.fc("f", 1, 300),
+        make.plain("relu", 2),
+        make.fc("g", 3, 10),
+    ]
+    case = make.case(*ops, shape=(1, 28, 28), density=0.2, centroids=32)
+    path.write_bytes(make.case_bytes(case))
+    code = AHEAD.replace("PATH", repr(str(path))).replace("ISA", repr(isa))
+    assert in_python(code) == "{True}"
 
 
 def test_the_callers_float_mode_changes_no_bit(make):

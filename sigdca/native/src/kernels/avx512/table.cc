@@ -26,8 +26,8 @@ constexpr size_t kNarrow = 8;
 
 SIGDCA_INLINE void max_narrow_rows(const float *from, float *to) {
   const Vec low = load(from), high = load(from + kLanes);
-  const Vec rows = max(even(low, high), odd(low, high));  // a quarter each
-  const Vec pairs = max(rows, _mm512_shuffle_f32x4(rows, rows, 0xb1));
+  const Vec rows = max_or_nan(even(low, high), odd(low, high));  // a quarter each
+  const Vec pairs = max_or_nan(rows, _mm512_shuffle_f32x4(rows, rows, 0xb1));
   _mm256_storeu_ps(to, _mm512_castps512_ps256(_mm512_shuffle_f32x4(pairs, pairs, 0x08)));
 }
 

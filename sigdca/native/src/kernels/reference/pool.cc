@@ -43,7 +43,7 @@ void max_pool(const PoolShape &shape, const float *input, float *output, size_t 
     for (int64_t y = rows.first; y < rows.last; ++y)
       for (int64_t x = columns.first; x < columns.last; ++x) {
         const float value = plane[y * shape.input.width + x];
-        best = best > value ? best : value;
+        best = best > value || best != best ? best : value;  // a NaN stays one
       }
     return best;
   });

@@ -7,6 +7,13 @@ namespace sigdca::SIGDCA_ISA_NAMESPACE {
 
 typedef float Four __attribute__((vector_size(16)));
 
+#ifdef __clang__
+#define SIGDCA_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else  // GCC knows that from version 12 on
+typedef int FourPlaces __attribute__((vector_size(16)));
+#define SIGDCA_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, FourPlaces{__VA_ARGS__})
+#endif
+
 // Turns 4 rows of 4 values (`from_stride` apart) into 4 columns.
 SIGDCA_INLINE void transpose_4(const float *from, size_t from_stride, float *to,
                                size_t to_stride) {
@@ -15,19 +22,20 @@ SIGDCA_INLINE void transpose_4(const float *from, size_t from_stride, float *to,
   memcpy(&b, from + from_stride, sizeof(b));
   memcpy(&c, from + 2 * from_stride, sizeof(c));
   memcpy(&d, from + 3 * from_stride, sizeof(d));
-  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  const Four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const Four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
-  b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
-  c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
-  d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+  const Four ab_low = SIGDCA_SHUFFLE(a, b, 0, 4, 1, 5);
+  const Four ab_high = SIGDCA_SHUFFLE(a, b, 2, 6, 3, 7);
+  const Four cd_low = SIGDCA_SHUFFLE(c, d, 0, 4, 1, 5);
+  const Four cd_high = SIGDCA_SHUFFLE(c, d, 2, 6, 3, 7);
+  a = SIGDCA_SHUFFLE(ab_low, cd_low, 0, 1, 4, 5);
+  b = SIGDCA_SHUFFLE(ab_low, cd_low, 2, 3, 6, 7);
+  c = SIGDCA_SHUFFLE(ab_high, cd_high, 0, 1, 4, 5);
+  d = SIGDCA_SHUFFLE(ab_high, cd_high, 2, 3, 6, 7);
   memcpy(to, &a, sizeof(a));
   memcpy(to + to_stride, &b, sizeof(b));
   memcpy(to + 2 * to_stride, &c, sizeof(c));
   memcpy(to + 3 * to_stride, &d, sizeof(d));
 }
+#undef SIGDCA_SHUFFLE
 
 // to[col][row] = from[row][col], 16 columns at a time: what is read and written stays near by.
 static void transpose(const float *from, size_t from_stride, size_t rows, size_t cols, float *to,

@@ -44,9 +44,8 @@ size_t choice_bytes(const PreparedLayer *layer) {
 
 size_t choice_scratch(const PreparedLayer *layer, uint32_t team_size) {
   const ChoiceLayer &made = *of(layer);
-  const size_t even = made.even_kernel->scratch_bytes(made.even, team_size);
-  const size_t skip = made.skip_kernel->scratch_bytes(made.skip, team_size);
-  return even > skip ? even : skip;
+  return made.even_kernel->scratch_bytes(made.even, team_size) +
+         made.skip_kernel->scratch_bytes(made.skip, team_size);
 }
 
 }  // namespace sigdca::fc

@@ -116,7 +116,9 @@ inline size_t gather_words(const PreparedLayer *layer) {
 }
 
 // Two layouts of the same layer: one takes the same time for all inputs, the other skips the zeros
-// among them. Each image takes what is faster for it.
+// among them. Each image takes what is faster for it. A thread may be an image ahead of another: the
+// kernels' scratch memory lies side by side, even's first, in whole cache lines, and in both each
+// thread has its own.
 struct ChoiceLayer : Layer {
   const FcKernel *even_kernel = nullptr, *skip_kernel = nullptr;
   PreparedLayer *even = nullptr, *skip = nullptr;

@@ -1,4 +1,5 @@
-// Maximum pooling: first over the rows, then, in a padded row, over the columns.
+// Maximum pooling: first over the rows, then, in a padded row, over the columns. A NaN in a window
+// is its maximum.
 #pragma once
 
 #include <math.h>
@@ -12,18 +13,18 @@ namespace sigdca::SIGDCA_ISA_NAMESPACE {
 SIGDCA_INLINE void max_2x2(const float *upper, const float *lower, float *to, size_t count) {
   Vec low, high;
   if (count >= kLanes) {
-    low = max(load(upper), load(lower));
-    high = max(load(upper + kLanes), load(lower + kLanes));
-    store(to, max(even(low, high), odd(low, high)));
+    low = max_or_nan(load(upper), load(lower));
+    high = max_or_nan(load(upper + kLanes), load(lower + kLanes));
+    store(to, max_or_nan(even(low, high), odd(low, high)));
     return;
   }
   const size_t inputs = 2 * count;
-  low = max(load_some(upper, inputs), load_some(lower, inputs));
+  low = max_or_nan(load_some(upper, inputs), load_some(lower, inputs));
   high = low;
   if (inputs > kLanes)
-    high = max(load_part(upper + kLanes, inputs - kLanes),
-               load_part(lower + kLanes, inputs - kLanes));
-  store_part(to, max(even(low, high), odd(low, high)), count);
+    high = max_or_nan(load_part(upper + kLanes, inputs - kLanes),
+                      load_part(lower + kLanes, inputs - kLanes));
+  store_part(to, max_or_nan(even(low, high), odd(low, high)), count);
 }
 
 SIGDCA_INLINE void max_pool_2x2(const PoolShape &shape, const float *input, float *output,
@@ -50,9 +51,9 @@ constexpr size_t kNarrow = kLanes;
 
 // Two rows of outputs from four rows of inputs.
 SIGDCA_INLINE void max_narrow_rows(const float *from, float *to) {
-  const Vec low = max(load(from), load(from + kLanes));
-  const Vec high = max(load(from + 2 * kLanes), load(from + 3 * kLanes));
-  store(to, max(even(low, high), odd(low, high)));
+  const Vec low = max_or_nan(load(from), load(from + kLanes));
+  const Vec high = max_or_nan(load(from + 2 * kLanes), load(from + 3 * kLanes));
+  store(to, max_or_nan(even(low, high), odd(low, high)));
 }
 #endif
 
@@ -82,15 +83,15 @@ SIGDCA_INLINE void max_pool_2x2_flat(const PoolShape &shape, const float *input,
       const size_t left = 2 * (pairs - i);
       const Vec low = load_some(from + 2 * i, left);
       const Vec high = left > kLanes ? load_some(from + 2 * i + kLanes, left - kLanes) : low;
-      store(columns + i, max(even(low, high), odd(low, high)));
+      store(columns + i, max_or_nan(even(low, high), odd(low, high)));
     }
     const float *upper = columns;
     // Whole vectors write into the row behind, which comes later.
     size_t done = 0;
     for (; (done + 1) * width + kLanes <= now * width; ++done, upper += 2 * width)
-      store(to + done * width, max(load(upper), load(upper + width)));
+      store(to + done * width, max_or_nan(load(upper), load(upper + width)));
     for (; done < now; ++done, upper += 2 * width)
-      store_part(to + done * width, max(load(upper), load(upper + width)), width);
+      store_part(to + done * width, max_or_nan(load(upper), load(upper + width)), width);
     from += now * width * 4, to += now * width;
   }
 }
@@ -100,7 +101,7 @@ SIGDCA_INLINE void max_of_rows(const float *plane, size_t width, Rows rows, floa
     const size_t count = width - x;
     Vec best = load_some(plane + rows.first * width + x, count);
     for (size_t row = rows.first + 1; row < rows.last; ++row)
-      best = max(best, load_some(plane + row * width + x, count));
+      best = max_or_nan(best, load_some(plane + row * width + x, count));
     store_some(to + x, best, count);
   }
 }
@@ -119,7 +120,9 @@ SIGDCA_INLINE void max_pool_rows(const PoolShape &shape, const float *input, flo
       for (size_t x = 0; x < out_width; x += kLanes) {
         Vec best = set1(-INFINITY);
         each_tap(row + x * window.stride[1], window.kernel[1], window.stride[1],
-                 [&](Vec value) __attribute__((always_inline)) { best = max(best, value); });
+                 [&](Vec value) __attribute__((always_inline)) {
+                   best = max_or_nan(best, value);
+                 });
         store_some(to + x, best, out_width - x);
       }
     }

@@ -29,6 +29,10 @@ SIGDCA_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 SIGDCA_INLINE Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 SIGDCA_INLINE Vec sqrt(Vec a) { return _mm256_sqrt_ps(a); }
 SIGDCA_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+// NaN where one of both is.
+SIGDCA_INLINE Vec max_or_nan(Vec a, Vec b) {
+  return _mm256_or_ps(_mm256_max_ps(a, b), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
 SIGDCA_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 SIGDCA_INLINE float max_lane(Vec value) {
   __m128 half = _mm_max_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));

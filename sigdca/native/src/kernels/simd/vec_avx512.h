@@ -38,6 +38,10 @@ SIGDCA_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 SIGDCA_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 SIGDCA_INLINE Vec sqrt(Vec a) { return _mm512_sqrt_ps(a); }
 SIGDCA_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+// NaN where one of both is.
+SIGDCA_INLINE Vec max_or_nan(Vec a, Vec b) {
+  return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
+}
 SIGDCA_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 SIGDCA_INLINE float max_lane(Vec value) { return _mm512_reduce_max_ps(value); }
 // sum + a * b. Exact: the product is rounded, then the sum, on every instruction set.

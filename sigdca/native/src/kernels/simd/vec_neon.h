@@ -29,6 +29,8 @@ SIGDCA_INLINE Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 SIGDCA_INLINE Vec div(Vec a, Vec b) { return vdivq_f32(a, b); }
 SIGDCA_INLINE Vec sqrt(Vec a) { return vsqrtq_f32(a); }
 SIGDCA_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
+// NaN where one of both is.
+SIGDCA_INLINE Vec max_or_nan(Vec a, Vec b) { return vmaxq_f32(a, b); }
 SIGDCA_INLINE Vec min(Vec a, Vec b) { return vminq_f32(a, b); }
 SIGDCA_INLINE float max_lane(Vec value) { return vmaxvq_f32(value); }
 // sum + a * b. Exact: the product is rounded, then the sum, on every instruction set.

@@ -29,6 +29,10 @@ SIGDCA_INLINE Vec mul(Vec a, Vec b) { return _mm_mul_ps(a, b); }
 SIGDCA_INLINE Vec div(Vec a, Vec b) { return _mm_div_ps(a, b); }
 SIGDCA_INLINE Vec sqrt(Vec a) { return _mm_sqrt_ps(a); }
 SIGDCA_INLINE Vec max(Vec a, Vec b) { return _mm_max_ps(a, b); }
+// NaN where one of both is.
+SIGDCA_INLINE Vec max_or_nan(Vec a, Vec b) {
+  return _mm_or_ps(_mm_max_ps(a, b), _mm_cmpunord_ps(a, a));
+}
 SIGDCA_INLINE Vec min(Vec a, Vec b) { return _mm_min_ps(a, b); }
 SIGDCA_INLINE float max_lane(Vec value) {
   value = _mm_max_ps(value, _mm_movehl_ps(value, value));
