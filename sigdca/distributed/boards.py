@@ -19,6 +19,7 @@ from sigdca.edge.legs import DEFAULT_TIMEOUT_S, MAX_REPEATS, LegResult, device_r
 from sigdca.errors import SigdcaError
 from sigdca.job import Job
 from sigdca.loop import noise_task
+from sigdca.search import asked_targets
 from sigdca.storage import Store
 from sigdca.targets import Target, load_target
 
@@ -81,12 +82,9 @@ class Boards:
         """
         self._cluster, self._job, self._store = cluster, job, store
         self._measured, self._on_measured = store.child("measured"), on_measured
-        wanted = job.search.targets if job.search is not None else ()
         self._objectives = job.search.objectives if job.search is not None else {}
-        if job.budget.fps is not None:
-            wanted = tuple(dict.fromkeys((*wanted, *job.targets)))
         self._boards: dict[str, _Board] = {}
-        for name in wanted:
+        for name in asked_targets(job):
             target = load_target(name)
             self._boards.setdefault(target.label, _Board()).targets[name] = target
         for board in self._boards.values():

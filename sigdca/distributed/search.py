@@ -40,7 +40,7 @@ from sigdca.distributed.sites import (
     selector_of,
     servers_of,
 )
-from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
+from sigdca.distributed.trial import TrialRunner, TrialSpec, predicted_figures, run_dense
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
 from sigdca.search import (
@@ -90,6 +90,8 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
     spec = TrialSpec(study.job, study.search.space, store)
     study.watchers.append(HparamFiles(store))
     with _signals(study):
+        shared = store.child(SHARED)
+        study.complete(lambda container: predicted_figures(study.job, shared.get(container)))
         study.save("running")
         try:
             _check_nodes(study, spec)
@@ -102,7 +104,7 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
         why = study.why_over() or "all trials are done"
         for record in study.unfinished():
             study.end(record.number, "stopped", why)
-        store.child(SHARED).remove("locks")
+        shared.remove("locks")
         return study.save("interrupted" if study.stop == INTERRUPTED else "done", why)
 
 

@@ -7,10 +7,18 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from sigdca.distributed.search import INTERRUPTED, _enqueue, _num_trials, _signals, _todo
+from sigdca.distributed.search import (
+    INTERRUPTED,
+    _enqueue,
+    _num_trials,
+    _signals,
+    _StoppedError,
+    _todo,
+    search_on_cluster,
+)
 from sigdca.distributed.searcher import open_optuna
 from sigdca.job import parse_job
-from sigdca.search import Settings, Study, StudyFolder, grid, own_point
+from sigdca.search import Rung, Settings, Study, StudyFolder, grid, own_point
 from sigdca.storage import open_store
 
 BITS = "compress.recipe.1.share.bits"
@@ -82,3 +90,26 @@ def test_another_grid_runs_those_of_its_points_that_were_not_tried(
     study.end(2, "failed", "the loss is nan")
     settings = [f"search.space={{{BITS}: {{int: {space}}}}}", f"search.num_trials={limit}"]
     assert enqueued(Study(parse_job(GRID, "s", settings), folder)) == (num_trials, runs)
+
+
+def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path))
+    study = Study(parse_job(GRID, "s"), StudyFolder(store))
+    figures = {"accuracy_drop": 0.0, "error": 1.0, "container_bytes": 9.0}
+    container = store.child("shared").put(b"container")
+    rung = Rung(share=1.0, figures=figures, container=container, run="r", duration_s=1.0)
+    study.begin(1, "job", {BITS: 4}, Settings())
+    study.add(1, rung, {"node": "n", "site": "private", "price": 0.0}, ends=True)
+    found = {"fps@atom-x5-e3940": 99.0}
+    monkeypatch.setattr(
+        "sigdca.distributed.search.predicted_figures",
+        lambda _job, content: found if content == b"container" else {},
+    )
+
+    def stopped(*_):
+        raise _StoppedError
+
+    monkeypatch.setattr("sigdca.distributed.search._check_nodes", stopped)
+    job = parse_job(GRID, "s", ["targets=[atom-x5-e3940]", "budget.fps=75"])
+    ended = search_on_cluster(None, Study(job, StudyFolder(store)), store)
+    assert (ended.chosen, ended.meets_budget) == (1, True)
