@@ -150,7 +150,9 @@ def _run(
             with _connected(job, address) as executor:
                 errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
                 if _leads_to_targets(job, until) and _elsewhere(address):
-                    say_what_is_not_there(job, path, executor.nodes_for(job.targets))
+                    say_what_is_not_there(
+                        job, path, executor.nodes_for(job.targets, job.data.site)
+                    )
                 outcome = run_job(job, executor, store, progress, until)
         except BaseException:
             progress.stop()

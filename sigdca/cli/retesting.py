@@ -55,7 +55,8 @@ def retest(
         contextlib.redirect_stdout(sys.stderr),
         connect(address, loaded.train.workers) as executor,
     ):
-        say_what_is_not_there(loaded, job, executor.nodes_for(loaded.targets))
+        nodes = executor.nodes_for(loaded.targets, loaded.data.site)
+        say_what_is_not_there(loaded, job, nodes)
         told = retest_run(loaded, executor, store, StageProgress())
     if as_json:
         print_json(asdict(told))

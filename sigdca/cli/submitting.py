@@ -181,16 +181,18 @@ def _say_what_is_not_there(job: Job, path: str, head: Head) -> None:
     from sigdca.targets import check_emulator, load_target
 
     targets = {name: load_target(name) for name in job.targets}
-    nodes = head.evidence_of(targets)
+    nodes = head.evidence_of(targets, job.data.site)
     # Whether the head has QEMU is seen there, when the job begins.
     for line in check_targets(job, path, nodes, emulator=check_emulator):
         errors.print(line, soft_wrap=True)
+    site = job.data.site
+    of = "this cluster" if site is None else f"site {site} (data.site)"
     for name, target in targets.items():
         if name not in nodes and target.emulator is not None and not target.emulator.blocked_by:
             errors.print(
-                f"target '{target.name}': no node of this cluster stands for it; the head "
-                "emulates it if it has QEMU, else the report says device-required (a board joins "
-                f"by: sigdca edge join --target {name})",
+                f"target '{target.name}': no node of {of} stands for it; the head "
+                "emulates it if it has QEMU, else the report says device-required"
+                + (f" (a board joins by: sigdca edge join --target {name})" if not site else ""),
                 soft_wrap=True,
             )
 

@@ -19,6 +19,7 @@ from sigdca.edge.legs import DEFAULT_TIMEOUT_S, MAX_REPEATS, LegResult, device_r
 from sigdca.errors import SigdcaError
 from sigdca.job import Job
 from sigdca.loop import noise_task
+from sigdca.search import asked_targets
 from sigdca.storage import Store
 from sigdca.targets import Target, load_target
 
@@ -31,15 +32,29 @@ MAX_LOSSES = 3  # of a container's legs, on a board that the cluster takes for a
 OnMeasured = Callable[[int, Mapping[str, float]], None]
 
 
-@dataclass
-class _Board:
-    """A target's queue, and the leg that is at work; `name` is what the job calls it."""
+@dataclass(frozen=True)
+class _Ask:
+    """A trial's container, and the target that is to measure it; `name` is the job's for it."""
 
+    number: int
+    container: str
     name: str
     target: Target
-    queue: deque[tuple[int, str]] = field(default_factory=deque)
+
+    @property
+    def file(self) -> str:
+        """Where the answer is kept."""
+        return f"{self.target.name}-{self.container}.json"
+
+
+@dataclass
+class _Board:
+    """The queue of all targets that one board stands for, and the leg that is at work."""
+
+    targets: dict[str, Target] = field(default_factory=dict)
+    queue: deque[_Ask] = field(default_factory=deque)
     actor: Any = None
-    at_work: tuple[int, str, Any, float] | None = None
+    at_work: tuple[_Ask, Any, float] | None = None
     looked: float = 0.0
     losses: Counter[str] = field(default_factory=Counter)
 
@@ -67,30 +82,32 @@ class Boards:
         """
         self._cluster, self._job, self._store = cluster, job, store
         self._measured, self._on_measured = store.child("measured"), on_measured
-        wanted = job.search.targets if job.search is not None else ()
         self._objectives = job.search.objectives if job.search is not None else {}
-        if job.budget.fps is not None:
-            wanted = tuple(dict.fromkeys((*wanted, *job.targets)))
-        self._boards = {name: _Board(name, load_target(name)) for name in wanted}
+        self._boards: dict[str, _Board] = {}
+        for name in asked_targets(job):
+            target = load_target(name)
+            self._boards.setdefault(target.label, _Board()).targets[name] = target
         for board in self._boards.values():
             self._look(board)
 
     def ask(self, number: int, container: str) -> None:
         """Queues a trial's container for every target."""
         for board in self._boards.values():
-            known = self._known(board, container)
-            if known is None:
-                board.queue.append((number, container))
-            elif known:
-                self._on_measured(number, known)
+            for name, target in board.targets.items():
+                asked = _Ask(number, container, name, target)
+                known = self._known(asked)
+                if known is None:
+                    board.queue.append(asked)
+                elif known:
+                    self._on_measured(number, known)
 
     def owes(self, number: int) -> bool:
         """Whether a living board still has a trial to measure."""
         return any(
             board.alive
             and (
-                any(other == number for other, _ in board.queue)
-                or (board.at_work is not None and board.at_work[0] == number)
+                any(asked.number == number for asked in board.queue)
+                or (board.at_work is not None and board.at_work[0].number == number)
             )
             for board in self._boards.values()
         )
@@ -108,13 +125,8 @@ class Boards:
                 self._gather(board)
             if not board.alive and board.queue and time.monotonic() - board.looked > LOOK_EVERY_S:
                 self._look(board)
-            if board.alive and board.queue and not self._is_busy(board):
+            if board.alive and board.queue and board.at_work is None:
                 self._start(board)
-
-    def _is_busy(self, board: _Board) -> bool:
-        """Whether its board measures, for this target or for another one of the same label."""
-        label = board.target.label
-        return any(one.at_work for one in self._boards.values() if one.target.label == label)
 
     def close(self) -> None:
         """Lets go of the boards."""
@@ -122,46 +134,48 @@ class Boards:
             self._lose(board)
 
     def _look(self, board: _Board) -> None:
-        """Pins a leg to the target's board, if one has joined; an emulation has no latency."""
-        board.looked = time.monotonic()
-        labels = self._cluster.node_for(board.target)
-        if labels is None or is_emulated(labels):
+        """Pins a leg to the board, if it has joined; an emulation has no latency."""
+        labels = self._labels(board)
+        if labels is None:
             return
         # It waits for its trials and answers one at a time, on a core of the board.
         options = {"num_cpus": 1, "max_concurrency": 1, "label_selector": selector(labels)}
         board.actor = ray.remote(**options)(TestLeg).remote()
 
+    def _labels(self, board: _Board) -> dict[str, str] | None:
+        """Those of the board's node; None if the cluster has no such board."""
+        board.looked = time.monotonic()
+        labels = self._cluster.node_for(next(iter(board.targets.values())))
+        return None if labels is None or is_emulated(labels) else labels
+
     def _start(self, board: _Board) -> None:
-        number, container = board.queue[0]
-        known = self._known(board, container)
+        asked = board.queue.popleft()
+        known = self._known(asked)
         if known is not None:
-            board.queue.popleft()
             if known:
-                self._on_measured(number, known)
+                self._on_measured(asked.number, known)
             return
-        content = self._store.child("shared").get(container)
+        content = self._store.child("shared").get(asked.container)
         try:
-            task = noise_task(content, board.name, self._job.data, NUM_IMAGES)
+            task = noise_task(content, asked.name, self._job.data, NUM_IMAGES)
         except SigdcaError:  # this machine lacks the engine: nothing to compare with
-            board.queue.popleft()
             return
-        board.queue.popleft()
-        asked = board.actor.measure.remote(
-            board.target,
+        answer = board.actor.measure.remote(
+            asked.target,
             task.model,
             task.images,
             task.reference_logits,
-            f"energy_mj@{board.name}" in self._objectives,
+            f"energy_mj@{asked.name}" in self._objectives,
         )
-        board.at_work = (number, container, asked, time.monotonic())
+        board.at_work = (asked, answer, time.monotonic())
 
     def _gather(self, board: _Board) -> None:
         assert board.at_work is not None
-        _, _, asked, since = board.at_work
-        ready, _ = ray.wait([asked], timeout=0)
+        _, answer, since = board.at_work
+        ready, _ = ray.wait([answer], timeout=0)
         if ready:
             try:
-                result: LegResult = ray.get(asked, timeout=0)
+                result: LegResult = ray.get(answer, timeout=0)
             except RayTaskError as error:  # the leg's own fault: it would come again
                 self._keep(board, f"its test leg failed: {root_cause(error)}")
             except (RayError, TimeoutError) as error:
@@ -171,19 +185,19 @@ class Boards:
         elif time.monotonic() - since > ANSWER_TIMEOUT_S:
             self._keep(board, f"its test leg did not answer within {ANSWER_TIMEOUT_S:.0f} s")
             self._lose(board)
-        elif time.monotonic() - board.looked > LOOK_EVERY_S and not self._is_there(board):
+        elif time.monotonic() - board.looked > LOOK_EVERY_S and self._labels(board) is None:
             self._cut_off(board, "")
 
     def _keep(self, board: _Board, result: LegResult | str) -> None:
         """Writes down what a board has measured, or why it could not: it is not asked again."""
         assert board.at_work is not None
-        number, container, _, _ = board.at_work
+        asked, _, _ = board.at_work
         board.at_work = None
         if isinstance(result, str):
-            result = device_required(board.target, f"target '{board.target.name}': {result}")
-        self._measured.write(_file(board, container), _dump(result))
-        if figures := _figures(board.name, result):
-            self._on_measured(number, figures)
+            result = device_required(asked.target, f"target '{asked.target.name}': {result}")
+        self._measured.write(asked.file, _dump(result))
+        if figures := _figures(asked.name, result):
+            self._on_measured(asked.number, figures)
 
     def _cut_off(self, board: _Board, why: str) -> None:
         """A board is dead or out of reach: its trials wait for its return.
@@ -192,34 +206,23 @@ class Boards:
         container that ends the leg.
         """
         assert board.at_work is not None
-        number, container, _, _ = board.at_work
-        board.losses[container] += self._is_there(board)
-        if board.losses[container] < MAX_LOSSES:
-            board.queue.appendleft((number, container))
+        asked, _, _ = board.at_work
+        board.losses[asked.file] += self._labels(board) is not None
+        if board.losses[asked.file] < MAX_LOSSES:
+            board.queue.appendleft(asked)
         else:
             self._keep(board, f"its test leg was lost {MAX_LOSSES} times: {why}")
         self._lose(board)
-
-    def _is_there(self, board: _Board) -> bool:
-        """Whether the cluster has a board of the target."""
-        board.looked = time.monotonic()
-        labels = self._cluster.node_for(board.target)
-        return labels is not None and not is_emulated(labels)
 
     def _lose(self, board: _Board) -> None:
         if board.actor is not None:
             ray.kill(board.actor)
         board.actor, board.at_work, board.looked = None, None, time.monotonic()
 
-    def _known(self, board: _Board, container: str) -> dict[str, float] | None:
-        name = _file(board, container)
-        if not self._measured.exists(name):
+    def _known(self, asked: _Ask) -> dict[str, float] | None:
+        if not self._measured.exists(asked.file):
             return None
-        return _figures(board.name, _load(self._measured.read(name)))
-
-
-def _file(board: _Board, container: str) -> str:
-    return f"{board.target.name}-{container}.json"
+        return _figures(asked.name, _load(self._measured.read(asked.file)))
 
 
 def _dump(result: LegResult) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -23,7 +24,7 @@ from sigdca.distributed.labels import SITE_LABEL as SITE_LABEL
 from sigdca.distributed.labels import TARGET_LABEL as TARGET_LABEL
 from sigdca.distributed.labels import TEMPORARY_LABEL
 from sigdca.distributed.preflight import REFUSED, check_head
-from sigdca.distributed.sites import slots
+from sigdca.distributed.sites import site_of, slots
 from sigdca.edge.legs import Evidence
 from sigdca.errors import SigdcaError
 from sigdca.job import DataSource
@@ -42,11 +43,13 @@ class Cluster:
         address: of its head, `host:port`.
         is_ours: it was started for this run and ends with it.
         dashboard: where Ray's pages are, `host:port`; empty if it has none.
+        mark: what this process labels the nodes with that it starts for itself.
     """
 
     address: str
     is_ours: bool
     dashboard: str = ""
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def num_cpus(self, source: DataSource) -> int:
         """The CPUs of all servers that may work on this data; boards do not count."""
@@ -56,31 +59,47 @@ class Cluster:
         """Their GPUs, those that have a CPU beside them."""
         return sum(slots(source, 1.0).values())
 
-    def node_for(self, target: Target) -> dict[str, str] | None:
+    def node_for(self, target: Target, site: str | None = None) -> dict[str, str] | None:
         """The labels of a living node that stands for a target, a board rather than an emulation.
+
+        Args:
+            target: the target.
+            site: where images must stay: a node of another is none, but for those that this
+                process has started here.
 
         Returns:
             None if there is none.
         """
-        nodes = [node for node in ray.nodes() if node["Alive"]]
+        nodes = [
+            node
+            for node in ray.nodes()
+            if node["Alive"] and (self.is_own(node["Labels"]) or _is_of(node["Labels"], site))
+        ]
         return next((dict(node["Labels"]) for node in _standing_for(target, nodes)), None)
 
-    def evidence_of(self, target: Target) -> Evidence | None:
-        """What a node's leg would prove of a target; None: no node stands for it."""
-        labels = self.node_for(target)
+    def is_own(self, labels: Mapping[str, str]) -> bool:
+        """Whether this process has started the node with these labels, on this machine."""
+        return labels.get(TEMPORARY_LABEL) == self.mark
+
+    def evidence_of(self, target: Target, site: str | None = None) -> Evidence | None:
+        """What a node's leg would prove of a target; None: none stands for it, see `node_for`."""
+        labels = self.node_for(target, site)
         if labels is None:
             return None
         return "isa" if is_emulated(labels) else "device"
 
-    def lost_node_of(self, target: Target) -> LostNode | None:
+    def lost_node_of(self, target: Target, site: str | None = None) -> LostNode | None:
         """The last node that stood for a target and has left the cluster; None if none has.
 
-        Those that runs started for themselves have ended, and are not lost.
+        Those that runs started for themselves have ended, and are not lost; nor are those of
+        another site, where images must stay at one.
         """
         nodes = [
             node
             for node in ray.nodes()
-            if not node["Alive"] and TEMPORARY_LABEL not in node["Labels"]
+            if not node["Alive"]
+            and TEMPORARY_LABEL not in node["Labels"]
+            and _is_of(node["Labels"], site)
         ]
         return next((_lost(node) for node in reversed(_standing_for(target, nodes))), None)
 
@@ -104,6 +123,10 @@ class LostNode:
 
     def __str__(self) -> str:
         return f"its node {self.address} has left the cluster ({self.reason})"
+
+
+def _is_of(labels: Mapping[str, str], site: str | None) -> bool:
+    return site in (None, site_of(labels))
 
 
 def _standing_for(target: Target, nodes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -216,7 +239,7 @@ def _start_node(
     cluster: Cluster, target: str, num_cpus: int, folder: str
 ) -> subprocess.Popen[bytes]:
     labels = {SITE_LABEL: "edge", TARGET_LABEL: target, EMULATED_LABEL: "true"}
-    labels |= {TEMPORARY_LABEL: "true"}
+    labels |= {TEMPORARY_LABEL: cluster.mark}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     command += ["--address", cluster.address, "--num-cpus", str(num_cpus)]
     command += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
@@ -240,13 +263,23 @@ def _not_up(
     cluster: Cluster, target: Target, process: subprocess.Popen[bytes], deadline: float
 ) -> str | None:
     """Waits for a node; says why it did not come up."""
-    while cluster.node_for(target) is None:
+    while not _has_started(cluster, target):
         if process.poll() is not None:
             return f"ended with status {process.returncode}"
         if time.monotonic() > deadline:
             return f"did not join within {NODE_START_TIMEOUT_S:.0f} s"
         time.sleep(0.1)
     return None
+
+
+def _has_started(cluster: Cluster, target: Target) -> bool:
+    """Whether this process's own emulation is there; a board of the target may be there too."""
+    return any(
+        node["Alive"]
+        and cluster.is_own(node["Labels"])
+        and node["Labels"].get(TARGET_LABEL) == target.name
+        for node in ray.nodes()
+    )
 
 
 def _end_groups(processes: Sequence[subprocess.Popen[bytes]]) -> None:

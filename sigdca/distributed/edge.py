@@ -20,8 +20,9 @@ from sigdca.distributed.cluster import (
     selector,
 )
 from sigdca.distributed.faults import root_cause
+from sigdca.distributed.labels import TEMPORARY_LABEL
 from sigdca.distributed.leg import TestLeg
-from sigdca.distributed.sites import site_of
+from sigdca.distributed.sites import selector_of, site_of
 from sigdca.edge.legs import LegResult, device_required
 from sigdca.errors import SigdcaError, TargetError
 from sigdca.loop.dataset import dataset_of
@@ -38,9 +39,10 @@ RESUME = "run again with --resume when it is back"
 
 @dataclass(frozen=True)
 class _Leg:
-    """A leg at work: the actor, and the answers that it owes."""
+    """A leg at work: where its images must stay, the actor, and the answers that it owes."""
 
     target: Target
+    site: str | None
     actor: Any
     ready: Any
     result: Any
@@ -56,36 +58,35 @@ def edge_tests_on_cluster(cluster: Cluster, tasks: Sequence[EdgeTask]) -> list[L
 
     All legs run at the same time, but for those of one board, which would disturb each other. A
     board that has left the cluster is emulated where that can be had; the result's reason says so.
-    Images that are bound to a site go to no node of another.
+    Images that are bound to a site go to no node of another: it counts as one that is not there.
 
     Returns:
         Their results in the tasks' order; `device-required`, with the reason, where neither board
         nor emulation can be had, where the board was lost while its leg ran, or where the images
         may not go to it.
     """
-    targets = [load_target(task.target) for task in tasks]
-    emulated, failed = _to_emulate(cluster, targets)
-    lost = {target.name: cluster.lost_node_of(target) for target in emulated}
+    legs = [(task, load_target(task.target)) for task in tasks]
+    emulated, failed, absent = _to_emulate(cluster, legs)
     results: dict[int, LegResult] = {}
     with emulating_nodes(cluster, emulated, os.cpu_count() or 1) as not_up:
         failed |= not_up
-        for places in _turns(cluster, targets):
-            some = [(tasks[place], targets[place]) for place in places]
-            results |= zip(places, _at_once(cluster, some, emulated, failed), strict=True)
+        for places in _turns(cluster, legs):
+            some = [legs[place] for place in places]
+            results |= zip(places, _at_once(cluster, some, failed), strict=True)
+    said = {name: f"; {why}, so this machine emulated it" for name, why in absent.items()}
     return [
-        replace(result, reason=f"{result.reason}; {found}, so this machine emulated it")
-        if (found := lost.get(result.target)) is not None
-        else result
+        replace(result, reason=result.reason + said.get(result.target, ""))
         for _, result in sorted(results.items())
     ]
 
 
-def _turns(cluster: Cluster, targets: Sequence[Target]) -> list[list[int]]:
-    """The places of targets whose legs run at the same time: of each board, one."""
+def _turns(cluster: Cluster, legs: Sequence[tuple[EdgeTask, Target]]) -> list[list[int]]:
+    """The places of legs that run at the same time: of each board, one."""
     turns: list[list[int]] = []
     taken: Counter[str] = Counter()
-    for place, target in enumerate(targets):
-        board = (cluster.node_for(target) or {}).get(TARGET_LABEL, target.name)
+    for place, (task, target) in enumerate(legs):
+        labels = cluster.node_for(target, task.source.site) or {}
+        board = labels.get(TARGET_LABEL, target.name)
         if taken[board] == len(turns):
             turns.append([])
         turns[taken[board]].append(place)
@@ -94,10 +95,7 @@ def _turns(cluster: Cluster, targets: Sequence[Target]) -> list[list[int]]:
 
 
 def _at_once(
-    cluster: Cluster,
-    tasks: Sequence[tuple[EdgeTask, Target]],
-    emulated: Sequence[Target],
-    failed: Mapping[str, str],
+    cluster: Cluster, tasks: Sequence[tuple[EdgeTask, Target]], failed: Mapping[str, str]
 ) -> list[LegResult]:
     """The legs of different boards, and of emulations."""
     legs: list[_Leg | LegResult] = []
@@ -106,7 +104,7 @@ def _at_once(
             legs.append(
                 device_required(target, failed[target.name])
                 if target.name in failed
-                else _start(cluster, task, target, target in emulated)
+                else _start(cluster, task, target)
             )
         return [_finish(cluster, leg) if isinstance(leg, _Leg) else leg for leg in legs]
     finally:
@@ -116,35 +114,46 @@ def _at_once(
 
 
 def _to_emulate(
-    cluster: Cluster, targets: Sequence[Target]
-) -> tuple[list[Target], dict[str, str]]:
-    """The targets that no node stands for, and why some of those cannot be emulated either."""
-    emulated, failed = [], {}
-    for target in targets:
-        if cluster.node_for(target) is not None:
+    cluster: Cluster, legs: Sequence[tuple[EdgeTask, Target]]
+) -> tuple[list[Target], dict[str, str], dict[str, str]]:
+    """The targets that no node stands for.
+
+    Also why some of those cannot be emulated either, and why the boards of others are none.
+    """
+    emulated, failed, absent = [], {}, {}
+    for task, target in legs:
+        site = task.source.site
+        if cluster.node_for(target, site) is not None:
             continue
+        elsewhere, lost = cluster.node_for(target), cluster.lost_node_of(target, site)
+        why, until = "", ""
+        if elsewhere is not None:
+            why = f"its node is of site {site_of(elsewhere)}, and data.site keeps the images at "
+            why += str(site)
+        elif lost is not None:
+            why, until = str(lost), f"; {RESUME}"
         try:
             find_emulator(target)
             emulated.append(target)
+            if why:
+                absent[target.name] = why
         except TargetError as error:
-            lost = cluster.lost_node_of(target)
-            failed[target.name] = (
-                str(error) if lost is None else _said(target, f"{lost}; {RESUME}")
-            )
-    return emulated, failed
+            failed[target.name] = _said(target, why + until) if why else str(error)
+    return emulated, failed, absent
 
 
-def _start(cluster: Cluster, task: EdgeTask, target: Target, is_here: bool) -> _Leg | LegResult:
-    labels = cluster.node_for(target)
+def _start(cluster: Cluster, task: EdgeTask, target: Target) -> _Leg | LegResult:
+    site = task.source.site
+    labels = cluster.node_for(target, site)
     if labels is None:
-        return device_required(target, _gone(cluster, target))
-    site = site_of(labels)
-    stays_here = is_here and is_emulated(labels)
-    if task.source.site not in (None, site) and not stays_here:
-        said = f"its node is of site {site}, and data.site keeps the images at {task.source.site}"
-        return device_required(target, _said(target, said))
+        return device_required(target, _gone(cluster, target, site))
+    where = selector(labels)
+    if cluster.is_own(labels):
+        where |= {TEMPORARY_LABEL: cluster.mark}
+    elif site is not None:
+        where |= selector_of(site)
     dataset = dataset_of(task.source, "test", task.num_samples)
-    actor = ray.remote(num_cpus=1, label_selector=selector(labels))(TestLeg).remote()
+    actor = ray.remote(num_cpus=1, label_selector=where)(TestLeg).remote()
     ready = actor.ready.remote()  # an actor answers in the order in which it is asked
     result = actor.test.remote(
         target,
@@ -156,7 +165,7 @@ def _start(cluster: Cluster, task: EdgeTask, target: Target, is_here: bool) -> _
         task.limits,
         task.timeout_s,
     )
-    return _Leg(target, actor, ready, result, task.timeout_s)
+    return _Leg(target, site, actor, ready, result, task.timeout_s)
 
 
 def _finish(cluster: Cluster, leg: _Leg) -> LegResult:
@@ -171,16 +180,16 @@ def _begun(cluster: Cluster, leg: _Leg) -> str:
     """Waits until the leg has begun; gives the id of its node."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while not ray.wait([leg.ready], timeout=LOOK_EVERY_S)[0]:
-        if cluster.node_for(leg.target) is None:
-            raise _LostLegError(_gone(cluster, leg.target))
+        if cluster.node_for(leg.target, leg.site) is None:
+            raise _LostLegError(_gone(cluster, leg.target, leg.site))
         if time.monotonic() > deadline:
             said = f"its test leg did not begin within {START_TIMEOUT_S:.0f} s"
             raise _LostLegError(_said(leg.target, said))
     try:
         return str(ray.get(leg.ready))
     except RayError as error:
-        if _soon(lambda: cluster.node_for(leg.target) is None):
-            raise _LostLegError(_gone(cluster, leg.target)) from error
+        if _soon(lambda: cluster.node_for(leg.target, leg.site) is None):
+            raise _LostLegError(_gone(cluster, leg.target, leg.site)) from error
         said = f"its test leg did not begin: {root_cause(error)}"
         raise _LostLegError(_said(leg.target, said)) from error
 
@@ -206,9 +215,9 @@ def _result(cluster: Cluster, leg: _Leg, node_id: str) -> LegResult:
         raise _LostLegError(_said(leg.target, said)) from error
 
 
-def _gone(cluster: Cluster, target: Target) -> str:
+def _gone(cluster: Cluster, target: Target, site: str | None) -> str:
     """What is said of a target that no node stands for any more."""
-    lost = cluster.lost_node_of(target) or "its node has left the cluster"
+    lost = cluster.lost_node_of(target, site) or "its node has left the cluster"
     return _said(target, f"{lost} before its test leg began; {RESUME}")
 
 

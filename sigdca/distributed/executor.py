@@ -50,9 +50,9 @@ class ClusterExecutor:
         """By Ray Data on the servers; see `sigdca.distributed.importing`."""
         return import_on_cluster(plan, on_shard)
 
-    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
+    def nodes_for(self, targets: Sequence[str], site: str | None = None) -> dict[str, Evidence]:
         """See `Executor.nodes_for`."""
-        found = {name: self.cluster.evidence_of(load_target(name)) for name in targets}
+        found = {name: self.cluster.evidence_of(load_target(name), site) for name in targets}
         return {name: evidence for name, evidence in found.items() if evidence is not None}
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from sigdca.distributed.sites import (
     selector_of,
     servers_of,
 )
-from sigdca.distributed.trial import TrialRunner, TrialSpec, run_dense
+from sigdca.distributed.trial import TrialRunner, TrialSpec, predicted_figures, run_dense
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
 from sigdca.search import (
@@ -89,6 +90,8 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
     spec = TrialSpec(study.job, study.search.space, store)
     study.watchers.append(HparamFiles(store))
     with _signals(study):
+        shared = store.child(SHARED)
+        study.complete(lambda container: predicted_figures(study.job, shared.get(container)))
         study.save("running")
         try:
             _check_nodes(study, spec)
@@ -101,7 +104,7 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
         why = study.why_over() or "all trials are done"
         for record in study.unfinished():
             study.end(record.number, "stopped", why)
-        store.child(SHARED).remove("locks")
+        shared.remove("locks")
         return study.save("interrupted" if study.stop == INTERRUPTED else "done", why)
 
 
@@ -207,7 +210,8 @@ def run_trials(
     Returns:
         Whether to call again: trials are left whose node, or whose site's last server, was lost.
     """
-    num_trials = _num_trials(study, first)
+    todo = _todo(study, own, first)
+    num_trials = _num_trials(study, todo)
     if study.why_over() is not None or num_trials == 0:
         return False
     _quieten()
@@ -216,7 +220,7 @@ def run_trials(
     try:
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)
-        _enqueue(study, optuna_store, spec.space, own, first)
+        _enqueue(study, optuna_store, spec.space, own, todo)
         watcher = Watcher(study, boards)
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
@@ -267,15 +271,29 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _num_trials(study: Study, first: Sequence[Point]) -> int:
-    """How many trials are still to be run; -1: any number."""
-    limit = study.search.num_trials
+def _todo(study: Study, own: Point | None, first: Sequence[Point]) -> dict[int, Point]:
+    """The points to begin with that are still to be tried, by the numbers of their trials.
+
+    Of a grid, those that no trial has: it may be another grid than before --resume.
+    """
+    records = study.trials()
     if study.search.sampler == "grid":
-        limit = min(limit or len(first) + 1, len(first) + 1)
-    if limit is None:
-        return -1
-    finished = len(study.trials()) - len(study.unfinished())
-    return max(0, limit - finished)
+        tried = {frozenset(record.point.items()) for record in records}
+        left = [point for point in first if frozenset(point.items()) not in tried]
+        numbered = enumerate(left, max(2, study.newest + 1))
+    else:
+        numbered = enumerate(first, 2)
+    known = {record.number for record in records}
+    return {number: point for number, point in [(1, own or {}), *numbered] if number not in known}
+
+
+def _num_trials(study: Study, todo: Mapping[int, Point]) -> int:
+    """How many trials are still to be run; -1: any number."""
+    limit, num_unfinished = study.search.num_trials, len(study.unfinished())
+    left = math.inf if limit is None else max(0, limit - len(study.trials()) + num_unfinished)
+    if study.search.sampler == "grid":
+        left = min(left, num_unfinished + len(todo))
+    return -1 if left == math.inf else int(left)
 
 
 def _optuna_storage(store: Store, folder: str) -> JournalStorage:
@@ -291,21 +309,17 @@ def _enqueue(
     storage: JournalStorage,
     space: Space,
     own: Point | None,
-    first: Sequence[Point],
+    todo: Mapping[int, Point],
 ) -> None:
     """What is run before the sampler draws: trials cut off, the job's own recipe, the seeds."""
     made = optuna.load_study(study_name=study.job.name, storage=storage)
-    numbers = {record.number for record in study.trials()}
     for record in study.unfinished():
         point = own or {} if record.origin == "job" else record.point
         enqueue(made, record, point, space)
-    if 1 not in numbers:
-        made.enqueue_trial(own or {}, user_attrs={"number": 1, "origin": "job"})
-        numbers.add(1)
-    origin = "sampler" if study.search.sampler == "grid" else "seed"
-    for number, point in enumerate(first, 2):
-        if number not in numbers:
-            made.enqueue_trial(point, user_attrs={"number": number, "origin": origin})
+    others = "sampler" if study.search.sampler == "grid" else "seed"
+    for number, point in todo.items():
+        origin = "job" if number == 1 else others
+        made.enqueue_trial(point, user_attrs={"number": number, "origin": origin})
 
 
 def _resources(gpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:

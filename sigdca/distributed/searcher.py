@@ -101,7 +101,7 @@ def distributions_of(space: Space, point: Point) -> Distributions | None:
             draw(space, found)
         state = optuna.trial.TrialState.FAIL
         optuna.trial.create_trial(state=state, params=point, distributions=found.found)
-    except (KeyError, ValueError):  # a parameter is missing, is one too many, or is out of range
+    except (KeyError, ValueError, TypeError):  # a value is missing, one too many, or out of range
         return None
     return found.found
 

@@ -140,17 +140,22 @@ def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def next_site(
-    free: Mapping[str, int], at_work: Mapping[str, int], bound: str | None = None
-) -> str:
+def next_site(free: Mapping[str, int], at_work: Mapping[str, int], source: DataSource) -> str:
     """Where the next trial goes: the first site with room, else the first of all.
 
     Args:
         free: what `slots` gave.
         at_work: trials that are at work, by site.
-        bound: the site that the data is bound to: where trials wait for a server.
+        source: the data. If no site has a server, trials wait for one at the site that it is
+            bound to, else at that of the nodes there are: a head without CPUs may bring servers.
     """
     for site, num_slots in free.items():
         if at_work.get(site, 0) < num_slots:
             return site
-    return next(iter(free), bound or PRIVATE)
+    return next(iter(free), None) or source.site or _first_site()
+
+
+def _first_site() -> str:
+    """The preferred one of those that have a node, with CPUs or without."""
+    sites = {site_of(node["Labels"]) for node in ray.nodes() if node["Alive"]}
+    return min(sites - {"edge"}, default=PRIVATE)

@@ -21,6 +21,7 @@ from ray.util.state import list_nodes
 
 from sigdca.distributed.labels import EMULATED_LABEL, TARGET_LABEL
 from sigdca.distributed.preflight import check_answers
+from sigdca.distributed.sites import site_of
 from sigdca.edge.legs import Evidence
 from sigdca.errors import JobError, SigdcaError
 from sigdca.targets import Target
@@ -149,11 +150,14 @@ class Head:
             self._client.stop_job(name)
         return self.wait(name)
 
-    def evidence_of(self, targets: Mapping[str, Target]) -> dict[str, Evidence]:
+    def evidence_of(
+        self, targets: Mapping[str, Target], site: str | None = None
+    ) -> dict[str, Evidence]:
         """What living nodes' legs would prove of targets; one that no node stands for is absent.
 
         Args:
             targets: by the names that the answer is to have.
+            site: where the images must stay: nodes of another do not count.
         """
         with self._explained():
             nodes = list_nodes(
@@ -162,7 +166,8 @@ class Head:
                 timeout=NODES_TIMEOUT_S,
                 raise_on_missing_output=False,
             )
-        labels = [dict(node.labels or {}) for node in nodes if node.state == "ALIVE"]
+        alive = [dict(node.labels or {}) for node in nodes if node.state == "ALIVE"]
+        labels = [found for found in alive if site in (None, site_of(found))]
         boards = {found[TARGET_LABEL] for found in labels if _is_board(found)}
         emulated = {found.get(TARGET_LABEL) for found in labels if not _is_board(found)}
         found: dict[str, Evidence] = {}

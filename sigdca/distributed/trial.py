@@ -14,7 +14,16 @@ from sigdca.distributed.sites import here
 from sigdca.errors import SigdcaError
 from sigdca.job import Job
 from sigdca.loop import LocalExecutor, run_job
-from sigdca.search import DENSE, SHARED, Point, Space, StudyFolder, job_of, trial_job
+from sigdca.search import (
+    DENSE,
+    SHARED,
+    Point,
+    Space,
+    StudyFolder,
+    asked_targets,
+    job_of,
+    trial_job,
+)
 from sigdca.storage import Record, Store
 from sigdca.targets import calibration_of, load_target, predict
 
@@ -69,9 +78,7 @@ def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[
 
 def predicted_figures(job: Job, container: bytes) -> dict[str, float]:
     """What the container would do on each target that the search or the budget asks about."""
-    asked = job.search.targets if job.search is not None else ()
-    if job.budget.fps is not None:
-        asked = tuple(dict.fromkeys((*asked, *job.targets)))
+    asked = asked_targets(job)
     info = inspect_container(container) if asked else None
     figures = {}
     for name in asked:

@@ -83,7 +83,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         known = self._sites
         others = (record.number for record in self._study.unfinished())
         at_work = Counter(known[other] for other in others if other in known and other != number)
-        known[number] = next_site(self._slots(), at_work, self._study.job.data.site)
+        known[number] = next_site(self._slots(), at_work, self._study.job.data)
         return known[number]
 
     def _slots(self) -> dict[str, int]:

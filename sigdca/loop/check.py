@@ -15,8 +15,6 @@ from sigdca.loop.network import graph_of, initial_model
 from sigdca.search import corners, grid, job_of, trial_job
 from sigdca.targets import Target, find_emulator, load_target
 
-JOIN = "an emulation is not enough; a board joins by: sigdca edge join --target"
-
 
 def check_job(job: Job, where: str) -> None:
     """Builds the network and looks up all that the job names.
@@ -64,7 +62,7 @@ def check_targets(
     Args:
         job: the job.
         where: the job file, for messages.
-        nodes: the evidence that the cluster's nodes give, by target.
+        nodes: the evidence that the cluster's nodes give, by target; of `data.site` alone.
         emulator: see `sigdca.edge.legs.evidence_ahead`.
 
     Returns:
@@ -73,19 +71,28 @@ def check_targets(
     Raises:
         JobError: a target cannot have the evidence that `edge_test.require` asks for.
     """
-    required = job.edge_test.require
+    required, site = job.edge_test.require, job.data.site
     lines = []
     for name in job.targets:
         target = load_target(name)
         evidence, why = evidence_ahead(target, nodes.get(name), emulator)
         if required == "device" and evidence == "isa":
-            why = f"target '{target.name}': no board has joined the cluster, and {JOIN} {name}"
+            why = f"target '{target.name}': {_no_board(name, site)}"
         elif evidence is not None:
             continue
+        elif site is not None:
+            why += f" (data.site: only nodes of site {site} count)"
         if required is not None:
             raise JobError(f"{where}: edge_test.require: {required}: {why}")
         lines.append(f"{why}; the report will say device-required")
     return lines
+
+
+def _no_board(name: str, site: str | None) -> str:
+    of, how = "", f"a board joins by: sigdca edge join --target {name}"
+    if site is not None:  # one that joins so is of site edge
+        of, how = f" of site {site}", f"label one sigdca.io/site={site}, or leave out data.site"
+    return f"no board{of} has joined the cluster, and an emulation is not enough; {how}"
 
 
 def _check_space(job: Job, search: Search, model: nn.Module, where: str) -> None:

@@ -171,8 +171,13 @@ class Executor(Protocol):
         """Tests several networks on the same images, at the same time where there is room."""
         ...
 
-    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
-        """What nodes that are there now would prove of targets; one without a node is absent."""
+    def nodes_for(self, targets: Sequence[str], site: str | None = None) -> dict[str, Evidence]:
+        """What nodes that are there now would prove of targets; one without a node is absent.
+
+        Args:
+            targets: their names or files.
+            site: where the images must stay: nodes of another do not count.
+        """
         ...
 
     def edge_tests(self, tasks: Sequence[EdgeTask]) -> list[LegResult]:

@@ -58,7 +58,7 @@ class LocalExecutor:
             for task in tasks
         ]
 
-    def nodes_for(self, targets: Sequence[str]) -> dict[str, Evidence]:
+    def nodes_for(self, targets: Sequence[str], site: str | None = None) -> dict[str, Evidence]:
         """See `Executor.nodes_for`; there are none."""
         return {}
 

@@ -24,7 +24,7 @@ from sigdca.search.space import (
     settings_of,
     trial_job,
 )
-from sigdca.search.study import Study, missed_bounds, preference
+from sigdca.search.study import Study, asked_targets, missed_bounds, preference
 
 __all__ = [
     "DENSE",
@@ -42,6 +42,7 @@ __all__ = [
     "StudyFolder",
     "StudyRecord",
     "TrialRecord",
+    "asked_targets",
     "corners",
     "dominates",
     "draw",

@@ -185,12 +185,15 @@ class StudyFolder:
         """Puts the best container beside `study.json`, and those of the front into `front/`.
 
         Args:
-            chosen: of the best trial.
+            chosen: of the best trial; None: no container is.
             front: file name -> what a trial on the front gave.
         """
         artifacts, place = self.store.child(SHARED), self.store.child("front")
         best, there = self._published or ("", set(place.names()))
-        if chosen is not None and chosen.container != best:
+        if chosen is None:
+            best = ""
+            self.store.remove_file("model.dca")
+        elif chosen.container != best:
             best = chosen.container
             self.store.write("model.dca", artifacts.get(best))
         for name in there - set(front):

@@ -29,6 +29,7 @@ FINISHED = ("done", "pruned", "failed")
 NOT_OF_TRIALS = {"name", "targets", "edge_test", "budget", "watch", "storage"}
 Clock = Callable[[], float]
 OnChange = Callable[["Study", TrialRecord], None]
+Predicted = Callable[[str], Mapping[str, float]]
 
 
 class Study:
@@ -69,7 +70,7 @@ class Study:
         self._chosen: TrialRecord | None = None
         self._text = dump_job(job)
         self._volume: float | None = None
-        self._has_changed, self._has_moved = True, False  # front.json; what is published
+        self._has_changed = self._has_moved = True  # front.json; what is published
         for record in self.trials():
             self._consider(record)
 
@@ -83,6 +84,36 @@ class Study:
         if judged != record:
             self.folder.write_trial(judged)
         return judged
+
+    def complete(self, predicted: Predicted) -> None:
+        """Adds figures that nobody asked for before: the job has another budget or objectives.
+
+        Args:
+            predicted: gives figures of the asked targets, by a container's sha256.
+        """
+        names = [f"fps@{target}" for target in asked_targets(self.job)]
+        for number, record in self._trials.items():
+            rungs = tuple(
+                rung
+                if all(name in rung.figures for name in names)
+                else self._completed(rung, predicted(rung.container))
+                for rung in record.rungs
+            )
+            if rungs != record.rungs:
+                self._trials[number] = record.model_copy(update={"rungs": rungs})
+                self.folder.write_trial(self._trials[number])
+        self._forget()
+
+    def _completed(self, rung: Rung, figures: Mapping[str, float]) -> Rung:
+        new = [name for name in figures if name not in rung.figures]
+        merged = dict(figures) | rung.figures
+        return rung.model_copy(
+            update={
+                "figures": merged,
+                "predicted": (*rung.predicted, *new),
+                "missed": missed_bounds(self.job, merged),
+            }
+        )
 
     def trials(self) -> list[TrialRecord]:
         """All trials, by number."""
@@ -285,8 +316,8 @@ class Study:
         targets = self.job.targets if self.job.budget.fps is not None else ()
         return all(f"fps@{target}" in rung.figures for target in targets)
 
-    def _forget(self, number: int) -> None:
-        """Figures of a trial change: the front and the best are found anew, without it."""
+    def _forget(self, number: int | None = None) -> None:
+        """Figures change: the front and the best are found anew, without the trial whose do."""
         self._front, self._chosen = [], None
         self._has_changed = self._has_moved = True
         for record in self.trials():
@@ -317,6 +348,12 @@ def preference(record: TrialRecord) -> tuple[float, float, float, int]:
     assert full is not None
     figures = full.figures
     return sum(full.missed.values()), figures["container_bytes"], figures["error"], record.number
+
+
+def asked_targets(job: Job) -> tuple[str, ...]:
+    """The targets that the search or the budget asks about."""
+    asked = job.search.targets if job.search is not None else ()
+    return tuple(dict.fromkeys((*asked, *(job.targets if job.budget.fps is not None else ()))))
 
 
 def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:

@@ -51,7 +51,10 @@ class Head:
     def __init__(self, **evidence):
         self.evidence = evidence
 
-    def evidence_of(self, targets):
+    def evidence_of(self, targets, site):
+        assert site in (None, "private")
+        if site is not None:  # they are of site edge
+            return {}
         return {name: told for name, told in self.evidence.items() if name in targets}
 
 
@@ -75,5 +78,9 @@ def test_a_job_whose_targets_cannot_be_proven_there_is_not_submitted():
     with pytest.raises(JobError, match=r"j\.yaml: edge_test\.require: device: .*no board has"):
         _say_what_is_not_there(job(*wanted), "j.yaml", Head(**{ATOM: "isa"}))
     _say_what_is_not_there(job(*wanted), "j.yaml", Head(**{ATOM: "device"}))
+    with pytest.raises(JobError, match="no board of site private has joined"):
+        _say_what_is_not_there(
+            job(*wanted, "data.site=private"), "j.yaml", Head(**{ATOM: "device"})
+        )
     with pytest.raises(JobError, match=r"j\.yaml: edge_test\.require: isa: target 'jetson-tx2'"):
         _say_what_is_not_there(job("edge_test.require=isa"), "j.yaml", Head(**{ATOM: "isa"}))

@@ -35,6 +35,7 @@ class FakeRay:
 
     def __init__(self):
         self.answers, self.asked, self.killed, self.energies = {}, [], 0, []
+        self.actors, self.targets = 0, []
 
     @property
     def measure(self):
@@ -42,7 +43,9 @@ class FakeRay:
 
     def remote(self, *arguments):
         if not arguments:
+            self.actors += 1
             return self
+        self.targets.append(arguments[0].name)
         self.energies.append(arguments[-1])
         self.asked.append(len(self.asked))
         return self.asked[-1]
@@ -245,21 +248,27 @@ def test_an_emulation_measures_nothing(fake, tmp_path):
     assert not boards.owes(1)
 
 
-def test_two_targets_of_one_board_are_measured_one_after_the_other(fake, tmp_path):
+def test_two_targets_of_one_board_are_measured_trial_by_trial(fake, tmp_path):
     job = JOB.replace(f"latency_us@{ATOM}", "latency_us@jetson-tx2-cpu")
     job = job.replace("{error: min", "{fps@jetson-tx2: max")
     store, measured = open_store(str(tmp_path)), []
     boards = Boards(Cluster(), parse_job(job, "s"), store, lambda *what: measured.append(what))
-    boards.ask(1, store.child("shared").put(b"a"))
+    for number in (1, 2, 3):
+        boards.ask(number, store.child("shared").put(str(number).encode()))
     boards.poll()
-    boards.poll()
-    assert len(fake.asked) == 1
-    fake.answers[0] = LEG
-    boards.poll()
-    assert len(fake.asked) == 2
-    fake.answers[1] = LEG
-    boards.poll()
-    assert [sorted(figures)[0] for _, figures in measured] == [
-        "fps@jetson-tx2",
-        "fps@jetson-tx2-cpu",
+    for number in (1, 2, 3):
+        for place in (2 * number - 2, 2 * number - 1):
+            boards.poll()
+            assert fake.asked[-1] == place, "one at a time"
+            assert boards.owes(number)
+            fake.answers[place] = LEG
+            boards.poll()
+        assert not boards.owes(number), "the sampler hears of it while others wait"
+    assert fake.targets == ["jetson-tx2", "jetson-tx2-cpu"] * 3
+    assert [(number, min(figures)) for number, figures in measured] == [
+        (number, f"fps@{target}")
+        for number in (1, 2, 3)
+        for target in ("jetson-tx2", "jetson-tx2-cpu")
     ]
+    assert boards.is_idle()
+    assert fake.actors == 1, "a second one would wait for the core of the first"

@@ -15,17 +15,17 @@ from sigdca.job import DataSource
 from sigdca.loop import EdgeTask
 
 TX2, TX2_CPU, ATOM = "jetson-tx2", "jetson-tx2-cpu", "atom-x5-e3940"
-SITE, TARGET = "sigdca.io/site", "sigdca.io/target"
+SITE, TARGET, MARK = "sigdca.io/site", "sigdca.io/target", "sigdca.io/temporary"
 
 
 class FakeRay:
     """Nodes that a test may change; legs that give their answer when they are asked for it."""
 
     def __init__(self):
-        self.nodes, self.log = [], []
+        self.nodes, self.log, self.where = [], [], []
 
     def actor(self, **options):
-        return lambda _kind: SimpleNamespace(remote=lambda: Leg(self.log, options))
+        return lambda _kind: SimpleNamespace(remote=lambda: Leg(self.log, self.where, options))
 
     def get(self, answer, timeout=None):
         return answer() if callable(answer) else answer
@@ -37,14 +37,15 @@ class FakeRay:
 class Leg:
     """A test leg that is always right."""
 
-    def __init__(self, log, options):
-        self.log, self.options, self.target = log, options, None
+    def __init__(self, log, where, options):
+        self.log, self.where, self.options, self.target = log, where, options, None
         self.ready = SimpleNamespace(remote=lambda: "node")
         self.test = SimpleNamespace(remote=self._test)
 
     def _test(self, target, *_arguments):
         self.target = target.name
         self.log.append(("begin", target.name))
+        self.where.append(self.options["label_selector"])
         return lambda: LegResult(target.name, "exact", "device", "", emulated=False)
 
 
@@ -62,15 +63,15 @@ def fake(monkeypatch):
 
 
 def node(**labels):
-    names = {"site": SITE, "target": TARGET, "emulated": "sigdca.io/emulated"}
+    names = {"site": SITE, "target": TARGET, "emulated": "sigdca.io/emulated", "mark": MARK}
     found = {names[name]: value for name, value in labels.items()}
     return {"Alive": True, "NodeID": "node", "NodeManagerAddress": "10.0.0.7", "Labels": found}
 
 
-def edge_tests(names, site=None):
+def edge_tests(names, site=None, cluster=None):
     source = DataSource(source="mnist", site=site)
     tasks = [EdgeTask(name, b"", source, 1, np.zeros((1, 10), np.float32)) for name in names]
-    return edge_tests_on_cluster(Cluster("a", False), tasks)
+    return edge_tests_on_cluster(cluster or Cluster("a", False), tasks)
 
 
 def test_images_that_are_bound_to_a_site_go_to_no_board_of_another(fake):
@@ -82,31 +83,49 @@ def test_images_that_are_bound_to_a_site_go_to_no_board_of_another(fake):
     assert fake.log == [], "nothing was sent"
     (result,) = edge_tests([TX2])
     assert result.verdict == "exact"
-    fake.nodes = [node(site="private", target=TX2)]
+    fake.nodes.append(node(site="private", target=TX2))
     (result,) = edge_tests([TX2], "private")
-    assert result.verdict == "exact"
+    assert (result.verdict, result.reason) == ("exact", "")
+    assert fake.where[-1].items() >= {SITE: "private", TARGET: TX2}.items()
 
 
-def test_this_machine_may_emulate_what_is_bound(fake, monkeypatch):
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], ""),
+        ([node(site="edge", target=TX2)], "edge"),
+        ([node(site="edge", target=TX2_CPU, emulated="true", mark="another run's")], "edge"),
+        ([node(target=TX2_CPU, emulated="true")], "public"),
+    ],
+    ids=["alone", "a board", "an emulation of another run", "an emulation elsewhere"],
+)
+def test_this_machine_may_emulate_what_is_bound(fake, monkeypatch, others, said):
     class Emulating:
         """What `emulating_nodes` does to the cluster."""
 
-        def __init__(self, _cluster, targets, _num_cpus):
-            self.targets = targets
+        def __init__(self, cluster, targets, _num_cpus):
+            self.nodes = [
+                node(site="edge", target=target.name, emulated="true", mark=cluster.mark)
+                for target in targets
+            ]
 
         def __enter__(self):
-            fake.nodes = [
-                node(site="edge", target=target.name, emulated="true") for target in self.targets
-            ]
+            fake.nodes = [*others, *self.nodes]
             return {}
 
         def __exit__(self, *_):
-            fake.nodes = []
+            fake.nodes = others
 
+    fake.nodes = others
     monkeypatch.setattr(module, "emulating_nodes", Emulating)
     monkeypatch.setattr(module, "find_emulator", lambda _target: None)
-    (result,) = edge_tests([TX2_CPU], "private")
+    cluster = Cluster("a", False)
+    (result,) = edge_tests([TX2_CPU], "private", cluster)
     assert result.verdict == "exact"
+    why = f"; its node is of site {said}, and data.site keeps the images at private, so this "
+    assert result.reason == (f"{why}machine emulated it" if said else "")
+    emulation = {TARGET: TX2_CPU, "sigdca.io/emulated": "true", MARK: cluster.mark}
+    assert fake.where == [emulation], "and no other"
 
 
 def test_a_board_has_one_leg_at_a_time_whatever_it_stands_for(fake):

@@ -1,12 +1,37 @@
-"""What ends a search from outside."""
+"""What ends a search from outside, and what is run when it goes on."""
 
 import os
 import signal
 from types import SimpleNamespace
 
+import optuna
 import pytest
 
-from sigdca.distributed.search import INTERRUPTED, _signals
+from sigdca.distributed.search import (
+    INTERRUPTED,
+    _enqueue,
+    _num_trials,
+    _signals,
+    _StoppedError,
+    _todo,
+    search_on_cluster,
+)
+from sigdca.distributed.searcher import open_optuna
+from sigdca.job import parse_job
+from sigdca.search import Rung, Settings, Study, StudyFolder, grid, own_point
+from sigdca.storage import open_store
+
+BITS = "compress.recipe.1.share.bits"
+GRID = f"""
+name: s
+model: lenet-300-100
+data: {{source: mnist}}
+train: {{}}
+compress: {{recipe: [{{prune: {{sparsity: 0.9}}}}, {{share: {{bits: 4}}}}, encode]}}
+search:
+  sampler: grid
+  space: {{{BITS}: {{int: [4, 6]}}}}
+"""
 
 
 def signalled_twice(study, number):
@@ -28,3 +53,63 @@ def test_the_first_signal_ends_with_the_best_so_far_a_second_one_at_once(number)
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def enqueued(study):
+    """What a grid has run: how many trials, and the number, origin and value of each."""
+    space, storage = study.search.space, optuna.storages.InMemoryStorage()
+    own = own_point(study.job, space)
+    todo = _todo(study, own, [point for point in grid(space, "s") if point != own])
+    open_optuna(study, storage, space)
+    _enqueue(study, storage, space, own, todo)
+    told = optuna.load_study(study_name="s", storage=storage)
+    waiting = told.get_trials(states=[optuna.trial.TrialState.WAITING])
+    return _num_trials(study, todo), [
+        (*trial.user_attrs.values(), trial.system_attrs["fixed_params"][BITS]) for trial in waiting
+    ]
+
+
+@pytest.mark.parametrize(
+    ("space", "limit", "num_trials", "runs"),
+    [
+        ("[4, 6]", "null", 1, [(3, "sampler", 6)]),
+        ("[2, 6]", "null", 3, [(3, "sampler", 6), (4, "sampler", 2), (5, "sampler", 3)]),
+        ("[2, 6]", "4", 2, [(3, "sampler", 6), (4, "sampler", 2), (5, "sampler", 3)]),
+        ("[2, 6]", "2", 0, [(3, "sampler", 6), (4, "sampler", 2), (5, "sampler", 3)]),
+    ],
+)
+def test_another_grid_runs_those_of_its_points_that_were_not_tried(
+    tmp_path, space, limit, num_trials, runs
+):
+    folder = StudyFolder(open_store(str(tmp_path)))
+    study = Study(parse_job(GRID, "s"), folder)
+    assert enqueued(study) == (3, [(1, "job", 4), (2, "sampler", 5), (3, "sampler", 6)])
+    for number, origin, bits in ((1, "job", 4), (2, "sampler", 5), (3, "sampler", 6)):
+        study.begin(number, origin, {BITS: bits}, Settings())
+    study.end(1, "done")
+    study.end(2, "failed", "the loss is nan")
+    settings = [f"search.space={{{BITS}: {{int: {space}}}}}", f"search.num_trials={limit}"]
+    assert enqueued(Study(parse_job(GRID, "s", settings), folder)) == (num_trials, runs)
+
+
+def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path))
+    study = Study(parse_job(GRID, "s"), StudyFolder(store))
+    figures = {"accuracy_drop": 0.0, "error": 1.0, "container_bytes": 9.0}
+    container = store.child("shared").put(b"container")
+    rung = Rung(share=1.0, figures=figures, container=container, run="r", duration_s=1.0)
+    study.begin(1, "job", {BITS: 4}, Settings())
+    study.add(1, rung, {"node": "n", "site": "private", "price": 0.0}, ends=True)
+    found = {"fps@atom-x5-e3940": 99.0}
+    monkeypatch.setattr(
+        "sigdca.distributed.search.predicted_figures",
+        lambda _job, content: found if content == b"container" else {},
+    )
+
+    def stopped(*_):
+        raise _StoppedError
+
+    monkeypatch.setattr("sigdca.distributed.search._check_nodes", stopped)
+    job = parse_job(GRID, "s", ["targets=[atom-x5-e3940]", "budget.fps=75"])
+    ended = search_on_cluster(None, Study(job, StudyFolder(store)), store)
+    assert (ended.chosen, ended.meets_budget) == (1, True)

@@ -6,7 +6,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from sigdca.distributed.searcher import Journal, StudySearch, enqueue, make_sampler, open_optuna
+from sigdca.distributed.searcher import (
+    Journal,
+    StudySearch,
+    distributions_of,
+    enqueue,
+    make_sampler,
+    open_optuna,
+)
 from sigdca.job import parse_job
 from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
 from sigdca.storage import open_store
@@ -152,6 +159,13 @@ def test_what_was_tried_in_another_space_is_not_told(study, space):
     config = searcher.suggest("t2")
     assert config["number"] == 2
     assert set(config["point"]) == set(space), "drawn anew"
+
+
+@pytest.mark.parametrize("dimension", ["{uniform: [0.01, 0.1]}", "{int: [1, 4]}"])
+@pytest.mark.parametrize("value", [None, "one-shot", [1]])
+def test_what_was_a_choice_may_be_a_range_now(study, dimension, value):
+    job = parse_job(JOB, "study.yaml", [f"search.space={{{SPARSITY}: {dimension}}}"])
+    assert distributions_of(job.search.space, {SPARSITY: value}) is None
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "random", "grid"])

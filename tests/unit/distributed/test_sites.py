@@ -40,7 +40,7 @@ def test_boards_and_dead_nodes_do_not_count(nodes):
 def test_a_share_of_a_gpu_needs_one_on_the_same_server(nodes):
     assert slots(ANYWHERE, 0.5) == {"public": 2}
     assert slots(ANYWHERE, 0.1) == {"public": 4}, "four CPUs"
-    assert next_site(slots(ANYWHERE, 0.5), {}) == "public"
+    assert next_site(slots(ANYWHERE, 0.5), {}, ANYWHERE) == "public"
     check_gpus(ANYWHERE, 0.5)
     check_gpus(HOME, 0.0)
     with pytest.raises(JobError, match=r"gpus_per_trial: 0\.5: no server of this cluster"):
@@ -62,20 +62,31 @@ def test_data_bound_to_a_site_without_servers_is_refused(nodes):
 
 def test_private_servers_first_then_public_ones(nodes):
     free = slots(ANYWHERE)
-    assert next_site(free, {}) == "private"
-    assert next_site(free, {"private": 1}) == "private"
-    assert next_site(free, {"private": 2}) == "public"
-    assert next_site(free, {"private": 2, "public": 5}) == "private", "it waits where it is cheap"
-    assert next_site(slots(HOME), {"private": 2}) == "private", "bound data waits at home"
+    assert next_site(free, {}, ANYWHERE) == "private"
+    assert next_site(free, {"private": 1}, ANYWHERE) == "private"
+    assert next_site(free, {"private": 2}, ANYWHERE) == "public"
+    full = {"private": 2, "public": 5}
+    assert next_site(free, full, ANYWHERE) == "private", "it waits where it is cheap"
+    assert next_site(slots(HOME), {"private": 2}, HOME) == "private", "bound data waits at home"
     del nodes[0]
-    assert next_site(slots(ANYWHERE), {}) == "public"
-    assert next_site({}, {}, "public") == "public", "no trial may run elsewhere"
+    assert next_site(slots(ANYWHERE), {}, ANYWHERE) == "public"
+    assert next_site({}, {}, HOME) == "private", "no trial may run elsewhere"
+
+
+def test_without_servers_trials_wait_where_the_head_is(nodes):
+    for node in nodes:
+        node["Resources"]["CPU"] = 0
+    assert next_site(slots(ANYWHERE), {}, ANYWHERE) == "private"
+    del nodes[0]
+    assert next_site(slots(ANYWHERE), {}, ANYWHERE) == "public", "it brings servers of its site"
+    del nodes[:2]
+    assert next_site(slots(ANYWHERE), {}, ANYWHERE) == "private", "a board brings none"
 
 
 def test_a_site_whose_only_server_has_no_cpu_gets_no_trial(nodes):
     nodes[0]["Resources"]["CPU"] = 0
     assert slots(ANYWHERE) == {"public": 5}
-    assert next_site(slots(ANYWHERE), {"public": 5}) == "public"
+    assert next_site(slots(ANYWHERE), {"public": 5}, ANYWHERE) == "public"
 
 
 def test_selectors_never_choose_a_board():

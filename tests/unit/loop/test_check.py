@@ -164,3 +164,16 @@ def test_evidence_that_cannot_be_had_is_refused(require, target, nodes, emulator
 def test_a_board_with_a_gpu_can_prove_what_no_emulation_can():
     job = with_targets("device", "jetson-tx2")
     assert check_targets(job, "j.yaml", {"jetson-tx2": "device"}, no_qemu) == []
+
+
+def test_what_nodes_of_another_site_would_prove_is_not_counted():
+    required = with_targets("device", ATOM)
+    bound = required.model_copy(
+        update={"data": required.data.model_copy(update={"site": "private"})}
+    )
+    with pytest.raises(JobError, match=r"no board of site private has joined .* leave out data"):
+        check_targets(bound, "j.yaml", {}, str)
+    with pytest.raises(
+        JobError, match=r"not found \(data\.site: only nodes of site private count"
+    ):
+        check_targets(bound, "j.yaml", {}, no_qemu)

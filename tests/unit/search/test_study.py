@@ -196,6 +196,47 @@ def test_what_a_board_measures_replaces_what_was_predicted(make_job, folder):
     assert (full.predicted, full.figures[f"energy_mj@{at}"]) == ((), 7.0)
 
 
+def test_figures_that_nobody_asked_for_before_are_predicted(make_job, folder):
+    study = Study(make_job(), folder)
+    tried(study, 1, 20000, 1.0)
+    tried(study, 2, 10000, 1.5)
+    tried(study, 3, 5000, 1.0, share=0.25, status="pruned")
+    at, asked = "atom-x5-e3940", []
+
+    def predicted(container):
+        asked.append(container)
+        found = float(folder.store.child("shared").get(container).split()[0])
+        return {f"latency_us@{at}": found, f"fps@{at}": 1e6 / found}
+
+    job = make_job(f"targets=[{at}]", "budget.fps=75")
+    again = Study(job, folder)
+    assert again.front() == []
+    again.complete(predicted)
+    again.save("running")
+    assert [trial.number for trial in again.front()] == [1, 2]
+    full = Study(job, folder).trial(1).full
+    assert full.predicted == (f"latency_us@{at}", f"fps@{at}")
+    assert full.missed == pytest.approx({f"fps@{at}": 1 / 3})
+    assert full.figures["error"] == 1.0
+    assert again.chosen.number == 2
+    assert folder.store.read("model.dca") == b"10000 1.5"
+    again.measured(2, {f"latency_us@{at}": 5.0, f"fps@{at}": 2e5})
+    Study(job, folder).complete(predicted)
+    assert len(asked) == 3, "once a container, and not what is measured"
+
+
+def test_nothing_is_published_that_is_not_on_the_front(make_job, folder):
+    study = Study(make_job(), folder)
+    tried(study, 1, 20000, 1.0)
+    assert folder.store.child("front").names() == ["0001.dca"]
+    again = Study(make_job("targets=[atom-x5-e3940]", "budget.fps=75"), folder)
+    again.save("running")
+    assert again.chosen is None
+    assert FrontRecord.model_validate_json(folder.store.read("front.json")).trials == ()
+    assert folder.store.child("front").names() == []
+    assert not folder.store.exists("model.dca")
+
+
 def test_hypervolume_is_against_the_jobs_own_recipe(make_job, folder):
     study = Study(make_job(), folder)
     tried(study, 1, 20000, 2.0)
