@@ -152,6 +152,11 @@ class _Walk:
         if type(module) in PARAMETERED:
             if any(op.name == name for op in self.ops):
                 raise UnsupportedError("used a second time; a container's layers run once each")
+            if computed := sorted({"weight", "bias"} - module._parameters.keys()):
+                raise UnsupportedError(
+                    f"its {computed[0]} is computed (weight_norm, spectral_norm, prune); make it "
+                    "permanent first"
+                )
             reader, takes = PARAMETERED[type(module)]
             kind, attrs = reader(module)
             if taken.shape[0] != getattr(module, takes):

@@ -1,11 +1,13 @@
 """Every form in which torch says an operator, the graph that it must give, and what is refused."""
 
+import copy
 import operator
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import prune
 
 from sigdca.codec.graph import Op, expected_tensors, infer_shapes
 from sigdca.errors import JobError
@@ -368,6 +370,17 @@ def test_two_inputs_are_refused():
 
     with pytest.raises(JobError, match="input 'y': a second input; a network has one"):
         trace(Net(), SHAPE, 1.0)
+
+
+@pytest.mark.parametrize("computed", ["weight", "bias"])
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)])
+def test_a_parameter_that_is_computed_is_refused_until_it_is_permanent(layer, computed):
+    layer = copy.deepcopy(layer)
+    prune.random_unstructured(layer, computed, 0.5)
+    with pytest.raises(JobError, match=rf"layer 'it' \(.*\): its {computed} is computed"):
+        ops(lambda self, x: self.it(x), it=layer)
+    prune.remove(layer, computed)
+    assert len(ops(lambda self, x: self.it(x), it=layer)) == 1
 
 
 def test_layer_used_twice_is_refused():
