@@ -12,6 +12,8 @@ from sigdca.edge.legs import Evidence, evidence_ahead
 from sigdca.errors import JobError
 from sigdca.job import Job, Prune, Quantize, Rdoq, Search, Share
 from sigdca.loop.network import graph_of, initial_model
+from sigdca.loop.own_model import check_model
+from sigdca.models import MODELS
 from sigdca.search import corners, grid, job_of, trial_job
 from sigdca.targets import Target, find_emulator, load_target
 
@@ -27,7 +29,8 @@ def check_job(job: Job, where: str) -> None:
 
     Raises:
         JobError, FormatError, TargetError: an unknown model, data source, layer or target, weights
-            of another network, a model that cannot be traced, a recipe whose passes undo another.
+            of another network, a model that cannot be traced or trained, a recipe whose passes
+            undo another.
     """
     source = find_source(job.data.source)
     for split in ("train", "test") if job.train.epochs else ("test",):
@@ -38,7 +41,9 @@ def check_job(job: Job, where: str) -> None:
     for target in (*job.targets, *wanted):
         load_target(target)
     model = initial_model(job)
-    graph_of(job, model)
+    graph = graph_of(job, model)
+    if job.model not in MODELS:
+        check_model(model, graph, source.num_classes)
     _check_recipe(job, model, where)
     if job.search is not None:
         _check_space(job, job.search, model, where)

@@ -55,6 +55,13 @@ def test_one_line_says_where_and_what(setting, message):
     assert "\n" not in str(found.value)
 
 
+def test_a_network_of_the_users_own_is_tried_out(monkeypatch):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 5))
+    monkeypatch.setattr("sigdca.loop.check.initial_model", lambda job: model)
+    with pytest.raises(JobError, match="model: gives 5 logits, but the data has 10 classes"):
+        check_job(parse_job(JOB, "s.yaml", ["model=mine:Net", "search=null"]), "s.yaml")
+
+
 @pytest.fixture
 def with_norms(monkeypatch):
     """Networks have a batch norm."""
