@@ -235,6 +235,7 @@ def test_sum(add):
         lambda x, y: torch.cat((x, y, x), 1),
         lambda x, y: torch.cat([x, y, x], dim=-3),
         lambda x, y: torch.concat(tensors=[x, y, x], dim=1),
+        lambda x, y: torch.cat([x, y, x], axis=1),
     ],
 )
 def test_concatenation(cat):
@@ -343,6 +344,9 @@ REFUSED = [
     (lambda self, x: torch.add(x, x, alpha=2), "only the plain sum of two tensors"),
     (lambda self, x: x + functional.max_pool2d(x, 2), r"cannot add \[4, 8, 6\] and \[4, 4, 3\]"),
     (lambda self, x: torch.cat((x, x), 2), "along axis 2; only along axis 1"),
+    (lambda self, x: torch.cat(x, 1), r"node 'cat' \(function cat\): has arguments that are not"),
+    (lambda self, x: torch.cat((x, x), 1, out=x), "has arguments that are not supported: .*out"),
+    (lambda self, x: x.relu(1, 2), "has arguments that are not supported: "),
     (lambda self, x: torch.cat((x, x)), "along axis 0; only along axis 1"),
     (lambda self, x: x[:, 0], r"\(function getitem\): is not supported"),
     (lambda self, x: x * x, r"\(function mul\): is not supported"),
