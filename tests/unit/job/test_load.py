@@ -206,13 +206,15 @@ def test_what_is_switched_off_stays_off_in_every_copy():
 
 def test_the_smoke_test_is_a_small_job_of_another_name():
     small = parse_job(
-        JOB, "a.yaml", ["budget.error=1.0", "train.accuracy_at_least=99"]
+        JOB,
+        "a.yaml",
+        ["budget.error=1.0", "train.accuracy_at_least=99", "compress.recipe.1.share.epochs=0"],
     ).smoke_test()
     assert small.name == "lenet5-smoke"
     assert small.data.limit == 1000
     assert small.budget.error is None
     assert small.train.accuracy_at_least is None
-    assert small.compress.recipe[0].prune.epochs == 1
+    assert [step.config.epochs for step in small.compress.recipe[:2]] == [1, 0]
     assert yaml.safe_load(dump_job(small))["edge_test"]["num_samples"] == 100
 
 
