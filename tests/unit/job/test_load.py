@@ -204,6 +204,17 @@ def test_what_is_switched_off_stays_off_in_every_copy():
     assert "limit" not in dump_job(job)  # what is None by default is left out
 
 
+def test_layers_may_be_called_by_numbers():
+    given = "compress.recipe=[{prune: {sparsity: {0: 0.4, '0.1': 0.5}}}, encode]"
+    job = parse_job(JOB, "a.yaml", [given])
+    assert job.compress.recipe[0].prune.sparsity == {"0": 0.4, "0.1": 0.5}
+    assert parse_job(dump_job(job), "copy.yaml") == job
+    other = parse_job(JOB, "a.yaml", [given, "compress.recipe.0.prune.sparsity.0=0.6"])
+    assert other.compress.recipe[0].prune.sparsity == {"0": 0.6, "0.1": 0.5}
+    with pytest.raises(JobError, match=r"sparsity\.0\.1.*: must be text, got 0\.1"):
+        parse_job(JOB, "a.yaml", ["compress.recipe=[{prune: {sparsity: {0.1: 0.4}}}, encode]"])
+
+
 def test_the_smoke_test_is_a_small_job_of_another_name():
     small = parse_job(
         JOB,
