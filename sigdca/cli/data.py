@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -114,6 +115,8 @@ def import_folder(
     from sigdca.data.importing import Plan, begin, finish
 
     shape = _shape(size, grey, resize)
+    if name:
+        _check_name(name)
     destination = lasting(destination)
     source, store = open_store(folder), open_store(destination)
     if not source.is_folder:
@@ -162,7 +165,7 @@ def _locked(store: Store) -> Iterator[None]:
 
 def _shape(size: str, grey: bool, resize: int | None) -> Shape:
     from sigdca.data.importing import Shape
-    from sigdca.data.manifest import MAX_AXIS
+    from sigdca.data.manifest import MAX_AXIS, MAX_IMAGE_BYTES
 
     given = re.fullmatch(r"(\d{1,6}),(\d{1,6})", size)
     height, width = map(int, given.groups()) if given else (0, 0)
@@ -171,7 +174,22 @@ def _shape(size: str, grey: bool, resize: int | None) -> Shape:
     least = max(height, width)
     if resize is not None and not least <= resize <= MAX_AXIS:
         raise JobError(f"--resize: must be {least} to {MAX_AXIS}, got {resize}")
-    return Shape((1 if grey else 3, height, width), resize)
+    shape = (1 if grey else 3, height, width)
+    if math.prod(shape) > MAX_IMAGE_BYTES:
+        raise JobError(
+            f"--size: an image may have {MAX_IMAGE_BYTES} bytes, {size} gives {math.prod(shape)}"
+        )
+    return Shape(shape, resize)
+
+
+def _check_name(name: str) -> None:
+    from sigdca.data.manifest import NAME
+
+    if re.fullmatch(NAME, name) is None:
+        raise JobError(
+            "--name: must be letters, digits, '.', '_' and '-', at most 100, and begin with a "
+            f"letter or digit, such as {_name_of(name)}; got '{name}'"
+        )
 
 
 def _name_of(destination: str) -> str:

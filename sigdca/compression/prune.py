@@ -144,7 +144,9 @@ class PruneHook:
             if weight.grad is not None:
                 weight.grad.masked_fill_(~mask, 0.0)
                 if self._scores:
-                    self._scores[layer].addcmul_(weight.detach(), weight.grad, value=-1.0)
+                    moves = torch.isfinite(weight.grad).all()  # else, fp16: the step is skipped
+                    pull = torch.where(moves, weight.grad, 0.0)
+                    self._scores[layer].addcmul_(weight.detach(), pull, value=-1.0)
 
     def after_step(self, model: nn.Module) -> None:
         """Clears pruned weights that the optimizer's momentum has moved."""

@@ -104,7 +104,8 @@ class ShareHook:
 
         Anew each epoch: two centroids that have met are one from then on, resumed or not.
         """
-        self._ties = {layer: _Ties.of(weight_of(model, layer)) for layer in self._layers}
+        once = {weight_of(model, layer): layer for layer in self._layers}  # two may have one
+        self._ties = {layer: _Ties.of(weight) for weight, layer in once.items()}
 
     def after_backward(self, model: nn.Module) -> None:
         """Sums the gradients of each centroid's weights."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sigdca.errors import JobError
+from sigdca.errors import JobError, StorageError
 from sigdca.storage import Store
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp")
@@ -62,8 +62,11 @@ def list_folder(
 
     Raises:
         JobError: the folder is not laid out so, has no images or unknown classes.
-        StorageError: it cannot be listed.
+        StorageError: it cannot be listed, or a link in it leads nowhere.
     """
+    for link in store.broken_links():
+        if not _is_hidden(link):
+            raise StorageError(f"{where}/{link}: a link that leads nowhere")
     found = _by_split(store)
     if not found:
         raise JobError(f"{where}: no images in train/CLASS/ or test/CLASS/")
@@ -98,13 +101,17 @@ def _by_split(store: Store) -> dict[str, _Found]:
     found: dict[str, _Found] = {}
     for path, size in store.files():
         parts = path.split("/")
-        if any(part.startswith(".") for part in parts) or len(parts) < 2:
+        if _is_hidden(path) or len(parts) < 2:
             continue
         if not path.lower().endswith(SUFFIXES):
             continue
         class_name = parts[1] if len(parts) > 2 else ""
         found.setdefault(parts[0], {}).setdefault(class_name, []).append((path, size))
     return found
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _test_folder(found: Mapping[str, _Found], is_labelled: bool) -> str | None:
@@ -143,7 +150,11 @@ def _labelled(test: _Found, labels_file: str, where: str) -> _Found:
     if width == 1:
         named = [line[0] for line in lines]
     else:
-        known = {line[0]: line[1] for line in lines}
+        known: dict[str, str] = {}
+        for name, class_name in lines:
+            if name in known:
+                raise JobError(f"{labels_file}: {name} is named twice")
+            known[name] = class_name
         named = []
         for path, _ in images:
             base = path.rpartition("/")[2]

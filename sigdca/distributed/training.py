@@ -188,10 +188,16 @@ def _check_strategy(task: TrainTask) -> None:
     from sigdca.distributed.strategies import STRATEGIES
     from sigdca.loop.network import build_for
 
-    with torch.device("meta"):
-        model = build_for(task.model, task.source.source)
-        sample = torch.zeros(1, *find_source(task.source.source).input_shape)
-    STRATEGIES[task.train.strategy].check(model, sample)
+    def check(device: str) -> None:
+        with torch.device(device):
+            model = build_for(task.model, task.source.source)
+            sample = torch.zeros(1, *find_source(task.source.source).input_shape)
+        STRATEGIES[task.train.strategy].check(model, sample)
+
+    try:
+        check("meta")
+    except JobError:  # its constructor may read values, which tensors on meta have not
+        check("cpu")
 
 
 # The trained weights and the figures, or that there are none; of rank 0 alone.

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sigdca.job.section import Fraction, Positive, Section
 
 Bits = Annotated[int, Field(ge=1, le=12)]
 Step = Annotated[float, Field(gt=1e-9, le=1e3)]
+T = TypeVar("T")
+
+
+def _named(value: Any) -> Any:
+    """YAML takes the name of a layer of nn.Sequential (`0`) for a number."""
+    if not isinstance(value, dict):
+        return value
+    return {str(key) if type(key) is int else key: figure for key, figure in value.items()}
+
+
+PerLayer = Annotated[T | dict[str, T], BeforeValidator(_named)]
+"""One figure, or figures by the name of a layer, a kind or a prefix."""
 
 
 class Augment(Section):
@@ -58,7 +70,7 @@ class Prune(Optimisation):
         "(Sanh et al. 2020; needs epochs)",
     )
     schedule: Literal["gradual", "one-shot"] = "gradual"
-    sparsity: Fraction | dict[str, Fraction] = Field(
+    sparsity: PerLayer[Fraction] = Field(
         description="one figure for every layer, or per layer, per kind (conv, fc) or per prefix"
     )
     ramp: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
@@ -75,7 +87,7 @@ class Prune(Optimisation):
 class Share(Optimisation):
     """Weight sharing by a k-means codebook per layer (Deep Compression, section 3)."""
 
-    bits: Bits | dict[str, Bits] = Field(
+    bits: PerLayer[Bits] = Field(
         description="log2 of the codebook's size: one figure, per layer, per kind or per prefix"
     )
     init: Literal["linear", "density", "random"] = "linear"
@@ -90,7 +102,7 @@ class Quantize(Optimisation):
         description="what a bit of the coded weights costs, in nats of the mean cross entropy; "
         "the knob between size and error"
     )
-    step: Step | dict[str, Step] = Field(
+    step: PerLayer[Step] = Field(
         description="distance of two values: one figure, per layer, per kind or per prefix"
     )
     bias_step: Step | None = Field(None, description="the same for biases; None: the layer's step")
@@ -115,7 +127,7 @@ class Rdoq(Optimisation):
         description="what a bit of the coded weights costs, in squared steps; the knob between "
         "size and error"
     )
-    step: Step | dict[str, Step] = Field(
+    step: PerLayer[Step] = Field(
         description="distance of two values: one figure, per layer, per kind or per prefix"
     )
     bias_step: Step | None = Field(None, description="the same for biases; None: the layer's step")

@@ -274,7 +274,7 @@ class Job(Section):
         return self
 
     def smoke_test(self) -> Job:
-        """The same job on 1,000 images and one epoch a stage, under another name, no budget."""
+        """The same job under another name: 1,000 images, at most an epoch a stage, no budget."""
         document = self.model_dump(exclude_none=True)
         document["name"] = f"{self.name[:90]}-smoke"
         document["data"]["limit"] = 1000
@@ -289,5 +289,5 @@ class Job(Section):
         for step in document.get("compress", {}).get("recipe", ()):
             for config in step.values():
                 if "epochs" in config:
-                    config["epochs"] = 1
+                    config["epochs"] = min(1, config["epochs"])
         return Job.model_validate(document)

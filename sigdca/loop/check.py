@@ -11,7 +11,10 @@ from sigdca.data import Source, check_split, find_source
 from sigdca.edge.legs import Evidence, evidence_ahead
 from sigdca.errors import JobError
 from sigdca.job import Job, Prune, Quantize, Rdoq, Search, Share
+from sigdca.loop.dataset import num_images
 from sigdca.loop.network import graph_of, initial_model
+from sigdca.loop.own_model import check_model
+from sigdca.models import MODELS
 from sigdca.search import corners, grid, job_of, trial_job
 from sigdca.targets import Target, find_emulator, load_target
 
@@ -25,21 +28,37 @@ def check_job(job: Job, where: str) -> None:
 
     Raises:
         JobError, FormatError, TargetError: an unknown model, data source, layer or target, weights
-            of another network, a model that cannot be traced, a recipe whose passes undo another.
+            of another network, a model that cannot be traced or trained, a recipe whose passes
+            undo another.
     """
     source = find_source(job.data.source)
-    for split in ("train", "test") if job.train.epochs else ("test",):
+    trains = _trains(job)
+    for split in ("train", "test") if trains else ("test",):
         check_split(source, split)
     for address in job.data.more:
         _check_more(source, address, where)
+    if trains and job.train.batch_size > (count := num_images(job.data, "train")):
+        raise JobError(
+            f"{where}: train.batch_size: must be at most the {count} images of the train split, "
+            f"got {job.train.batch_size}"
+        )
     wanted = job.search.targets if job.search is not None else ()
     for target in (*job.targets, *wanted):
         load_target(target)
     model = initial_model(job)
-    graph_of(job, model)
+    graph = graph_of(job, model)
+    if job.model not in MODELS:
+        check_model(model, graph, source.num_classes)
     _check_recipe(job, model, where)
     if job.search is not None:
         _check_space(job, job.search, model, where)
+
+
+def _trains(job: Job) -> bool:
+    steps = job.compress.recipe if job.compress else ()
+    return any(
+        getattr(section, "epochs", 0) for section in (job.train, *(s.config for s in steps))
+    )
 
 
 def _check_more(source: Source, address: str, where: str) -> None:

@@ -97,6 +97,11 @@ class _Walk:
             self.env[node] = self._read(node)
         except (UnsupportedError, FormatError) as error:
             raise JobError(f"model: {_describe(node, self.modules)}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise JobError(
+                f"model: {_describe(node, self.modules)}: has arguments that are not supported: "
+                f"{error}"
+            ) from error
 
     def graph(self) -> Graph:
         """All that was read, without what the output does not need."""
@@ -152,6 +157,11 @@ class _Walk:
         if type(module) in PARAMETERED:
             if any(op.name == name for op in self.ops):
                 raise UnsupportedError("used a second time; a container's layers run once each")
+            if computed := sorted({"weight", "bias"} - module._parameters.keys()):
+                raise UnsupportedError(
+                    f"its {computed[0]} is computed (weight_norm, spectral_norm, prune); make it "
+                    "permanent first"
+                )
             reader, takes = PARAMETERED[type(module)]
             kind, attrs = reader(module)
             if taken.shape[0] != getattr(module, takes):
@@ -181,11 +191,7 @@ class _Walk:
         table: Mapping[Any, Any] = METHODS if node.op == "call_method" else FUNCTIONS
         if node.target not in table:
             raise UnsupportedError(f"is not supported; supported are {SUPPORTED}")
-        try:
-            read = table[node.target](taken.shape, *rest, **kwargs)
-        except TypeError as error:
-            raise UnsupportedError(f"has arguments that are not supported: {error}") from error
-        return self._apply(node, taken, read)
+        return self._apply(node, taken, table[node.target](taken.shape, *rest, **kwargs))
 
     def _apply(self, node: fx.Node, taken: _Value, read: Operator | None) -> _Value:
         if read is None:
@@ -210,8 +216,8 @@ class _Walk:
             self._overwrite(terms[0], result)
         return result
 
-    def _concat(self, tensors: Any, dim: int = 0) -> _Value:
-        values = tuple(tensors)
+    def _concat(self, tensors: Any, dim: int = 0, axis: int | None = None) -> _Value:
+        values, dim = tuple(tensors), dim if axis is None else axis
         if not all(isinstance(value, _Value) for value in values):
             raise UnsupportedError("joins something that is not a tensor")
         if dim % (len(values[0].shape) + 1) != 1:

@@ -101,8 +101,20 @@ class Store:
         """
         with _explained("list", self.root):
             found = self.filesystem.get_file_info(pafs.FileSelector(self.root, recursive=True))
-        start = len(self.root.rstrip("/")) + 1
-        return sorted((info.path[start:], info.size) for info in found if info.is_file)
+            start = len(self.root.rstrip("/")) + 1
+            return sorted((info.path[start:], info.size) for info in found if info.is_file)
+
+    def broken_links(self) -> list[str]:
+        """The symbolic links at any depth that lead nowhere, sorted: `files` does not see them."""
+        if not self.is_local:
+            return []
+        paths = (
+            Path(folder, name)
+            for folder, _, names in os.walk(self.root, followlinks=True)
+            for name in names
+        )
+        broken = (path for path in paths if path.is_symlink() and not path.exists())
+        return sorted(str(path.relative_to(self.root)) for path in broken)
 
     def modified_s(self, name: str) -> float | None:
         """When file `name` was written, seconds since 1970 on the place's own clock, if known."""
@@ -115,7 +127,7 @@ class Store:
         selector = pafs.FileSelector(self.root, allow_not_found=True)
         with _explained("list", self.root):
             found = self.filesystem.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
+            return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
 
     def write(self, name: str, content: bytes) -> None:
         """Writes file `name` whole or not at all.
@@ -297,3 +309,6 @@ def _explained(verb: str, path: str) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise StorageError(f"{path}: cannot {verb}: {reason}") from error
+    except UnicodeDecodeError as error:  # pyarrow's names are text
+        name = error.object.decode(errors="backslashreplace")
+        raise StorageError(f"{path}: cannot {verb}: a file's name is not UTF-8: {name}") from error

@@ -33,7 +33,7 @@ def augment_batch(images: Tensor, config: Augment, generator: torch.Generator) -
 
 
 def _affine(images: Tensor, config: Augment, generator: torch.Generator) -> Tensor:
-    num = images.shape[0]
+    num, _, height, width = images.shape
     uniform = torch.rand((4, num), generator=generator) * 2 - 1
     angle = uniform[0] * math.radians(config.rotate)
     size = 1 + uniform[1] * config.scale
@@ -43,12 +43,12 @@ def _affine(images: Tensor, config: Augment, generator: torch.Generator) -> Tens
     mode = "bilinear"
     if not (config.rotate or config.scale):
         mode = "nearest"  # nothing is blurred, not even by rounding
-        height, width = images.shape[2:]
         shift_x = _whole_pixels(uniform[2], config.shift, width)
         shift_y = _whole_pixels(uniform[3], config.shift, height)
-    theta = torch.stack(
-        [torch.stack([cosine, -sine, shift_x], 1), torch.stack([sine, cosine, shift_y], 1)], 1
-    ).to(images.device)
+    # Both axes span as much, whatever their pixels: turned as they are, an image would be sheared.
+    row_x = torch.stack([cosine, -sine * (height / width), shift_x], 1)
+    row_y = torch.stack([sine * (width / height), cosine, shift_y], 1)
+    theta = torch.stack([row_x, row_y], 1).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 

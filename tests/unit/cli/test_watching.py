@@ -19,7 +19,7 @@ JOB = """
 name: t
 model: tests.tiny:Tiny
 data: {source: ./old}
-train: {epochs: 1}
+train: {epochs: 1, batch_size: 20}
 compress: {recipe: [encode]}
 targets: [atom-x5-e3940]
 watch: {data: ./new, at_least: 10, poll_s: 0.01}

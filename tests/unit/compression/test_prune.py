@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -186,6 +188,20 @@ def test_movement_prunes_as_soon_as_it_has_seen_enough(net):
     assert gone.sum() == 30
     hook.after_epoch(net, 0, 1)
     assert torch.equal(net.ip2.weight == 0, gone)
+
+
+@pytest.mark.parametrize("overflow", [math.inf, -math.inf, math.nan])
+def test_movement_does_not_count_steps_that_overflow(net, overflow):
+    pull = torch.randn(net.ip2.weight.shape, generator=torch.Generator().manual_seed(0))
+    weight = net.ip2.weight.detach().clone()
+    hook = moved(net, 1, pull)
+    bad = -10 * pull
+    bad[:, ::2] = overflow
+    net.ip2.weight.grad = bad
+    hook.after_backward(net)
+    hook.after_step(net)
+    hook.after_epoch(net, 0, 1)
+    assert torch.equal(net.ip2.weight != 0, mask_for(-weight * pull, 0.5))
 
 
 def test_movement_never_brings_a_weight_back(net, retrain, make_optimizer):

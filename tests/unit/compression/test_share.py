@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sigdca.compression import ShareHook, prune_, share_
 
@@ -90,6 +91,19 @@ def test_centroids_get_the_sum_of_their_weights_gradients(shared):
         assert len(tied.unique()) == 1
         assert float(tied[0]) == pytest.approx(float(own[members].double().sum()), rel=1e-5)
     assert (shared.ip1.weight.grad[weight == 0] == 0).all()
+
+
+def test_a_weight_of_two_layers_has_its_gradients_summed_once():
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    net[1].weight = net[0].weight
+    share_(net, {"0": 1, "1": 1})
+    hook = ShareHook(["0", "1"])
+    hook.before_epoch(net, 0, 1)
+    net[0].weight.grad = torch.ones_like(net[0].weight)
+    hook.after_backward(net)
+    assert int(net[0].weight.grad.sum()) == sum(
+        int((net[0].weight == value).sum()) ** 2 for value in net[0].weight.unique()
+    )
 
 
 def test_weights_stay_tied_and_zeros_zero_over_steps(shared, retrain, make_optimizer):

@@ -3,7 +3,7 @@
 import pytest
 
 from sigdca.data.folder import list_folder
-from sigdca.errors import JobError
+from sigdca.errors import JobError, StorageError
 from sigdca.storage import open_store
 from tests.images import write_image
 
@@ -85,6 +85,7 @@ def test_a_test_folder_without_classes_takes_a_labels_file(root, tmp_path, text)
         ("a.png dog\nx.png cat\n", r"no line for b\.png"),
         ("a b c\na b c\n", "each line must be CLASS, or each FILE CLASS"),
         ("a.png dog\ncat\n", "each line must be CLASS, or each FILE CLASS"),
+        ("a.png dog\na.png cat\n", r"a\.png is named twice"),
         ("dog\ncow\n", "class 'cow' is not in train"),
         ("", "0 lines"),
     ],
@@ -104,6 +105,15 @@ def test_a_labels_file_that_is_not_there_or_no_text(root, tmp_path):
     (tmp_path / "x.bin").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(JobError, match="not UTF-8 text"):
         listed(root, test_folder="test", labels_file=str(tmp_path / "x.bin"))
+
+
+def test_links_count_as_what_they_lead_to(root):
+    (root / "train/cow").symlink_to(root / "train/cat")
+    (root / "train/cow/.old.png").symlink_to("nowhere.png")
+    assert len(listed(root).splits["train"]) == 9
+    (root / "train/dog/9.png").symlink_to("nowhere.png")
+    with pytest.raises(StorageError, match=r"^pictures/train/dog/9\.png: a link that leads no"):
+        listed(root)
 
 
 def test_folders_that_are_wrong(root, tmp_path):

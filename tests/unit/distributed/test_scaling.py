@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import ray
+import torch
+from torch import nn
 
+from sigdca.distributed import training
 from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.training import scaling, train_on_cluster, unused_gpus
 from sigdca.errors import JobError
@@ -39,6 +42,27 @@ def test_too_few_gpus_are_not_left_alone_silently(least, most, num_gpus, said):
     expected = None if said is None else f"training on CPUs: the cluster has {said}"
     assert unused_gpus(train, num_gpus) == expected
     assert not (said and scaling(train, DataSource(source="mnist"), num_gpus).use_gpu)
+
+
+class Scaled(nn.Module):
+    """Its constructor reads a value of a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = float(torch.linspace(0.5, 1, 2)[0])
+        self.conv = nn.Conv2d(1, 10, 28)
+
+    def forward(self, x):
+        return self.conv(x).flatten(1)
+
+
+def test_a_constructor_may_read_values():
+    source = DataSource(source="mnist")
+    task = SimpleNamespace(model=f"{__name__}:Scaled", source=source, train=Train(epochs=1))
+    training._check_strategy(task)
+    task.train = Train(epochs=1, strategy="hybrid")
+    with pytest.raises(JobError, match="hybrid is for networks with fully connected layers"):
+        training._check_strategy(task)
 
 
 @pytest.mark.parametrize(

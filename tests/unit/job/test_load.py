@@ -205,15 +205,28 @@ def test_what_is_switched_off_stays_off_in_every_copy():
     assert "limit" not in dump_job(job)  # what is None by default is left out
 
 
+def test_layers_may_be_called_by_numbers():
+    given = "compress.recipe=[{prune: {sparsity: {0: 0.4, '0.1': 0.5}}}, encode]"
+    job = parse_job(JOB, "a.yaml", [given])
+    assert job.compress.recipe[0].prune.sparsity == {"0": 0.4, "0.1": 0.5}
+    assert parse_job(dump_job(job), "copy.yaml") == job
+    other = parse_job(JOB, "a.yaml", [given, "compress.recipe.0.prune.sparsity.0=0.6"])
+    assert other.compress.recipe[0].prune.sparsity == {"0": 0.6, "0.1": 0.5}
+    with pytest.raises(JobError, match=r"sparsity\.0\.1.*: must be text, got 0\.1"):
+        parse_job(JOB, "a.yaml", ["compress.recipe=[{prune: {sparsity: {0.1: 0.4}}}, encode]"])
+
+
 def test_the_smoke_test_is_a_small_job_of_another_name():
     small = parse_job(
-        JOB, "a.yaml", ["budget.error=1.0", "train.accuracy_at_least=99"]
+        JOB,
+        "a.yaml",
+        ["budget.error=1.0", "train.accuracy_at_least=99", "compress.recipe.1.share.epochs=0"],
     ).smoke_test()
     assert small.name == "lenet5-smoke"
     assert small.data.limit == 1000
     assert small.budget.error is None
     assert small.train.accuracy_at_least is None
-    assert small.compress.recipe[0].prune.epochs == 1
+    assert [step.config.epochs for step in small.compress.recipe[:2]] == [1, 0]
     assert yaml.safe_load(dump_job(small))["edge_test"]["num_samples"] == 100
 
 

@@ -20,6 +20,7 @@ search:
   space: {compress.recipe.0.prune.sparsity.ip1: {uniform: [0.8, 0.99]}}
   num_trials: 4
 """
+PASSES = ("prune", "share")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,31 @@ def test_one_line_says_where_and_what(setting, message):
         check_job(job, "s.yaml")
     assert message in str(found.value)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [[], ["train.epochs=0", "weights=w.safetensors"]],  # retraining takes the same batches
+)
+def test_a_batch_is_no_larger_than_the_train_split(settings, monkeypatch):
+    monkeypatch.setattr("sigdca.loop.network.load_weights", lambda model, path: None)
+    fits = ["search=null", "data.limit=100", "train.batch_size=100", *settings]
+    check_job(parse_job(JOB, "s.yaml", fits), "s.yaml")
+    with pytest.raises(JobError) as raised:
+        check_job(parse_job(JOB, "s.yaml", [*fits, "train.batch_size=101"]), "s.yaml")
+    assert str(raised.value) == (
+        "s.yaml: train.batch_size: must be at most the 100 images of the train split, got 101"
+    )
+    still = [f"compress.recipe.{number}.{name}.epochs=0" for number, name in enumerate(PASSES)]
+    if settings:  # nothing is trained
+        check_job(parse_job(JOB, "s.yaml", [*fits, "train.batch_size=101", *still]), "s.yaml")
+
+
+def test_a_network_of_the_users_own_is_tried_out(monkeypatch):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 5))
+    monkeypatch.setattr("sigdca.loop.check.initial_model", lambda job: model)
+    with pytest.raises(JobError, match="model: gives 5 logits, but the data has 10 classes"):
+        check_job(parse_job(JOB, "s.yaml", ["model=mine:Net", "search=null"]), "s.yaml")
 
 
 @pytest.fixture

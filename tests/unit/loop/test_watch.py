@@ -82,7 +82,7 @@ class Place:
 name: t
 model: tests.tiny:Tiny
 data: {{source: {self.folder}/old}}
-train: {{epochs: 1}}
+train: {{epochs: 1, batch_size: 20}}
 compress: {{recipe: [encode]}}
 targets: [{TARGET}]
 storage: {self.folder}/runs

@@ -1,11 +1,13 @@
 """Every form in which torch says an operator, the graph that it must give, and what is refused."""
 
+import copy
 import operator
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import prune
 
 from sigdca.codec.graph import Op, expected_tensors, infer_shapes
 from sigdca.errors import JobError
@@ -233,6 +235,7 @@ def test_sum(add):
         lambda x, y: torch.cat((x, y, x), 1),
         lambda x, y: torch.cat([x, y, x], dim=-3),
         lambda x, y: torch.concat(tensors=[x, y, x], dim=1),
+        lambda x, y: torch.cat([x, y, x], axis=1),
     ],
 )
 def test_concatenation(cat):
@@ -341,6 +344,9 @@ REFUSED = [
     (lambda self, x: torch.add(x, x, alpha=2), "only the plain sum of two tensors"),
     (lambda self, x: x + functional.max_pool2d(x, 2), r"cannot add \[4, 8, 6\] and \[4, 4, 3\]"),
     (lambda self, x: torch.cat((x, x), 2), "along axis 2; only along axis 1"),
+    (lambda self, x: torch.cat(x, 1), r"node 'cat' \(function cat\): has arguments that are not"),
+    (lambda self, x: torch.cat((x, x), 1, out=x), "has arguments that are not supported: .*out"),
+    (lambda self, x: x.relu(1, 2), "has arguments that are not supported: "),
     (lambda self, x: torch.cat((x, x)), "along axis 0; only along axis 1"),
     (lambda self, x: x[:, 0], r"\(function getitem\): is not supported"),
     (lambda self, x: x * x, r"\(function mul\): is not supported"),
@@ -368,6 +374,17 @@ def test_two_inputs_are_refused():
 
     with pytest.raises(JobError, match="input 'y': a second input; a network has one"):
         trace(Net(), SHAPE, 1.0)
+
+
+@pytest.mark.parametrize("computed", ["weight", "bias"])
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)])
+def test_a_parameter_that_is_computed_is_refused_until_it_is_permanent(layer, computed):
+    layer = copy.deepcopy(layer)
+    prune.random_unstructured(layer, computed, 0.5)
+    with pytest.raises(JobError, match=rf"layer 'it' \(.*\): its {computed} is computed"):
+        ops(lambda self, x: self.it(x), it=layer)
+    prune.remove(layer, computed)
+    assert len(ops(lambda self, x: self.it(x), it=layer)) == 1
 
 
 def test_layer_used_twice_is_refused():

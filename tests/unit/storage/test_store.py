@@ -30,6 +30,25 @@ def test_a_folder_that_is_not_there_has_no_names(store):
     assert not store.exists("none")
 
 
+def test_a_name_that_is_no_text_is_said(tmp_path):
+    store = open_store(str(tmp_path))
+    (tmp_path / "b").write_bytes(b"1")
+    os.mkdir(os.fsencode(tmp_path) + b"/\xe8")
+    os.rename(tmp_path / "b", os.fsencode(tmp_path) + b"/\xe9")
+    for listing in (store.files, store.folders, store.names):
+        with pytest.raises(StorageError, match=r": cannot list: a file's name is not .*\\xe[89]$"):
+            listing()
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path):
+    store = open_store(str(tmp_path))
+    store.write("a/b", b"1")
+    (tmp_path / "a/fine").symlink_to("b")
+    (tmp_path / "a/gone").symlink_to("c")
+    (tmp_path / "none").symlink_to("d")
+    assert store.broken_links() == ["a/gone", "none"]
+
+
 def test_a_missing_file_is_named(store):
     with pytest.raises(StorageError, match="runs/none: cannot read"):
         store.read("none")

@@ -88,6 +88,17 @@ def test_a_rotation_keeps_the_middle_where_it_is():
     assert centre(turned).abs().max() < 0.05
 
 
+def test_a_rotation_of_a_wide_image_is_that_of_the_square_around_it():
+    square = torch.zeros(64, 1, 128, 128)
+    square[:, :, 56:72, 50:78] = 1.0
+    config = Augment(rotate=30, scale=0.1)
+    whole = augment_batch(square, config, torch.Generator().manual_seed(1))
+    wide, high = square[:, :, 40:88], square[:, :, :, 40:88]
+    for part, within in ((wide, whole[:, :, 40:88]), (high, whole[:, :, :, 40:88])):
+        turned = augment_batch(part, config, torch.Generator().manual_seed(1))
+        assert (turned - within).abs().max() < 1e-3
+
+
 @pytest.mark.parametrize(
     "config",
     [Augment(shift=0.1), Augment(rotate=20), Augment(scale=0.2), Augment(shift=0.1, flip=True)],
