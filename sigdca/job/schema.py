@@ -283,6 +283,7 @@ class Job(Section):
         document["budget"] = {}
         document["train"].pop("accuracy_at_least", None)
         document["train"]["epochs"] = min(1, self.train.epochs)
+        document["train"]["batch_size"] = min(1000, self.train.batch_size)
         if self.search is not None:
             limits = {"num_trials": 4, "time_budget_s": None, "sensitivity_images": 200}
             document["search"] = self.search.model_dump(exclude_unset=True) | limits
