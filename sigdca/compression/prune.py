@@ -126,13 +126,11 @@ class PruneHook:
             progress = (epoch + 1) / max(1, math.ceil(self._ramp * num_epochs))
         weights = {layer: weight_of(model, layer).detach() for layer in self._sparsity}
         self._masks = {layer: weight != 0 for layer, weight in weights.items()}
-        already = {layer: int((~mask).sum()) / mask.numel() for layer, mask in self._masks.items()}
         self._target = {
-            layer: max(cubic_sparsity(final, progress), already[layer])
-            for layer, final in self._sparsity.items()
+            layer: cubic_sparsity(final, progress) for layer, final in self._sparsity.items()
         }
         if self._importance == "magnitude":
-            self._masks = prune_(model, self._target)
+            self._masks = prune_(model, {layer: self._fraction(layer) for layer in self._sparsity})
             return
         self._scores = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
         self._num_steps = 0
@@ -172,7 +170,12 @@ class PruneHook:
         }
         self._scores = {}
         with torch.no_grad():
-            for layer, fraction in self._target.items():
-                mask = mask_for(scores[layer], fraction)
+            for layer in self._target:
+                mask = mask_for(scores[layer], self._fraction(layer))
                 weight_of(model, layer).masked_fill_(~mask, 0.0)
                 self._masks[layer] = mask
+
+    def _fraction(self, layer: str) -> float:
+        """The schedule's, or what is zero already if that is more."""
+        mask = self._masks[layer]
+        return max(self._target[layer], int((~mask).sum()) / mask.numel())
