@@ -71,7 +71,7 @@ void wrong_calls() {
     return sigdca_coder_levels(coder.coder, levels, 1, 4, stride, negative, positive, &error);
   };
   expect(code(1, 3, 3) == SIGDCA_INVALID_ARGUMENT, "a stride of 1");
-  expect(code(65536, 3, 3) == SIGDCA_INVALID_ARGUMENT, "a stride of 65536");
+  expect(code((1u << 28) + 1, 3, 3) == SIGDCA_INVALID_ARGUMENT, "a stride beyond 2^28");
   expect(code(0, 65536, 3) == SIGDCA_INVALID_ARGUMENT, "65536 values");
   expect(code(0, 1, 2) == SIGDCA_LEVEL, "a level beyond its limit");
   expect(code(0, 0, 3) == SIGDCA_LEVEL, "a negative level, and no such values");
