@@ -71,7 +71,9 @@ def infer_claims(cache: Path, seconds: float, against: str) -> list[Claim]:
     name = "infer, LeNet-5 at 1,000 fps: 5 ms deadlines missed"
     return [
         at_most(name, [told["late"] + told["dropped"]], 0, "frames", machine),
-        at_most("infer: of these, while the CPU was there", [unexplained(late, gaps)], 0, "frames", how),
+        at_most(
+            "infer: of these, while the CPU was there", [unexplained(late, gaps)], 0, "frames", how
+        ),
         at_most("infer: p99", [told["latency_p99_us"] / 1000], DEADLINE_MS, "ms", how),
         at_most("infer: p99.9", [told["latency_p999_us"] / 1000], DEADLINE_MS, "ms", how),
         at_most("infer: max", [told["latency_max_us"] / 1000], DEADLINE_MS, "ms", how),
