@@ -110,7 +110,7 @@ def main(description: str | None, measure: Measure, **others: Measure) -> None:
 def _draw(claims: list[Claim]) -> None:
     """The table as Markdown, so that it can go into RESULTS.md as it is."""
     console = Console(width=200, highlight=False)  # a row of Markdown is one line
-    console.print(f"Machine: {os.cpu_count()} cores, {_processor()}; {platform.platform()}")
+    console.print(f"Machine: {os.cpu_count()} cores, {processor()}; {platform.platform()}")
     table = Table(*HEADINGS, box=rich.box.MARKDOWN)
     for claim in claims:
         low, high = claim.spread
@@ -131,7 +131,8 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.split(":", 1)[1].strip() for line in file if "model name" in line)

@@ -2,25 +2,34 @@
 
 Plain TPE and random search know of no scan, no seeds and no fidelities, but their first trial is
 the job's own recipe too. The sides of a seed run one after the other, each on the whole machine.
-Studies stay in .cache/search: one that has ended is not run again, one that was cut off goes on.
+Studies stay in .cache/search: one that was cut off goes on. What an ended one has found is noted
+in `search-fronts.json`, and it is not run again, on another machine neither, unless its job has
+changed; delete its entry to have it run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from claims import Claim, at_least
+from claims import Claim, at_least, processor
 
 from sigdca.job import dump_job, load_job
 from sigdca.report.published import published
 from sigdca.search import FrontRecord, StudyRecord, hypervolume
+from sigdca.storage import open_store
 
 ROOT = Path(__file__).resolve().parent.parent
+HERE = open_store(str(Path(__file__).resolve().parent))
+NOTES = "search-fronts.json"
 SIDES = {
     "ours": (),
     "random": ("search.sampler=random", "search.sensitivity_images=0", "search.fidelities=[1.0]"),
@@ -105,21 +114,33 @@ def smallest(front: Front, error: float) -> float:
 
 
 def _run(folder: Path, network: str, seed: int, budget_s: int) -> Seed:
-    studies = {}
-    for side, settings in SIDES.items():
-        name = f"{network}-{budget_s}-{seed}-{side}"
-        studies[side] = ended_study(
-            ROOT / "jobs" / f"{network}-mnist-search.yaml",
-            folder,
-            name,
-            f"seed={seed}",
-            f"search.time_budget_s={budget_s}",
-            *settings,
-        )
-    first = json.loads((studies["ours"] / "trials" / "0001.json").read_text())
-    own = first["rungs"][-1]["figures"]
-    fronts = {side: front_of(study) for side, study in studies.items()}
-    return Seed((own["error"], own["container_bytes"]), fronts)
+    found = {side: _noted(folder, network, seed, budget_s, side) for side in SIDES}
+    fronts = {side: [(error, size) for error, size in found[side]["front"]] for side in SIDES}
+    error, size = found["ours"]["first"]
+    return Seed((error, size), fronts)
+
+
+def _noted(folder: Path, network: str, seed: int, budget_s: int, side: str) -> dict[str, Any]:
+    """What the study of one side has found; it is run if that has not been noted."""
+    job = ROOT / "jobs" / f"{network}-mnist-search.yaml"
+    settings = (f"seed={seed}", f"search.time_budget_s={budget_s}", *SIDES[side])
+    digest = hashlib.sha256(dump_job(load_job(job, settings)).encode()).hexdigest()[:16]
+    name = f"{network}-{budget_s}-{seed}-{side}"
+    notes = json.loads(HERE.read(NOTES)) if HERE.exists(NOTES) else {}
+    if notes.get(name, {}).get("job") != digest:
+        study = ended_study(job, folder, name, *settings)
+        first = json.loads((study / "trials" / "0001.json").read_text())["rungs"][-1]["figures"]
+        notes[name] = {
+            "job": digest,
+            "first": [first["error"], first["container_bytes"]],
+            "front": front_of(study),
+            "trials": len(list((study / "trials").glob("*.json"))),
+            "machine": f"{os.cpu_count()} cores, {processor()}",
+            "day": time.strftime("%Y-%m-%d", time.gmtime()),
+        }
+        HERE.write(NOTES, f"{json.dumps(notes, indent=1, sort_keys=True)}\n".encode())
+    noted: dict[str, Any] = notes[name]
+    return noted
 
 
 def _tell(network: str, seed: int, found: Seed, error: float) -> None:
