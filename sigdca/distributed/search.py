@@ -45,6 +45,7 @@ from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
 from sigdca.search import (
     SHARED,
+    Origin,
     Point,
     Space,
     Study,
@@ -53,9 +54,13 @@ from sigdca.search import (
     kinds_of,
     narrowed,
     own_point,
+    own_points,
     seeds,
 )
 from sigdca.storage import Store
+
+First = tuple[Origin, Point]
+"""A point that is tried before the sampler draws, and where it is from."""
 
 INTERRUPTED = "interrupted"
 POLL_S = 0.5
@@ -174,7 +179,7 @@ def _sees(store: Store) -> bool:
     return store.exists("study.json")
 
 
-def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[Point]]:
+def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[First]]:
     """The dense TRAIN, the scan, and what follows: own point, space, points to begin with."""
     where, gpus = servers_of(spec.job.data), study.search.gpus_per_trial
     dense = ray.remote(num_cpus=1, num_gpus=gpus, label_selector=where)(run_dense)
@@ -185,18 +190,22 @@ def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[P
     search, space = study.search, study.search.space
     own = own_point(study.job, space)
     if search.sampler == "grid":
-        return own, space, [point for point in grid(space, study.job.name) if point != own]
+        points = grid(space, study.job.name)
+        return own, space, [("sampler", point) for point in points if point != own]
     kinds = kinds_of(space) if search.sensitivity_images else []
     sensitivity = None
+    given = own_points(study.job, space)
     if kinds:
         sensitivity = scan_on_cluster(spec, weights, kinds, lambda tasks: _gather(study, tasks))
-        space = narrowed(space, sensitivity, own)
-    first = [] if search.sampler == "random" else seeds(space, sensitivity, own)
-    return own, space, [point for point in first if point != own]
+        space = narrowed(space, sensitivity, given)
+    if search.sampler == "random":
+        return own, space, []
+    written: list[First] = [("job", point) for point in given if point != own]
+    return own, space, written + [("seed", point) for point in seeds(space, sensitivity, given)]
 
 
 def run_trials(
-    cluster: Cluster, study: Study, spec: TrialSpec, own: Point | None, first: list[Point]
+    cluster: Cluster, study: Study, spec: TrialSpec, own: Point | None, first: list[First]
 ) -> bool:
     """The trials of a study that is prepared.
 
@@ -205,7 +214,7 @@ def run_trials(
         study: the study; its unfinished trials come first.
         spec: what they have in common.
         own: the job's own point, if the space holds it.
-        first: the points to begin with.
+        first: the points to begin with, and where they are from.
 
     Returns:
         Whether to call again: trials are left whose node, or whose site's last server, was lost.
@@ -271,7 +280,7 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _todo(study: Study, own: Point | None, first: Sequence[Point]) -> dict[int, Point]:
+def _todo(study: Study, own: Point | None, first: Sequence[First]) -> dict[int, First]:
     """The points to begin with that are still to be tried, by the numbers of their trials.
 
     Of a grid, those that no trial has: it may be another grid than before --resume.
@@ -279,15 +288,16 @@ def _todo(study: Study, own: Point | None, first: Sequence[Point]) -> dict[int, 
     records = study.trials()
     if study.search.sampler == "grid":
         tried = {frozenset(record.point.items()) for record in records}
-        left = [point for point in first if frozenset(point.items()) not in tried]
+        left = [(origin, at) for origin, at in first if frozenset(at.items()) not in tried]
         numbered = enumerate(left, max(2, study.newest + 1))
     else:
         numbered = enumerate(first, 2)
     known = {record.number for record in records}
-    return {number: point for number, point in [(1, own or {}), *numbered] if number not in known}
+    job: First = ("job", own or {})
+    return {number: found for number, found in [(1, job), *numbered] if number not in known}
 
 
-def _num_trials(study: Study, todo: Mapping[int, Point]) -> int:
+def _num_trials(study: Study, todo: Mapping[int, First]) -> int:
     """How many trials are still to be run; -1: any number."""
     limit, num_unfinished = study.search.num_trials, len(study.unfinished())
     left = math.inf if limit is None else max(0, limit - len(study.trials()) + num_unfinished)
@@ -309,16 +319,14 @@ def _enqueue(
     storage: JournalStorage,
     space: Space,
     own: Point | None,
-    todo: Mapping[int, Point],
+    todo: Mapping[int, First],
 ) -> None:
     """What is run before the sampler draws: trials cut off, the job's own recipe, the seeds."""
     made = optuna.load_study(study_name=study.job.name, storage=storage)
     for record in study.unfinished():
-        point = own or {} if record.origin == "job" else record.point
+        point = own or {} if record.number == 1 else record.point
         enqueue(made, record, point, space)
-    others = "sampler" if study.search.sampler == "grid" else "seed"
-    for number, point in todo.items():
-        origin = "job" if number == 1 else others
+    for number, (origin, point) in todo.items():
         made.enqueue_trial(point, user_attrs={"number": number, "origin": origin})
 
 

@@ -214,7 +214,7 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
         """Draws one trial; gives its configuration for Tune."""
         origin = trial.user_attrs.get("origin", "sampler")
         number = trial.user_attrs.get("number") or self._study.newest + 1
-        fixed = origin == "job" and not self._in_space
+        fixed = number == 1 and not self._in_space
         drawn = Settings() if fixed else draw(self._drawn_from, trial)
         point = {} if fixed else dict(trial.params)
         self._study.begin(number, origin, point, drawn)

@@ -136,7 +136,7 @@ def _mark(
 def _tone(trial: TrialRecord, front: Sequence[int], chosen: int | None) -> str:
     if trial.number == chosen:
         return "chosen"
-    if trial.origin == "job":
+    if trial.number == 1:
         return "job"
     return "front" if trial.number in front else "plain"
 

@@ -1,17 +1,33 @@
 """Which trials go on from one fidelity to the next.
 
 Successive halving without waiting (Li et al., "A system for massively parallel hyperparameter
-tuning", MLSys 2020), with dominance in place of one figure where several objectives count, and the
-budget before them.
+tuning", MLSys 2020), with dominance in place of one figure where several objectives count.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
+from dataclasses import dataclass
 
 from sigdca.search.objectives import Values, layers
 
 WINDOW = 200  # the last trials at a fidelity, among which a new one is placed
+
+
+@dataclass
+class _Known:
+    """What a trial gave at a fidelity.
+
+    Attributes:
+        violation: by how much it missed the budget; 0: not at all.
+        values: its objectives, each to be minimised.
+        went_on: whether it was told to go on.
+    """
+
+    violation: float
+    values: Values
+    went_on: bool = False
 
 
 class Promotion:
@@ -25,7 +41,8 @@ class Promotion:
             keep: the share that goes on from each to the next.
         """
         self._keep = keep
-        self._known: list[dict[int, tuple[float, Values]]] = [{} for _ in range(num_fidelities)]
+        self._known: list[dict[int, _Known]] = [{} for _ in range(num_fidelities)]
+        self._met_later: list[float | None] = [None] * num_fidelities
 
     def add(self, trial: int, fidelity: int, violation: float, values: Values) -> None:
         """Notes what a trial gave at a fidelity.
@@ -36,25 +53,45 @@ class Promotion:
             violation: by how much it missed the budget; 0: not at all.
             values: its objectives, each to be minimised.
         """
+        for below in range(fidelity):
+            if (lower := self._known[below].get(trial)) is not None:
+                lower.went_on = True
+                if violation == 0:
+                    self._met_later[below] = max(lower.violation, self._met_later[below] or 0.0)
         known = self._known[fidelity]
         known.pop(trial, None)
-        known[trial] = (violation, values)
+        known[trial] = _Known(violation, values)
         if len(known) > WINDOW:
             del known[next(iter(known))]
 
     def goes_on(self, trial: int, fidelity: int) -> bool:
-        """Whether a trial that was added is among the best `keep` of the last at its fidelity.
+        """Whether a trial, just added, is among the best `keep` of the last at its fidelity.
 
-        One that misses the budget is worse than one that meets it, then one on a deeper front,
-        then what misses it by more. By how much is itself an objective of the fronts: at a low
-        fidelity nothing may meet it yet, and what is small because it is ruined must not lead.
+        One on a deeper front is worse; by how much the budget is missed is one more objective of
+        the fronts. On one front, what misses it by far comes last: it is small because it is
+        ruined. Of all others there, as many go on as there is room for, whoever comes first: a
+        front is as good at each of its ends, and more training will move it towards the budget.
         """
         known = self._known[fidelity]
-        numbers = list(known)
-        depths = layers([(*values, violation) for violation, values in known.values()])
-        rank = {
-            number: (known[number][0] > 0, depth, known[number][0], number)
-            for number, depth in zip(numbers, depths, strict=True)
-        }
-        better = sum(1 for number in numbers if rank[number] < rank[trial])
-        return better < math.ceil(self._keep * len(numbers))
+        places = list(known.values())
+        depths = layers([(*place.values, place.violation) for place in places])
+        most = self._most(fidelity)
+        ranks = [
+            (depth, place.violation > most) for place, depth in zip(places, depths, strict=True)
+        ]
+        mine = ranks[list(known).index(trial)]
+        before = sum(
+            rank < mine or (rank == mine and place.went_on and place is not known[trial])
+            for rank, place in zip(ranks, places, strict=True)
+        )
+        known[trial].went_on = before < math.ceil(self._keep * len(places))
+        return known[trial].went_on
+
+    def _most(self, fidelity: int) -> float:
+        """By how much a trial may miss the budget at a fidelity and still have a future.
+
+        Twice as much as any has that met it later; where none has yet, thrice what is usual.
+        """
+        if (met_later := self._met_later[fidelity]) is not None:
+            return 2 * met_later
+        return 3 * statistics.median(place.violation for place in self._known[fidelity].values())

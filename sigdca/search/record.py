@@ -54,7 +54,8 @@ class TrialRecord(_Record):
 
     Attributes:
         number: from 1; trial 1 is the job's own recipe.
-        origin: the job itself, a point seeded by the sensitivity scan, or the sampler.
+        origin: the job's file (its recipe, or a named alternative as it is written there), a point
+            seeded by the sensitivity scan, or the sampler.
         status: `running`; `done` at full fidelity; `pruned` before it; `failed`, which is kept and
             not tried again; `stopped` by the study's end.
         reason: why it failed or was stopped.

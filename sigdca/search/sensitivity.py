@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -86,19 +86,21 @@ def kinds_of(space: Space) -> list[Kind]:
 
 
 def narrowed(
-    space: Space, sensitivity: Sensitivity, own: Point | None, prefix: str = ""
+    space: Space, sensitivity: Sensitivity, own: Sequence[Point], prefix: str = ""
 ) -> dict[str, Dimension]:
-    """The space without what is certainly needless.
+    """The space without what is hardly of use.
 
     A layer that alone loses nothing at some sparsity, even without retraining, need not be less
-    sparse; the same for bits and steps. The job's own values stay inside.
+    sparse; the same for bits and steps. All layers together may lose something there, so this is
+    a rule of thumb: what the job's file itself says stays inside.
 
     Args:
         space: the job's.
         sensitivity: the scan.
-        own: the job's own point, if the space holds it.
+        own: the points of the job's file, by `own_points`.
         prefix: what the names of this space's parameters begin with.
     """
+    given = _given(own)
     found = {}
     for path, dimension in space.items():
         name = prefix + path
@@ -116,20 +118,35 @@ def narrowed(
                 }
             )
         else:
-            found[path] = _narrowed(path, dimension, sensitivity, (own or {}).get(name))
+            found[path] = _narrowed(path, dimension, sensitivity, given.get(name))
     return found
 
 
-def seeds(space: Space, sensitivity: Sensitivity | None, own: Point | None) -> list[Point]:
-    """Points to begin with: all layers as harsh as each stands alone, at three tolerances."""
+def seeds(space: Space, sensitivity: Sensitivity | None, own: Sequence[Point]) -> list[Point]:
+    """Points to begin with.
+
+    All layers as harsh as each stands alone, at three tolerances, in each alternative in turn;
+    what no scan knows of as the job's file has it.
+
+    Args:
+        space: the job's, narrowed.
+        sensitivity: the scan, if there was one.
+        own: the points of the job's file, by `own_points`; they are not among the seeds.
+    """
     found: list[Point] = []
-    for wanted in _alternatives(space):
-        for number, tolerance in enumerate(TOLERANCES):
-            seed = _Seed(sensitivity, tolerance, (number + 1) / (len(TOLERANCES) + 1), own, wanted)
+    for number, tolerance in enumerate(TOLERANCES):
+        for wanted in _alternatives(space):
+            harshness = (number + 1) / (len(TOLERANCES) + 1)
+            seed = _Seed(sensitivity, tolerance, harshness, _given(own), wanted)
             draw(space, seed)
-            if seed.point not in found:
+            if seed.point not in [*own, *found]:
                 found.append(seed.point)
     return found[:MAX_SEEDS]
+
+
+def _given(own: Sequence[Point]) -> Point:
+    """What the job's file says of each parameter, of several values the first."""
+    return {name: value for point in reversed(own) for name, value in point.items()}
 
 
 def _layer_setting(path: str) -> tuple[str, str]:
@@ -194,11 +211,11 @@ class _Seed(Suggest):
         sensitivity: Sensitivity | None,
         tolerance: float,
         harshness: float,
-        own: Point | None,
+        own: Point,
         wanted: Point,
     ) -> None:
         self._sensitivity, self._tolerance = sensitivity, tolerance
-        self._harshness, self._own, self._wanted = harshness, own or {}, wanted
+        self._harshness, self._own, self._wanted = harshness, own, wanted
         self.point: Point = {}
 
     def suggest_float(

@@ -115,6 +115,31 @@ def own_point(job: Job, space: Space) -> Point | None:
     return given.point
 
 
+def own_points(job: Job, space: Space) -> list[Point]:
+    """Points that somebody has written down: the job's own, and each named alternative's own.
+
+    Args:
+        job: the job.
+        space: its space.
+
+    Returns:
+        Those that the space holds, each once: the job's own first, if it does.
+    """
+    jobs = [job]
+    for path, dimension in space.items():
+        if isinstance(dimension.choice, dict):
+            jobs += [
+                with_values(job, {path: alternative.value}, job.name)
+                for alternative in dimension.choice.values()
+            ]
+    found: list[Point] = []
+    for one in jobs:
+        point = own_point(one, space)
+        if point is not None and point not in found:
+            found.append(point)
+    return found
+
+
 def corners(space: Space) -> Iterator[Point]:
     """Points in which each end and each alternative of each parameter occurs at least once."""
     for end in (0, -1):

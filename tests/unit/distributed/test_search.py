@@ -60,7 +60,7 @@ def enqueued(study):
     """What a grid has run: how many trials, and the number, origin and value of each."""
     space, storage = study.search.space, optuna.storages.InMemoryStorage()
     own = own_point(study.job, space)
-    todo = _todo(study, own, [point for point in grid(space, "s") if point != own])
+    todo = _todo(study, own, [("sampler", point) for point in grid(space, "s") if point != own])
     open_optuna(study, storage, space)
     _enqueue(study, storage, space, own, todo)
     told = optuna.load_study(study_name="s", storage=storage)

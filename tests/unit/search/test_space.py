@@ -4,7 +4,7 @@ import pytest
 
 from sigdca.errors import JobError
 from sigdca.job import dump_job, parse_job
-from sigdca.search import corners, grid, job_of, own_point, settings_of, trial_job
+from sigdca.search import corners, grid, job_of, own_point, own_points, settings_of, trial_job
 
 PREFIX = "search.space"
 RECIPES = """search.space={compress.recipe: {choice: {
@@ -62,6 +62,8 @@ def test_what_exists_only_in_an_alternative_is_drawn_only_there(make_job):
     names = [sorted(found) for found in corners(job.search.space)]
     assert ["compress.recipe", name] in names
     assert own_point(job, job.search.space) is None, "neither alternative is the job's own"
+    written = {"compress.recipe": "priced", name: 1e-5}
+    assert own_points(job, job.search.space) == [written], "4 bits are not in the other's space"
 
 
 def test_a_pass_may_be_left_out_and_its_paths_with_it(make_job):
