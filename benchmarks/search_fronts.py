@@ -3,8 +3,8 @@
 Plain TPE and random search know of no scan, no seeds and no fidelities, but their first trial is
 the job's own recipe too. The sides of a seed run one after the other, each on the whole machine.
 Studies stay in .cache/search: one that was cut off goes on. What an ended one has found is noted
-in `search-fronts.json`, and it is not run again, on another machine neither, unless its job has
-changed; delete its entry to have it run.
+in `search-fronts.json`, with the commit; it is run again where the job, the version or the kind of
+machine is another one, or its entry is deleted.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,8 @@ from sigdca.storage import open_store
 ROOT = Path(__file__).resolve().parent.parent
 HERE = open_store(str(Path(__file__).resolve().parent))
 NOTES = "search-fronts.json"
-SIDES = {
-    "ours": (),
-    "random": ("search.sampler=random", "search.sensitivity_images=0", "search.fidelities=[1.0]"),
-    "tpe": ("search.sensitivity_images=0", "search.fidelities=[1.0]"),
-}
+PLAIN = ("search.sensitivity_images=0", "search.fidelities=[1.0]")
+SIDES = {"ours": (), "random": ("search.sampler=random", *PLAIN), "tpe": PLAIN}
 Front = list[tuple[float, float]]  # error and bytes
 
 
@@ -44,32 +42,30 @@ class Seed:
 
     Attributes:
         own: error and bytes of the job's own recipe, the first trial.
+        budget: the job's bounds of both.
         fronts: error and bytes of each front, by side.
     """
 
     own: tuple[float, float]
+    budget: tuple[float, float]
     fronts: dict[str, Front]
 
     def volume(self, side: str) -> float:
-        """Of the box up to twice the job's own recipe."""
-        reference = (2 * self.own[0], 2 * self.own[1])
-        scaled = [(e / reference[0], size / reference[1]) for e, size in self.fronts[side]]
-        return hypervolume(scaled, (1.0, 1.0))
+        """Of all that meets the budget, which share a front dominates."""
+        error, size = self.budget
+        return hypervolume([(e / error, s / size) for e, s in self.fronts[side]], (1.0, 1.0))
 
 
-def front_claims(
-    folder: Path, networks: Sequence[str], seeds: Sequence[int], budget_s: int
-) -> list[Claim]:
+def front_claims(folder: Path, networks: Mapping[str, int], seeds: Sequence[int]) -> list[Claim]:
     """Runs whatever has not run, and says of each seed what came of it.
 
     Args:
         folder: where studies stay.
-        networks: names of job files.
+        networks: how long a study runs, in seconds, by network.
         seeds: of the job, one study a side each.
-        budget_s: how long each study runs.
     """
     claims = []
-    for network in networks:
+    for network, budget_s in networks.items():
         error = published(network, "mnist")[0].error
         found = []
         for seed in seeds:
@@ -117,26 +113,39 @@ def _run(folder: Path, network: str, seed: int, budget_s: int) -> Seed:
     found = {side: _noted(folder, network, seed, budget_s, side) for side in SIDES}
     fronts = {side: [(error, size) for error, size in found[side]["front"]] for side in SIDES}
     error, size = found["ours"]["first"]
-    return Seed((error, size), fronts)
+    bounds = dict(load_job(_job(network)).budget)
+    return Seed((error, size), (bounds["error"], bounds["container_bytes"]), fronts)
+
+
+def _job(network: str) -> Path:
+    return ROOT / "jobs" / f"{network}-mnist-search.yaml"
 
 
 def _noted(folder: Path, network: str, seed: int, budget_s: int, side: str) -> dict[str, Any]:
     """What the study of one side has found; it is run if that has not been noted."""
-    job = ROOT / "jobs" / f"{network}-mnist-search.yaml"
     settings = (f"seed={seed}", f"search.time_budget_s={budget_s}", *SIDES[side])
-    digest = hashlib.sha256(dump_job(load_job(job, settings)).encode()).hexdigest()[:16]
+    job = dump_job(load_job(_job(network), settings))
+    of = {
+        "job": hashlib.sha256(job.encode()).hexdigest()[:16],
+        "machine": f"{os.cpu_count()} cores, {processor()}",
+        "version": version("sigdca"),
+    }
     name = f"{network}-{budget_s}-{seed}-{side}"
     notes = json.loads(HERE.read(NOTES)) if HERE.exists(NOTES) else {}
-    if notes.get(name, {}).get("job") != digest:
-        study = ended_study(job, folder, name, *settings)
+    if notes.get(name, {}).get("of") != of:
+        plain = side == "tpe"
+        study = ended_study(_job(network), folder, name, *settings, plain=plain)
         first = json.loads((study / "trials" / "0001.json").read_text())["rungs"][-1]["figures"]
+        head = ["git", "rev-parse", "--short", "HEAD"]
         notes[name] = {
-            "job": digest,
+            "of": of,
+            "commit": subprocess.run(
+                head, capture_output=True, text=True, cwd=ROOT
+            ).stdout.strip(),
+            "day": time.strftime("%Y-%m-%d", time.gmtime()),
             "first": [first["error"], first["container_bytes"]],
             "front": front_of(study),
             "trials": len(list((study / "trials").glob("*.json"))),
-            "machine": f"{os.cpu_count()} cores, {processor()}",
-            "day": time.strftime("%Y-%m-%d", time.gmtime()),
         }
         HERE.write(NOTES, f"{json.dumps(notes, indent=1, sort_keys=True)}\n".encode())
     noted: dict[str, Any] = notes[name]
@@ -155,8 +164,15 @@ def _tell(network: str, seed: int, found: Seed, error: float) -> None:
         )
 
 
-def ended_study(job: Path, folder: Path, name: str, *settings: str) -> Path:
+def ended_study(job: Path, folder: Path, name: str, *settings: str, plain: bool = False) -> Path:
     """A study's folder; it is run by the command, or goes on, if it has not ended.
+
+    Args:
+        job: the job file.
+        folder: where studies lie.
+        name: the study's.
+        settings: of the job.
+        plain: nothing is tried before the sampler draws, but for the job's own recipe.
 
     Raises:
         RuntimeError: the command has failed.
@@ -169,7 +185,8 @@ def ended_study(job: Path, folder: Path, name: str, *settings: str) -> Path:
         resume = known.job == dump_job(load_job(job, options))
         if resume and known.status == "done":
             return study
-    command = [sys.executable, "-m", "sigdca", "search", str(job), "--json"]
+    program = [str(Path(__file__).with_name("search_plain.py"))] if plain else ["-m", "sigdca"]
+    command = [sys.executable, *program, "search", str(job), "--json"]
     command += ["--resume"] if resume else []
     for option in options:
         command += ["--set", option]
