@@ -282,10 +282,10 @@ class Study:
         self._has_changed |= record.number == 1  # hypervolume is against it
         self.folder.write_trial(record)
         self._consider(record)
-        for watcher in self.watchers:
-            watcher(self, record)
         if record.rungs or record.status != "running":  # one that is drawn says so in its own file
             self.save("running")
+        for watcher in self.watchers:  # what they tell is on disk
+            watcher(self, record)
 
     def publish(self) -> None:
         """Puts the best container, and those of the front, where people look for them."""
