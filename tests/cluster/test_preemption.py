@@ -26,6 +26,7 @@ def executor():
     """On a cluster whose head has one CPU, whatever this machine has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "cpu_count", lambda: 1)
+        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1")  # a cluster of one node has none
         patch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "0.2")  # by default, 5 s
         patch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "10")
         with connect(None, 1) as found:
