@@ -261,6 +261,8 @@ def run_trials(
             watcher.on_step_end(0, [])
         return study.why_over() is None and bool(study.unfinished())
     finally:
+        for record in study.running():
+            study.cut_off(record.number)
         boards.close()
         shutil.rmtree(folder, ignore_errors=True)
 
