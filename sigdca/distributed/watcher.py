@@ -17,7 +17,7 @@ from ray.tune.search import ConcurrencyLimiter
 from sigdca.distributed.boards import Boards
 from sigdca.distributed.searcher import StudySearch, trial_figures
 from sigdca.distributed.sites import next_site, slots
-from sigdca.search import Rung, Study, TrialRecord, missed_bounds
+from sigdca.search import TOO_LATE, Rung, Study, TrialRecord, missed_bounds
 
 MAX_NODE_LOSSES = 3  # a trial's process may be lost so often, one time right after the other
 MAX_ROUNDS = 3  # and be given so many more chances, when what was lost is known to be
@@ -176,6 +176,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             self._study.end(record.number, "done")
         elif (why := self._study.why_over()) is not None:
             self._study.end(record.number, "stopped", why)
+        elif record.number in self._study.late:
+            self._study.end(record.number, "stopped", TOO_LATE)
         elif not self.is_stuck:
             self._study.end(record.number, "pruned", "others were better at this fidelity")
 

@@ -56,7 +56,7 @@ class TrialRecord(_Record):
         number: from 1; trial 1 is the job's own recipe.
         origin: the job itself, a point seeded by the sensitivity scan, or the sampler.
         status: `running`; `done` at full fidelity; `pruned` before it; `failed`, which is kept and
-            not tried again; `stopped` by the study's end.
+            not tried again; `stopped` by the study's end, or for want of time before it.
         reason: why it failed or was stopped.
         point: the sampler's parameters.
         values: the job's paths and what they were set to.

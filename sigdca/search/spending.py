@@ -8,6 +8,8 @@ from typing import Any
 from sigdca.job import Search
 from sigdca.search.record import TrialRecord
 
+TOO_LATE = "time_budget_s: what is left is too short for the next fidelity"
+
 Clock = Callable[[], float]
 Where = Mapping[str, Any]
 """Where a trial is at work: `node`, `site` and `price`."""
@@ -70,6 +72,21 @@ class Spending:
         if most is not None and cost >= most:
             return f"cost: {cost:.4g} of {most:g} are spent"
         return None
+
+    def has_time(self, fidelity: int, duration_s: float) -> bool:
+        """Whether the time left is enough for a trial's next fidelity, by the share of epochs.
+
+        Without epochs a fidelity tells nothing of the next one, which then may begin.
+
+        Args:
+            fidelity: that the trial has come to, from 0.
+            duration_s: how long that took.
+        """
+        limit, shares = self._search.time_budget_s, self._search.fidelities
+        if limit is None or not shares[fidelity]:
+            return True
+        needed_s = duration_s * shares[fidelity + 1] / shares[fidelity]
+        return self.elapsed_s + needed_s <= limit
 
 
 def _charge(duration_s: float, where: Where) -> float:

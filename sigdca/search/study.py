@@ -50,6 +50,7 @@ class Study:
         self.stop: str | None = None
         self.watchers: list[OnChange] = []
         self.losses: Counter[int] = Counter()  # of nodes, by trial, since this start
+        self.late: set[int] = set()  # trials that may not go on: too little time is left
         self._now = now
         before = folder.study()
         if before is not None:
@@ -137,6 +138,7 @@ class Study:
         """A trial is drawn, or drawn again: what it has cost stays."""
         before = self._trials.get(number)
         spent = before.model_dump(include=SPENT) if before is not None else {}
+        self.late.discard(number)
         self._put(
             TrialRecord(
                 number=number,

@@ -8,7 +8,7 @@ from ray.exceptions import RayError
 from sigdca.distributed import watcher as module
 from sigdca.distributed.watcher import Watcher
 from sigdca.job import parse_job
-from sigdca.search import Settings, Study, StudyFolder
+from sigdca.search import TOO_LATE, Settings, Study, StudyFolder
 from sigdca.storage import open_store
 
 JOB = """
@@ -141,3 +141,14 @@ def test_the_next_fidelity_begins_with_the_result_of_one(watcher, study, trial, 
     watcher.on_trial_result(1, [], trial, result(study, 1, **end))
     clock.now += HOUR
     assert study.spending.cost == cost
+
+
+def test_a_trial_that_is_late_is_stopped_and_others_are_pruned(watcher, study, trial):
+    watcher.on_trial_result(1, [], trial, result(study, 1, done=True))
+    study.late.add(1)
+    watcher.on_trial_complete(1, [], trial)
+    assert (study.trial(1).status, study.trial(1).reason) == ("stopped", TOO_LATE)
+    study.begin(1, "sampler", {"seed": 1}, Settings())
+    watcher.on_trial_result(1, [], trial, result(study, 1, done=True))
+    watcher.on_trial_complete(1, [], trial)
+    assert study.trial(1).status == "pruned"

@@ -1,4 +1,4 @@
-"""Time and money: what is spent, by trials at work too."""
+"""Time and money: what is spent, by trials at work too, and what there is time for."""
 
 import pytest
 
@@ -61,3 +61,18 @@ def test_what_is_cut_off_is_paid_by_the_time_since_it_began(make, clock):
     assert spending.cut_off(record) == WHERE | {"cost": 2.0, "duration_s": 3600.0}
     clock.now += HOUR
     assert spending.cost == 2.0
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "duration_s", "fits"),
+    [(1, 100, True), (1, 101, False), (0, 1000, True)],
+    ids=["just", "not", "without epochs nobody knows"],
+)
+def test_there_is_time_for_what_ends_before_the_study(make, clock, fidelity, duration_s, fits):
+    spending = make("search.time_budget_s=1000", elapsed_s=200.0)
+    clock.now += 400
+    assert spending.has_time(fidelity, duration_s) == fits
+
+
+def test_without_a_clock_there_is_time(make):
+    assert make().has_time(1, 1e9)
