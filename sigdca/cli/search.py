@@ -207,9 +207,9 @@ def trial_line(record: TrialRecord) -> str:
 
 def _live_table(study: Study) -> Table:
     best = study.chosen
-    title = f"{study.elapsed_s:,.0f} s, {study.newest} trials"
-    if study.cost:
-        title += f", cost {study.cost:.2f}"
+    title = f"{study.spending.elapsed_s:,.0f} s, {study.newest} trials"
+    if cost := study.spending.cost:
+        title += f", cost {cost:.2f}"
     if best is not None:
         title += f"; best: trial {best.number}, {trial_line(best)}"
     table = Table("trial", "from", "state", "where", title=Text(title), title_justify="left")

@@ -17,12 +17,22 @@ START_S = 30.0  # in which it starts: it imports torch
 
 
 class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
-    """Trials in the order in which they were drawn, each in the process made for it, if any."""
+    """Trials in the order in which they were drawn, each in the process made for it, if any.
 
-    def __init__(self) -> None:
+    They go on while there is time.
+    """
+
+    def __init__(self, study: Study) -> None:
         """Knows no trials yet."""
         super().__init__()
-        self._lets_start = False
+        self._study, self._lets_start = study, False
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether there is time for a trial's next fidelity."""
+        if self._study.spending.has_time(result["fidelity"] - 1, result["trial_s"]):
+            return str(TrialScheduler.CONTINUE)
+        self._study.late.add(result["number"])
+        return str(TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The oldest that waits; of all trials, only a few are live."""
@@ -72,9 +82,8 @@ class ParetoScheduler(InOrder):
 
     def __init__(self, study: Study) -> None:
         """Knows what the study's trials gave so far."""
-        super().__init__()
+        super().__init__(study)
         search = study.search
-        self._study = study
         self._promotion = Promotion(len(search.fidelities), search.keep)
         for record in study.trials():
             known = (rung for rung in record.rungs if rung.share in search.fidelities)
@@ -90,16 +99,17 @@ class ParetoScheduler(InOrder):
         return True
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Whether a trial goes on to the next fidelity."""
+        """Whether a trial is good enough for the next fidelity, and there is time."""
         number, fidelity = result["number"], result["fidelity"] - 1
         if not self._add(number, fidelity, trial_figures(result)):
             return str(TrialScheduler.STOP)
-        goes_on = self._promotion.goes_on(number, fidelity)
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+        if not self._promotion.goes_on(number, fidelity):
+            return str(TrialScheduler.STOP)
+        return super().on_trial_result(tune_controller, trial, result)
 
 
 def make_scheduler(study: Study) -> TrialScheduler:
     """One that lets the best go on, where there is something to go on to and some do not."""
     if len(study.search.fidelities) == 1 or study.search.keep == 1.0:
-        return InOrder()
+        return InOrder(study)
     return ParetoScheduler(study)

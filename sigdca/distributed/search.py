@@ -45,6 +45,7 @@ from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
 from sigdca.search import (
     SHARED,
+    TOO_LATE,
     Origin,
     Point,
     Space,
@@ -106,8 +107,8 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
                 pass
         except _StoppedError:
             pass
-        why = study.why_over() or "all trials are done"
-        for record in study.unfinished():
+        why = study.why_over() or (TOO_LATE if study.late else "all trials are done")
+        for record in study.running():
             study.end(record.number, "stopped", why)
         shared.remove("locks")
         return study.save("interrupted" if study.stop == INTERRUPTED else "done", why)
@@ -268,8 +269,10 @@ def run_trials(
         while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
             time.sleep(POLL_S)
             watcher.on_step_end(0, [])
-        return study.why_over() is None and bool(study.unfinished())
+        return study.why_over() is None and bool(study.running())
     finally:
+        for record in study.running():
+            study.cut_off(record.number)
         boards.close()
         shutil.rmtree(folder, ignore_errors=True)
 

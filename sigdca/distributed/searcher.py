@@ -239,10 +239,13 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial has ended: Optuna hears its constraints with its values, or that it failed."""
+        """A trial has ended: Optuna hears its constraints with its values, or that it failed.
+
+        One that is lost has no constraints: anything but a failure would count as meeting them.
+        """
         figures = trial_figures(result) if result else {}
         if result is None or not figures or result.get("failed"):
-            super().on_trial_complete(trial_id, None, error=bool(result and result.get("failed")))
+            super().on_trial_complete(trial_id, None, error=True)
             return
         if result["share"] == 1.0:
             self._held[trial_id] = (result["number"], result)

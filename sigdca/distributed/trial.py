@@ -133,14 +133,18 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         self._number, self._point = int(config["number"]), dict(config["point"])
         self._shares, self._done = list(config["shares"]), 0
 
+    def place(self) -> dict[str, Any]:
+        """Where this process is, and what that costs; it answers before its first step."""
+        assert self._spec.job.search is not None
+        return asdict(here(self._spec.job.search.prices))
+
     def step(self) -> dict[str, Any]:
         """One fidelity."""
         share = self._shares[self._done]
         self._done += 1
         assert self._spec.job.search is not None
         all_shares = self._spec.job.search.fidelities
-        place = here(self._spec.job.search.prices)
-        start = time.monotonic()
+        place, start = self.place(), time.monotonic()
         try:
             result = self._spec.work(self._spec, self._number, self._point, share)
         except Exception as error:  # whatever it is, it is this trial's, and is told
@@ -153,7 +157,7 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return {
             **result,
             **figures,
-            **asdict(place),
+            **place,
             "number": self._number,
             "share": share,
             "fidelity": all_shares.index(share) + 1,

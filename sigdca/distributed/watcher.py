@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import Counter
 from typing import Any
 
+import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
 from sigdca.distributed.boards import Boards
 from sigdca.distributed.searcher import StudySearch, trial_figures
 from sigdca.distributed.sites import next_site, slots
-from sigdca.search import Rung, Study, TrialRecord, missed_bounds
+from sigdca.search import TOO_LATE, Rung, Study, TrialRecord, missed_bounds
 
 MAX_NODE_LOSSES = 3  # a trial's process may be lost so often, one time right after the other
 MAX_ROUNDS = 3  # and be given so many more chances, when what was lost is known to be
@@ -49,6 +52,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         self._limiter: ConcurrencyLimiter | None = None
         self._looked = time.monotonic()
         self._lost: dict[int, float] = {}  # when they are drawn again
+        self._starting: dict[int, Any] = {}  # whose processes have yet to say where they are
         for record in study.trials():
             self._ask(record)
         self._sites: dict[int, str] = {}
@@ -96,6 +100,24 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     def _slots_now(self) -> dict[str, int]:
         return slots(self._study.job.data, self._study.search.gpus_per_trial)
 
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial has a process; its first fidelity begins."""
+        process = trial.temporary_state.ray_actor
+        self._starting[trial.config["number"]] = process.place.remote()
+
+    def _note_starts(self) -> None:
+        for number, answer in list(self._starting.items()):
+            if ray.wait([answer], timeout=0)[0]:
+                del self._starting[number]
+                with contextlib.suppress(RayError):  # it is lost, as Tune will tell
+                    self._study.spending.start(number, ray.get(answer))
+
+    def _cut_off(self, number: int) -> None:
+        self._starting.pop(number, None)
+        self._study.cut_off(number)
+
     def on_trial_result(
         self,
         iteration: int,
@@ -106,6 +128,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     ) -> None:
         """A fidelity is done, or the trial failed."""
         number = result["number"]
+        self._starting.pop(number, None)
         place = {"node": result["node"], "site": result["site"], "price": result["price"]}
         if result["failed"]:
             self._study.fail(number, result["failed"], result["trial_s"], place)
@@ -121,6 +144,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             duration_s=round(result["trial_s"], 3),
         )
         self._study.add(number, rung, place, ends=result["done"] and rung.share == 1.0)
+        if not result["done"]:
+            self._study.spending.start(number, place)
         self._ask(self._study.trial(number))
 
     def _ask(self, record: TrialRecord) -> None:
@@ -132,6 +157,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune has handled an event, or waited for one."""
         self._boards.poll()
+        self._note_starts()
         self._look(trials)
         if self._searcher is not None:
             self._searcher.release(self._boards.owes)
@@ -150,14 +176,23 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             self._study.end(record.number, "done")
         elif (why := self._study.why_over()) is not None:
             self._study.end(record.number, "stopped", why)
+        elif record.number in self._study.late:
+            self._study.end(record.number, "stopped", TOO_LATE)
         elif not self.is_stuck:
             self._study.end(record.number, "pruned", "others were better at this fidelity")
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial's process was lost, and it waits for another one."""
+        self._cut_off(trial.config["number"])
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """A trial's process was lost too often."""
         number = trial.config["number"]
+        self._cut_off(number)
         self._study.losses[number] += 1
         losses = self._study.losses[number]
         if losses > MAX_ROUNDS:

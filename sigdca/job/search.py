@@ -56,10 +56,10 @@ class Dimension(Section):
             raise ValueError(f"the first end must be below the second, got {list(ends)}")
         if self.loguniform is not None and self.loguniform[0] <= 0:
             raise ValueError(f"loguniform must begin above 0, got {list(self.loguniform)}")
-        if self.quantized is not None and not 0 < self.quantized[2] <= (
-            self.quantized[1] - self.quantized[0]
-        ):
-            raise ValueError(f"the step must lie within the ends, got {list(self.quantized)}")
+        if self.quantized is not None:
+            low, high, step = self.quantized
+            if not 0 < step <= (high - low) * (1 + 1e-9):  # 0.9 - 0.8 is a little below 0.1
+                raise ValueError(f"the step must lie within the ends, got {list(self.quantized)}")
         return self
 
 

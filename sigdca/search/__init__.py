@@ -26,11 +26,13 @@ from sigdca.search.space import (
     settings_of,
     trial_job,
 )
+from sigdca.search.spending import TOO_LATE
 from sigdca.search.study import Study, asked_targets, missed_bounds, preference
 
 __all__ = [
     "DENSE",
     "SHARED",
+    "TOO_LATE",
     "Curve",
     "FrontRecord",
     "Kind",

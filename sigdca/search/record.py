@@ -57,7 +57,7 @@ class TrialRecord(_Record):
         origin: the job's file (its recipe, or a named alternative as it is written there), a point
             seeded by the sensitivity scan, or the sampler.
         status: `running`; `done` at full fidelity; `pruned` before it; `failed`, which is kept and
-            not tried again; `stopped` by the study's end.
+            not tried again; `stopped` by the study's end, or for want of time before it.
         reason: why it failed or was stopped.
         point: the sampler's parameters.
         values: the job's paths and what they were set to.
@@ -66,7 +66,7 @@ class TrialRecord(_Record):
         node: the id of the node on which it ran last.
         site: that node's site.
         price: what a CPU for an hour costs there.
-        cost: what the trial cost.
+        cost: what the trial cost, where it was cut off too.
         duration_s: how long it ran, over all fidelities.
         started: seconds since 1970.
         ended: the same; None while it runs.
@@ -108,7 +108,7 @@ class StudyRecord(_Record):
         status: `running`, `done`, or `interrupted`.
         why: what ended it.
         elapsed_s: how long it has run, over all its starts.
-        cost: of all trials.
+        cost: of all trials, those at work included.
         num_trials: all of them, by status.
         chosen: the number of the best trial; None before there is one.
         meets_budget: whether that one does.

@@ -181,12 +181,12 @@ def _narrowed(path: str, dimension: Dimension, scan: Sensitivity, own: float | N
     low, high, *step = ends
     if kind == "bits":
         high = min(high, max(free, low + 1, own if own is not None else low))
-    elif name == "quantized":
-        least = min(free, own if own is not None else free)
-        inside = [value for value in steps(low, high, *step) if value <= least]
-        low = inside[-1] if inside else low
     else:
         low = max(low, min(free, own if own is not None else free))
+    if name == "quantized":  # both ends stay values of the range
+        values = steps(*ends)
+        low = max((value for value in values if value <= low), default=low)
+        high = min((value for value in values if value >= high), default=values[-1])
     if low >= high:
         return dimension
     return Dimension.model_validate({name: [low, high, *step]})

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from sigdca.errors import JobError
-from sigdca.job import Job, dump_job, parse_job
+from sigdca.job import Job, dump_job
 from sigdca.job.budget import check_budget
 from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
@@ -21,13 +19,13 @@ from sigdca.search.record import (
     StudyStatus,
     TrialRecord,
 )
-from sigdca.search.space import Point, Settings, trial_job
+from sigdca.search.resuming import check_resumed
+from sigdca.search.space import Point, Settings
+from sigdca.search.spending import Clock, Spending, Where
 
 MOST_WORK = 10_000  # slices of a hypervolume; beyond, it would take longer than a trial
 FINISHED = ("done", "pruned", "failed")
-# Of the job that a trial runs: what changes none of its figures.
-NOT_OF_TRIALS = {"name", "targets", "edge_test", "budget", "watch", "storage"}
-Clock = Callable[[], float]
+SPENT = {"node", "site", "price", "cost", "duration_s"}  # of a trial, however often it is drawn
 OnChange = Callable[["Study", TrialRecord], None]
 Predicted = Callable[[str], Mapping[str, float]]
 
@@ -35,9 +33,7 @@ Predicted = Callable[[str], Mapping[str, float]]
 class Study:
     """All trials of a study. When a call returns, what it changed is in the trial's file."""
 
-    def __init__(
-        self, job: Job, folder: StudyFolder, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, job: Job, folder: StudyFolder, now: Clock = time.time) -> None:
         """Goes on from what the folder holds.
 
         Args:
@@ -54,18 +50,20 @@ class Study:
         self.stop: str | None = None
         self.watchers: list[OnChange] = []
         self.losses: Counter[int] = Counter()  # of nodes, by trial, since this start
-        self._now, self._started = now, now()
+        self.late: set[int] = set()  # trials that may not go on: too little time is left
+        self._now = now
         before = folder.study()
         if before is not None:
             check_resumed(before, job, folder.store.path("study.json"))
         self._trials = {record.number: self._judged(record) for record in folder.trials()}
-        self._elapsed_before = before.elapsed_s if before is not None else 0.0
+        elapsed_s = before.elapsed_s if before is not None else 0.0
+        cost = sum(record.cost for record in self._trials.values())
+        self.spending = Spending(job.search, elapsed_s, cost, now)
         self.baseline = dict(before.baseline) if before is not None else {}
         # Of thousands of trials, none of these may be looked for anew at each change.
         self._counts = Counter(record.status for record in self._trials.values())
         self._open = {n for n, record in self._trials.items() if record.status not in FINISHED}
         self._newest = max(self._trials, default=0)
-        self._cost = sum(record.cost for record in self._trials.values())
         self._front: list[tuple[Values, TrialRecord]] = []
         self._chosen: TrialRecord | None = None
         self._text = dump_job(job)
@@ -127,24 +125,20 @@ class Study:
         """Those that were cut off: they run again, before any new one."""
         return [self._trials[number] for number in sorted(self._open)]
 
+    def running(self) -> list[TrialRecord]:
+        """Of the unfinished, those without an end: at work, or waiting to be so again."""
+        return [record for record in self.unfinished() if record.status == "running"]
+
     @property
     def newest(self) -> int:
         """The number of the trial that was drawn last; 0 before the first."""
         return self._newest
 
-    @property
-    def elapsed_s(self) -> float:
-        """How long the study has run, over all its starts."""
-        return self._elapsed_before + self._now() - self._started
-
-    @property
-    def cost(self) -> float:
-        """What all trials have cost."""
-        return self._cost
-
     def begin(self, number: int, origin: Origin, point: Point, settings: Settings) -> None:
         """A trial is drawn, or drawn again: what it has cost stays."""
         before = self._trials.get(number)
+        spent = before.model_dump(include=SPENT) if before is not None else {}
+        self.late.discard(number)
         self._put(
             TrialRecord(
                 number=number,
@@ -153,50 +147,46 @@ class Study:
                 values=settings.values,
                 without=tuple(settings.without),
                 started=self._now(),
-                cost=before.cost if before is not None else 0.0,
-                duration_s=before.duration_s if before is not None else 0.0,
+                **spent,
             )
         )
 
-    def add(self, number: int, rung: Rung, place: Mapping[str, Any], ends: bool = False) -> None:
+    def add(self, number: int, rung: Rung, where: Where, ends: bool = False) -> None:
         """A trial has come to the end of a fidelity; one that did so before is replaced.
 
         Args:
             number: which trial.
             rung: what it gave.
-            place: `node`, `site` and `price`.
+            where: it was at work.
             ends: the trial is done with it.
         """
         record = self._trials[number]
         rungs = [known for known in record.rungs if known.share != rung.share] + [rung]
         rungs.sort(key=lambda known: known.share)
-        changes = {"rungs": tuple(rungs)} | self._spent(record, rung.duration_s, place)
+        changes = {"rungs": tuple(rungs)} | self.spending.pay(record, rung.duration_s, where)
         if ends:
             changes |= {"status": "done", "ended": self._now()}
         self._put(record.model_copy(update=changes))
 
-    def fail(self, number: int, reason: str, duration_s: float, place: Mapping[str, Any]) -> None:
+    def fail(self, number: int, reason: str, duration_s: float, where: Where) -> None:
         """A trial has failed; what it took is paid for all the same.
 
         Args:
             number: which trial.
             reason: one line.
             duration_s: how long its last fidelity took.
-            place: `node`, `site` and `price`.
+            where: it was at work.
         """
         record = self._trials[number]
         changes = {"status": "failed", "reason": reason, "ended": self._now()}
-        spent = self._spent(record, duration_s, place)
+        spent = self.spending.pay(record, duration_s, where)
         self._put(record.model_copy(update=changes | spent))
 
-    def _spent(
-        self, record: TrialRecord, duration_s: float, place: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """What changes of a trial that was at work somewhere."""
-        cost = float(place["price"]) * duration_s / 3600
-        self._cost += cost
-        duration_s = round(record.duration_s + duration_s, 3)
-        return {"cost": record.cost + cost, "duration_s": duration_s, **place}
+    def cut_off(self, number: int) -> None:
+        """A trial's process is gone; it may run again, but what it took is paid for."""
+        spent = self.spending.cut_off(self._trials[number])
+        if spent:
+            self._put(self._trials[number].model_copy(update=spent))
 
     def measured(self, number: int, figures: Mapping[str, float]) -> None:
         """A board has measured a trial's container: figures that were predicted no longer are."""
@@ -220,20 +210,14 @@ class Study:
         self._put(record.model_copy(update={"rungs": (*record.rungs[:-1], rung)}))
 
     def end(self, number: int, status: Status, reason: str = "") -> None:
-        """A trial has ended."""
+        """A trial has ended, at work or not."""
+        record = self._trials[number]
         changes = {"status": status, "reason": reason, "ended": self._now()}
-        self._put(self._trials[number].model_copy(update=changes))
+        self._put(record.model_copy(update=changes | self.spending.cut_off(record)))
 
     def why_over(self) -> str | None:
         """What ends the study now; None: it goes on."""
-        if self.stop is not None:
-            return self.stop
-        limit = self.search.time_budget_s
-        if limit is not None and self.elapsed_s >= limit:
-            return f"time_budget_s: {limit:g} s are over"
-        if self.search.cost is not None and self._cost >= self.search.cost:
-            return f"cost: {self._cost:.4g} of {self.search.cost:g} are spent"
-        return None
+        return self.stop or self.spending.why_over()
 
     @property
     def chosen(self) -> TrialRecord | None:
@@ -260,8 +244,8 @@ class Study:
             job=self._text,
             status=status,
             why=why,
-            elapsed_s=round(self.elapsed_s, 3),
-            cost=self._cost,
+            elapsed_s=round(self.spending.elapsed_s, 3),
+            cost=self.spending.cost,
             num_trials={status: n for status, n in sorted(self._counts.items()) if n},
             chosen=self._chosen.number if self._chosen is not None else None,
             meets_budget=full is not None and not full.missed,
@@ -370,44 +354,3 @@ def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
         for line in lines
         if line.met is False and line.value is not None
     }
-
-
-def check_resumed(before: StudyRecord, job: Job, where: str) -> None:
-    """Makes sure that a study's trials are of this job.
-
-    Args:
-        before: the study, as it stands.
-        job: the job that it is to go on with.
-        where: the study's file, for messages.
-
-    Raises:
-        JobError: they are of another one.
-    """
-    found = _difference(_of_trials(parse_job(before.job, where)), _of_trials(job))
-    if found is not None:
-        path, ran, given = found
-        raise JobError(
-            f"{where}: {path}: its trials ran with {ran}, got {given}; leave out --resume, or "
-            "give the job another name"
-        )
-
-
-def _of_trials(job: Job) -> dict[str, Any]:
-    """What determines the figures of all trials; where the images lie does not."""
-    document = trial_job(job, job.name, 1.0).model_dump(mode="json", exclude=NOT_OF_TRIALS)
-    document["data"].pop("site", None)
-    return document
-
-
-def _difference(ran: Any, given: Any, path: str = "") -> tuple[str, Any, Any] | None:
-    """The first place at which two documents differ, and what is there."""
-    if isinstance(ran, list) and isinstance(given, list) and len(ran) == len(given):
-        ran, given = dict(enumerate(ran)), dict(enumerate(given))
-    if not isinstance(ran, dict) or not isinstance(given, dict):
-        return None if ran == given else (path, ran, given)
-    for key in ran | given:
-        inside = f"{path}.{key}" if path else str(key)
-        found = _difference(ran.get(key), given.get(key), inside)
-        if found is not None:
-            return found
-    return None

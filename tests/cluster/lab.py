@@ -95,8 +95,8 @@ class Lab:
         """Ends all that runs in the hosts, and takes them away."""
         for host in HOSTS:
             self.kill(host)
-            # The kernel clears a network up after its name is gone: its links would be in the way of
-            # the next lab's.
+            # The kernel clears a network up after its name is gone: its links would be in the way
+            # of the next lab's.
             subprocess.run(["ip", "link", "del", self._link(host)], capture_output=True)
             subprocess.run(["ip", "netns", "del", self._space(host)], capture_output=True)
             shutil.rmtree(Path("/etc/netns") / self._space(host), ignore_errors=True)

@@ -1,5 +1,6 @@
 """SEARCH by Ray Tune: the same trials again, each a run of its own, nothing done twice."""
 
+import re
 import shutil
 
 import pytest
@@ -122,6 +123,17 @@ def test_a_server_that_does_not_see_the_study_is_said(executor, tmp_path, monkey
     monkeypatch.setattr("sigdca.distributed.search._sees", lambda _store: False)
     with pytest.raises(SigdcaError, match=r"^storage: .* is not to be seen on node "):
         run_study(executor, tmp_path)
+
+
+def test_what_is_at_work_counts_and_is_paid_for(executor, tmp_path):
+    settings = ["search.prices={private: 3600}", "search.cost=0.01", "search.sensitivity_images=0"]
+    study, outcome = run_study(executor, tmp_path, settings)
+    assert re.fullmatch(r"cost: [\d.]+ of 0\.01 are spent", outcome.why)
+    (cut,) = study.trials()
+    assert (cut.status, cut.reason, cut.site) == ("stopped", outcome.why, "private")
+    assert cut.rungs == (), "it was in the middle of its first fidelity"
+    assert outcome.cost == cut.cost == pytest.approx(cut.duration_s, abs=1e-3)
+    assert cut.cost >= 0.01
 
 
 def test_one_objective_is_ashas(executor, tmp_path):

@@ -102,8 +102,9 @@ def figures(container_bytes, error):
     return {"container_bytes": container_bytes, "error": error, "accuracy_drop": 0.0}
 
 
-def goes_on(scheduler, number, fidelity, *values):
+def goes_on(scheduler, number, fidelity, *values, trial_s=1.0):
     result = {"number": number, "fidelity": fidelity, "figures": figures(*values)}
+    result["trial_s"] = trial_s
     return scheduler.on_trial_result(None, None, result) == TrialScheduler.CONTINUE
 
 
@@ -127,6 +128,17 @@ def test_a_study_that_goes_on_knows_who_was_better(make_study):
     assert not goes_on(make_scheduler(make_study()), 3, 1, 300, 0.5)
     others = make_study("search.fidelities=[0.1, 1.0]")
     assert goes_on(make_scheduler(others), 3, 1, 300, 0.5), "nobody else came to these"
+
+
+@pytest.mark.parametrize("keep", [0.5, 1.0])
+def test_what_would_not_end_in_time_does_not_go_on(make_study, keep):
+    study = make_study("search.time_budget_s=1000", f"search.keep={keep}")
+    scheduler = make_scheduler(study)
+    assert goes_on(scheduler, 1, 2, 400, 0.5, trial_s=200)
+    assert goes_on(scheduler, 2, 1, 300, 0.5, trial_s=5000), "without epochs it tells nothing"
+    assert not goes_on(scheduler, 3, 2, 200, 0.5, trial_s=300)
+    assert study.late == {3}
+    assert goes_on(scheduler, 4, 2, 100, 0.5, trial_s=200)
 
 
 @pytest.mark.parametrize("setting", ["search.fidelities=[1.0]", "search.keep=1.0"])

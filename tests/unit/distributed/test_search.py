@@ -19,7 +19,7 @@ from sigdca.distributed.search import (
 )
 from sigdca.distributed.searcher import open_optuna
 from sigdca.job import parse_job
-from sigdca.search import Rung, Settings, Study, StudyFolder, grid, own_point
+from sigdca.search import TOO_LATE, Rung, Settings, Study, StudyFolder, grid, own_point
 from sigdca.storage import open_store
 
 BITS = "compress.recipe.1.share.bits"
@@ -114,3 +114,21 @@ def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, mon
     job = parse_job(GRID, "s", ["targets=[atom-x5-e3940]", "budget.fps=75"])
     ended = search_on_cluster(None, Study(job, StudyFolder(store)), store)
     assert (ended.chosen, ended.meets_budget) == (1, True)
+
+
+def test_a_study_ends_with_trials_that_there_is_no_time_for(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path))
+    study = Study(parse_job(GRID, "s", ["search.time_budget_s=1000"]), StudyFolder(store))
+
+    def run_trials(*_):
+        study.begin(1, "job", {BITS: 4}, Settings())
+        study.late.add(1)
+        study.end(1, "stopped", "it was late")
+        return False
+
+    monkeypatch.setattr("sigdca.distributed.search._check_nodes", lambda *_: None)
+    monkeypatch.setattr("sigdca.distributed.search._prepare", lambda *_: (None, {}, []))
+    monkeypatch.setattr("sigdca.distributed.search.run_trials", run_trials)
+    ended = search_on_cluster(None, study, store)
+    assert (ended.status, ended.why) == ("done", TOO_LATE)
+    assert study.trial(1).reason == "it was late", "its own end stays"

@@ -108,6 +108,13 @@ def test_a_failed_trial_is_told_as_failed(study):
     assert told.trials[0].state == TrialState.FAIL
 
 
+def test_a_lost_trial_is_told_as_failed(study):
+    searcher, told = searcher_of(study)
+    searcher.suggest("t1")
+    searcher.on_trial_complete("t1", None, error=True)
+    assert told.trials[0].state == TrialState.FAIL
+
+
 def test_a_study_that_goes_on_tells_all_that_is_finished(study):
     for number, status in ((1, "done"), (2, "pruned"), (3, "failed"), (4, "running")):
         point = {

@@ -29,6 +29,7 @@ search:
         ("search.space.a={uniform: [2, 1]}", "the first end must be below the second"),
         ("search.space.a={loguniform: [0, 1]}", "loguniform must begin above 0"),
         ("search.space.a={quantized: [0, 1, 2]}", "the step must lie within the ends"),
+        ("search.space.a={quantized: [0.8, 0.9, 0.1001]}", "the step must lie within the ends"),
         ("search.space.a={choice: []}", "choice must not be empty"),
         ("search.space.a={choice: {x: {value: 1, spce: {}}}}", "did you mean 'space'?"),
         ("search.num_trials=null", "must end: give num_trials, time_budget_s or cost"),
@@ -44,6 +45,12 @@ def test_what_is_wrong_is_one_line_with_the_fix(setting, message):
         parse_job(JOB, "s.yaml", [setting])
     assert message in str(found.value)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("ends", [(0.8, 0.9, 0.1), (0.2, 0.3, 0.1), (0, 1, 1)])
+def test_a_range_of_two_steps_is_one(ends):
+    job = parse_job(JOB, "s.yaml", [f"search.space.seed={{quantized: {list(ends)}}}"])
+    assert job.search.space["seed"].quantized == ends
 
 
 def test_values_are_set_in_order_then_items_are_left_out():

@@ -1,6 +1,10 @@
 """What follows from a scan: narrower ranges that keep the job's own, points to begin with."""
 
+import pytest
+
 from sigdca.search import Curve, Sensitivity, kinds_of, narrowed, own_points, seeds
+
+SPARSITY, BITS = "compress.recipe.0.prune.sparsity.ip1", "compress.recipe.1.share.bits"
 
 
 def scan():
@@ -57,6 +61,21 @@ def test_an_own_value_of_nothing_stays_inside_too(make_job):
     )
     found = narrowed(job.search.space, scan(), own_points(job, job.search.space))
     assert found["compress.recipe.0.prune.sparsity.ip1"].quantized == (0.0, 0.9, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "narrow"),
+    [
+        (SPARSITY, (0.55, 0.95, 0.1), (0.85, 0.95, 0.1)),
+        (SPARSITY, (0.55, 0.9, 0.1), (0.55, 0.9, 0.1)),
+        (SPARSITY, (0.5, 0.98, 0.2), (0.7, 0.9, 0.2)),
+        (BITS, (2, 8, 2), (2, 6, 2)),
+    ],
+    ids=["two are left", "one would be", "an end between two", "bits"],
+)
+def test_what_is_left_of_steps_is_a_range_of_steps(make_job, path, given, narrow):
+    space = make_job(f"search.space={{{path}: {{quantized: {list(given)}}}}}").search.space
+    assert narrowed(space, scan(), [])[path].quantized == narrow
 
 
 def test_seeds_are_as_harsh_as_each_layer_stands_alone(make_job):

@@ -82,8 +82,8 @@ def test_a_study_that_is_opened_again_stands_as_it_stood(make_job, folder):
     assert again.chosen == study.chosen
     assert again.front() == study.front()
     assert [trial.number for trial in again.unfinished()] == [3]
-    assert again.elapsed_s == 50
-    assert again.cost == study.cost == pytest.approx(2 * 2.0 * 36 / 3600)
+    assert again.spending.elapsed_s == 50
+    assert again.spending.cost == study.spending.cost == pytest.approx(2 * 2.0 * 36 / 3600)
 
 
 def test_a_study_that_goes_on_is_judged_by_the_budget_given_then(make_job, folder):
@@ -144,6 +144,32 @@ def test_time_and_cost_end_it(make_job, folder):
     assert study.why_over() == "interrupted"
 
 
+def test_what_is_cut_off_is_paid_for_once(make_job, folder):
+    clock = Clock()
+    study = Study(make_job("search.cost=0.05"), folder, clock)
+    study.begin(1, "job", {}, Settings())
+    study.begin(2, "sampler", {}, Settings())
+    study.spending.start(1, PLACE)
+    study.spending.start(2, PLACE)
+    clock.now += 36
+    assert study.save("running").cost == pytest.approx(0.04), "both are at work"
+    study.cut_off(1)
+    study.cut_off(1)
+    clock.now += 36
+    assert study.why_over() == "cost: 0.06 of 0.05 are spent"
+    study.end(2, "stopped", study.why_over())
+    clock.now += 36
+    lost, stopped = Study(make_job(), folder).trials()
+    assert (lost.status, lost.cost, lost.duration_s) == ("running", pytest.approx(0.02), 36)
+    assert (stopped.status, stopped.cost, stopped.site) == ("stopped", 0.04, "public")
+    study.begin(1, "job", {}, Settings())
+    again = study.trial(1)
+    assert (again.cost, again.node, again.site) == (lost.cost, "n", "public"), "where it cost it"
+    assert study.save("done").cost == lost.cost + stopped.cost
+    assert [trial.number for trial in study.running()] == [1]
+    assert [trial.number for trial in study.unfinished()] == [1, 2]
+
+
 def test_a_fidelity_that_runs_again_replaces_the_first(make_job, folder):
     study = Study(make_job(), folder)
     study.begin(1, "job", {}, Settings())
@@ -161,7 +187,7 @@ def test_a_failed_trial_is_kept_and_paid_for(make_job, folder):
     failed = Study(make_job(), folder).trial(1)
     assert (failed.status, failed.reason) == ("failed", "the loss is nan")
     assert (failed.site, failed.duration_s) == ("public", 36.0)
-    assert study.cost == failed.cost == pytest.approx(0.02)
+    assert study.spending.cost == failed.cost == pytest.approx(0.02)
     assert study.unfinished() == []
 
 
