@@ -25,6 +25,7 @@ from sigdca.cli import (
 from sigdca.errors import JobError, SigdcaError, extra_of
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
+RESUMABLE = ("run", "train", "compress", "search")  # Ctrl-C stops their work; --resume goes on
 
 app = typer.Typer(
     name="sigdca",
@@ -55,7 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
         traceback.print_exc()
         code = SigdcaError.exit_code
     if code == INTERRUPTED:
-        _say("interrupted; the same command with --resume goes on from here")
+        on = "; the same command with --resume goes on from here"
+        _say(f"interrupted{on if _verb(given) in RESUMABLE else ''}")
         code = SigdcaError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
