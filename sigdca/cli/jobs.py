@@ -246,7 +246,8 @@ def _exit_code(job: Job, outcome: Outcome) -> int:
         errors.print(f"the budget was not met; the best so far is in {job.name}/model.dca")
     for line in outcome.unproven:
         errors.print(f"edge_test.require: {job.edge_test.require}: {line}", soft_wrap=True)
-    return 0 if outcome.meets_budget and not outcome.unproven else 1
+    good = outcome.is_accurate and outcome.meets_budget and not outcome.unproven
+    return 0 if good else 1
 
 
 def say_what_is_not_there(job: Job, path: str, nodes: Mapping[str, Evidence]) -> None:
