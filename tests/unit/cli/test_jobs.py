@@ -69,3 +69,11 @@ def test_one_that_was_reached_is_exit_code_0(sigdca):
     code, _, err = sigdca("train", "train.accuracy_at_least=70")
     assert code == 0
     assert "not reached" not in err
+
+
+def test_a_missed_budget_names_the_best_container_where_it_lies(sigdca, tmp_path):
+    code, _, err = sigdca("compress", "budget.container_bytes=1")
+    assert code == 1
+    (line,) = (line for line in err.splitlines() if line.startswith("the budget was not met"))
+    assert line == "the budget was not met; the best so far is in runs/t/model.dca"
+    assert (tmp_path / "runs/t/model.dca").is_file()
