@@ -1,5 +1,9 @@
 """Every error that sigdca raises on purpose: one line for a person, an exit code for a script."""
 
+from __future__ import annotations
+
+import re
+
 
 class SigdcaError(Exception):
     """A fault on the way: a worker lost, a disk full. The run can be resumed.
@@ -39,3 +43,19 @@ class EngineError(SigdcaError):
 
 class StorageError(SigdcaError):
     """Data could not be fetched, read, written or verified."""
+
+
+def extra_of(module: str) -> str | None:
+    """The extra that installs a library, `cluster` of `sigdca[cluster]`; None: no extra does.
+
+    Args:
+        module: the library's name in an import.
+    """
+    from importlib.metadata import PackageNotFoundError, requires  # not in a board's `edge infer`
+
+    try:
+        needs = requires("sigdca") or ()
+    except PackageNotFoundError:  # run from its sources
+        return None
+    found = (re.match(r"""([\w.-]+).*\bextra == ["']([\w-]+)""", need) for need in needs)
+    return next((need[2] for need in found if need and need[1] == module.replace("_", "-")), None)

@@ -32,7 +32,8 @@ def edge_test(
     """Test a container on targets: do they give the very logits that servers give?
 
     On the boards of a cluster with --address, else on this machine's emulators. Ends with 1 if a
-    verdict is device-required. On a board itself, compare the logits' sha256 of `sigdca test`.
+    verdict is device-required. On a board itself, `dca-run test` gives the logits' sha256, which
+    must be that of `sigdca test` on a server.
 
     Example: sigdca edge test model.dca --target atom-x5-e3940 --limit 1000
     """

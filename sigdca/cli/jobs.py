@@ -160,7 +160,7 @@ def _run(
                 _write_report(store)
             raise
         _show(_write_report(store), store, as_json)
-    return _exit_code(job, outcome)
+    return _exit_code(job, outcome, store)
 
 
 def _watch(
@@ -241,12 +241,14 @@ def _connected(job: Job, address: str | None) -> Iterator[ClusterExecutor]:
         yield executor
 
 
-def _exit_code(job: Job, outcome: Outcome) -> int:
+def _exit_code(job: Job, outcome: Outcome, store: Store) -> int:
     if not outcome.meets_budget:
-        errors.print(f"the budget was not met; the best so far is in {job.name}/model.dca")
+        best = shown_path(store.path("model.dca"))
+        errors.print(f"the budget was not met; the best so far is in {best}", soft_wrap=True)
     for line in outcome.unproven:
         errors.print(f"edge_test.require: {job.edge_test.require}: {line}", soft_wrap=True)
-    return 0 if outcome.meets_budget and not outcome.unproven else 1
+    good = outcome.is_accurate and outcome.meets_budget and not outcome.unproven
+    return 0 if good else 1
 
 
 def say_what_is_not_there(job: Job, path: str, nodes: Mapping[str, Evidence]) -> None:

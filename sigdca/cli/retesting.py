@@ -37,7 +37,7 @@ def retest(
     address: Address = None,
     as_json: Json = False,
 ) -> int:
-    """Test the container that a job's run has made, again.
+    """Test the container that a job's run, or search, has made, again.
 
     On the servers and on all of the job's targets, now, whatever was tested before. Ends with 1 if
     a bound of the budget is missed or a target proved nothing; the record says which and why.

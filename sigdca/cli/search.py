@@ -116,10 +116,9 @@ def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> in
         results.print(front_table(study, outcome))
         results.print(f"report: {shown_path(store.path('report.html'))}", soft_wrap=True)
     if not outcome.meets_budget:
-        errors.print(
-            f"the budget was not met; the best so far, trial {best.number}, "
-            f"is in {outcome.name}/model.dca"
-        )
+        place = shown_path(store.path("model.dca"))
+        line = f"the budget was not met; the best so far, trial {best.number}, is in {place}"
+        errors.print(line, soft_wrap=True)
     return 0 if outcome.meets_budget else 1
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -95,10 +97,11 @@ def submit(
             _say_what_is_not_there(loaded, job, head)
         submitted = head.submit(command, Path(folder), f"{loaded.name}-{verb.value}")
     errors.print(f"submitted {submitted.id} to {head.address}", soft_wrap=True)
-    if follow:
-        _print_logs(head, submitted.id, sys.stderr if as_json else sys.stdout)
-    if wait or follow:
-        submitted = head.wait(submitted.id)
+    with _watching(head, submitted.id):
+        if follow:
+            _print_logs(head, submitted.id, sys.stderr if as_json else sys.stdout)
+        if wait or follow:
+            submitted = head.wait(submitted.id)
     _show(submitted, _about(loaded, verb, head), as_json)
     return exit_code(submitted) if wait or follow else 0
 
@@ -141,13 +144,15 @@ def logs(
     Example: sigdca submitted logs lenet-5-mnist-run-1a2b3c4d --follow
     """
     head = _head(address)
+    if follow:
+        with _watching(head, name):
+            if as_json:
+                head.wait(name)
+            else:
+                _print_logs(head, name, sys.stdout)
     if as_json:
-        if follow:
-            head.wait(name)
         print_json({"id": name, "logs": head.logs(name)})
-    elif follow:
-        _print_logs(head, name, sys.stdout)
-    else:
+    elif not follow:
         sys.stdout.write(head.logs(name))
     return 0
 
@@ -195,6 +200,18 @@ def _say_what_is_not_there(job: Job, path: str, head: Head) -> None:
                 + (f" (a board joins by: sigdca edge join --target {name})" if not site else ""),
                 soft_wrap=True,
             )
+
+
+@contextlib.contextmanager
+def _watching(head: Head, name: str) -> Iterator[None]:
+    """Ctrl-C ends the watching alone, and says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SigdcaError(
+            f"no longer following; {name} goes on; `sigdca submitted stop {name} "
+            f"--address {head.address}` ends it"
+        ) from None
 
 
 def _print_logs(head: Head, name: str, file: Any) -> None:

@@ -141,6 +141,10 @@ class Head:
                     return
                 yield chunk
         finally:
+            for waiting in asyncio.all_tasks(loop):  # Ctrl-C, while there was nothing to tell
+                waiting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    loop.run_until_complete(waiting)
             loop.run_until_complete(chunks.aclose())
             loop.close()
 

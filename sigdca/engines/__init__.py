@@ -22,7 +22,7 @@ from sigdca.engines.agreement import (
     evaluate,
     logits_sha256,
 )
-from sigdca.errors import EngineError, JobError
+from sigdca.errors import EngineError, JobError, extra_of
 
 if TYPE_CHECKING:  # the codec is not needed where a model comes as ONNX
     from sigdca.codec.graph import Graph
@@ -148,8 +148,6 @@ _OF_FILE: dict[str, Callable[[bytes, int], Engine]] = {
     "openvino-int8": _openvino_int8_of,
 }
 
-_EXTRAS = {"torch": "cluster", "openvino": "openvino", "nncf": "openvino"}  # else: edge
-
 
 def open_engine(
     name: str,
@@ -228,5 +226,5 @@ def to_openvino(onnx_model: bytes) -> bytes:
 
 def _not_installed(what: str, error: ModuleNotFoundError) -> EngineError:
     missing = (error.name or "a library").partition(".")[0]
-    extra = _EXTRAS.get(missing, "edge")
+    extra = extra_of(missing) or "edge"
     return EngineError(f"{what}: {missing} is not installed; pip install 'sigdca[{extra}]'")

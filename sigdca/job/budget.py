@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sigdca.job.schema import Budget
+from sigdca.job.schema import Budget, Train
 
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """One bound of the budget.
+    """One bound of the job.
 
     Attributes:
-        name: the job file's word for it; with `@target` where it holds for a target.
+        name: the budget's word for it, with `@target` where it holds for a target; `accuracy` of
+            the uncompressed network.
         bound: the limit, in the unit that the name says.
         value: what was measured; None where nothing was.
         met: whether the bound holds; None where only a device can tell.
-        note: why there is no verdict.
+        note: why there is no verdict, or what was not reached.
     """
 
     name: str
@@ -63,3 +64,23 @@ def check_budget(
             note = "" if met is not None else "only the device can tell"
             lines.append(BudgetLine(f"fps@{target}", budget.fps, fps, met, note))
     return lines
+
+
+def check_accuracy(train: Train, accuracy: float, num_iterations: int) -> BudgetLine | None:
+    """Holds the uncompressed network's accuracy against `train.accuracy_at_least`.
+
+    Args:
+        train: of the job.
+        accuracy: of the best TEST, in percent.
+        num_iterations: how often TEST was reached.
+
+    Returns:
+        A line; None where the job asks for no accuracy.
+    """
+    bound = train.accuracy_at_least
+    if bound is None:
+        return None
+    met = accuracy >= bound
+    times = f"{num_iterations} iteration{'' if num_iterations == 1 else 's'}"
+    note = "" if met else f"train.accuracy_at_least {bound:g} was not reached in {times}"
+    return BudgetLine("accuracy", bound, accuracy, met, note)

@@ -1,9 +1,11 @@
-"""A run's container once more: on the servers and on all targets, whatever the ledger knows."""
+"""The container of a run or study once more: on servers and targets, whatever is known of it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +20,8 @@ from sigdca.loop.edge import not_proven, run_legs
 from sigdca.loop.executor import Executor
 from sigdca.loop.points import Progress, Run, versions
 from sigdca.loop.stages import container_task, evaluation_metrics
-from sigdca.storage import Ledger, Record, Store
+from sigdca.search import StudyFolder
+from sigdca.storage import Ledger, Store
 
 
 @dataclass(frozen=True)
@@ -50,26 +53,26 @@ class Retest:
 
 
 def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -> Retest:
-    """Tests the best container of a run again, and leaves a record in the run's `retests/`.
+    """Tests the best container of a run or study again, and leaves a record in its `retests/`.
 
     Args:
         job: the job; its targets, budget and data count.
         executor: who tests.
-        store: the run's folder, with `model.dca` and the ledger of how it was made.
+        store: the folder of the run or study, with `model.dca` and what is known of it.
         progress: who watches.
 
     Raises:
-        JobError: the run has no container yet.
+        JobError: there is no container yet.
         SigdcaError: a fault on the way.
     """
-    package = _package(store)
+    before = _figures(store)
     content = store.read("model.dca")
     digest = store.put(content)
     run = Run(job, decode_container(content).graph, store, executor, progress)
     engine = container_engine()
     figures = evaluation_metrics(executor.test(container_task(run, digest, engine)), engine)
-    lost = package.metrics["accuracy"] - figures["accuracy"]
-    figures["accuracy_drop"] = package.metrics["accuracy_drop"] + lost
+    lost = before["accuracy"] - figures["accuracy"]
+    figures["accuracy_drop"] = before["accuracy_drop"] + lost
     figures["container_bytes"] = len(content)
     num_samples = num_first(job.data, "test", job.edge_test.num_samples)
     found = run_legs(run, list(job.targets), digest, num_samples)
@@ -81,11 +84,16 @@ def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -
     return told
 
 
-def _package(store: Store) -> Record:
-    records = Ledger(store).of("package")
-    if not records or not store.exists("model.dca"):
-        raise JobError(f"{store.root}: holds no container yet; run the job first")
-    return records[-1]
+def _figures(store: Store) -> Mapping[str, Any]:
+    """What RETEST said of `model.dca`: in the run that packed it, or in the study's trial."""
+    if store.exists("model.dca"):
+        if records := Ledger(store).of("package"):
+            return records[-1].metrics
+        digest = hashlib.sha256(store.read("model.dca")).hexdigest()
+        for trial in StudyFolder(store).trials():
+            if trial.full is not None and trial.full.container == digest:
+                return trial.full.figures
+    raise JobError(f"{store.root}: holds no container yet; run the job first")
 
 
 def _failures(job: Job, figures: dict[str, Any], legs: tuple[LegResult, ...]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from sigdca.compression import layers_of
 from sigdca.edge.legs import is_proven
 from sigdca.errors import StorageError
 from sigdca.job import Job, dump_job
-from sigdca.job.budget import BudgetLine, check_budget
+from sigdca.job.budget import BudgetLine, check_accuracy, check_budget
 from sigdca.loop import stages
 from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
 from sigdca.loop.edge import edge_tests, not_proven
@@ -64,6 +64,7 @@ class Outcome:
         baseline: its test point.
         best: the best container; None if the run stopped before COMPRESS.
         edge: the test points of the targets.
+        is_accurate: whether TRAIN reached `train.accuracy_at_least`, where the job asks for it.
         unproven: one line for each target without the evidence that `edge_test.require` asks for.
     """
 
@@ -71,6 +72,7 @@ class Outcome:
     baseline: Record
     best: Candidate | None
     edge: list[Record]
+    is_accurate: bool
     unproven: tuple[str, ...] = ()
 
     @property
@@ -123,18 +125,18 @@ def run_job(
 
 def _run(run: Run, initial: str, until: Until) -> Outcome:
     job = run.job
-    trained, baseline = _train_until_accurate(run, initial)
+    trained, baseline, is_accurate = _train_until_accurate(run, initial)
     if until == "test" or job.compress is None:
-        return Outcome(trained, baseline, None, [])
+        return Outcome(trained, baseline, None, [], is_accurate)
     best = _compress_until_budget(run, trained, baseline)
     if until == "retest":
-        return Outcome(trained, baseline, best, [])
+        return Outcome(trained, baseline, best, [], is_accurate)
     edge = edge_tests(run, best.iteration, job.targets, best.container)
     fps = {record.label: device_fps(record) for record in edge}
     lines = _budget_lines(job, best.figures, fps)
     run.store.remove("checkpoints")
     best = Candidate(best.iteration, best.container, best.figures, lines)
-    return Outcome(trained, baseline, best, edge, _unproven(job, edge))
+    return Outcome(trained, baseline, best, edge, is_accurate, _unproven(job, edge))
 
 
 def _unproven(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
@@ -157,8 +159,12 @@ def device_fps(edge_test: Record) -> float | None:
     return 1e6 / float(latency_us)
 
 
-def _train_until_accurate(run: Run, state: str) -> tuple[str, Record]:
-    """TRAIN and TEST until accurate enough; gives the best weights and their test point."""
+def _train_until_accurate(run: Run, state: str) -> tuple[str, Record, bool]:
+    """TRAIN and TEST until accurate enough.
+
+    Returns:
+        The best weights, their test point, and whether they are accurate enough.
+    """
     config = run.job.train
     best: tuple[str, Record] | None = None
     for iteration in range(1, config.iterations + 1):
@@ -169,13 +175,14 @@ def _train_until_accurate(run: Run, state: str) -> tuple[str, Record]:
         test = stages.test(run, iteration, state)
         if best is None or test.metrics["accuracy"] > best[1].metrics["accuracy"]:
             best = state, test
-        wanted = config.accuracy_at_least
-        if wanted is None or test.metrics["accuracy"] >= wanted or config.epochs == 0:
-            break
-        if _out_of_time(run):
+        line = check_accuracy(config, best[1].metrics["accuracy"], iteration)
+        if line is None or line.met or config.epochs == 0 or _out_of_time(run):
             break
     assert best is not None
-    return best
+    if line is None or line.met:
+        return *best, True
+    run.progress.note(f"accuracy {line.value:g} %, {line.note}")
+    return *best, False
 
 
 def _compress_until_budget(run: Run, trained: str, baseline: Record) -> Candidate:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sigdca.codec import inspect_container
 from sigdca.job import Job, parse_job
-from sigdca.job.budget import check_budget
+from sigdca.job.budget import BudgetLine, check_accuracy, check_budget
 from sigdca.report.schema import Report, Status, TargetResult, validate_report
 from sigdca.storage import Ledger, Record, Store
 
@@ -34,7 +34,7 @@ def collect_report(store: Store, command: str) -> Report:
     container = store.read("model.dca") if store.exists("model.dca") else None
     package = None if container is None else _package_of(ledger, container)
     edge = _latest_by_target(job, ledger, package)
-    budget = _budget(job, package, edge)
+    budget = _budget(job, tests, package, edge)
     info = None if container is None else inspect_container(container)
     return validate_report(
         {
@@ -77,22 +77,32 @@ def _latest_by_target(job: Job, ledger: Ledger, package: Record | None) -> dict[
     return {target: tests[target] for target in job.targets if target in tests}
 
 
-def _budget(job: Job, package: Record | None, edge: dict[str, Record]) -> list[dict[str, Any]]:
-    if package is None:
-        return []
+def _budget(
+    job: Job, tests: list[Record], package: Record | None, edge: dict[str, Record]
+) -> list[dict[str, Any]]:
+    lines: list[BudgetLine | None] = []
+    if tests:
+        accuracy = max(record.metrics["accuracy"] for record in tests)
+        num_iterations = max(record.iteration for record in tests)
+        lines.append(check_accuracy(job.train, accuracy, num_iterations))
+    if package is not None:
+        lines += _container_lines(job, package, edge)
+    return [asdict(line) for line in lines if line is not None]
+
+
+def _container_lines(job: Job, package: Record, edge: dict[str, Record]) -> list[BudgetLine]:
     fps: dict[str, float | None] = dict.fromkeys(job.targets)
     for target, record in edge.items():
         latency_us = record.metrics.get("latency_us")
         if latency_us is not None and not record.metrics["emulated"]:
             fps[target] = 1e6 / latency_us
-    lines = check_budget(
+    return check_budget(
         job.budget,
         accuracy_drop=package.metrics["accuracy_drop"],
         error=package.metrics["error"],
         container_bytes=package.metrics["container_bytes"],
         device_fps=fps,
     )
-    return [asdict(line) for line in lines]
 
 
 def _status(

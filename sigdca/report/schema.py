@@ -79,9 +79,12 @@ class Best(_Record):
 
 
 class BudgetLine(_Record):
-    """One bound of the budget and what came of it. `met` is null where only a device can tell."""
+    """One bound of the job and what came of it. `met` is null where only a device can tell."""
 
-    name: str = Field(description="a field of the job's budget, or 'fps@<target>'")
+    name: str = Field(
+        description="a field of the job's budget, 'fps@<target>', or 'accuracy' of the "
+        "uncompressed network"
+    )
     bound: float
     value: float | None = None
     met: bool | None = None

@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from sigdca.cli.search import figure, front_table, trial_line
+from sigdca.cli.search import _show, figure, front_table, trial_line
 from sigdca.job import parse_job
 from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
 from sigdca.storage import open_store
@@ -69,3 +69,15 @@ def test_figures_have_their_units():
     assert figure("error", 1.234) == "1.23 %"
     assert figure("latency_us@atom-x5-e3940", 12.3456) == "12.35"
     assert figure("error", None) == ""
+
+
+def test_a_missed_budget_names_the_best_container_where_it_lies(
+    study, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path.parent)
+    missing = study.save("done").model_copy(update={"meets_budget": False})
+    assert _show(study, missing, study.folder.store, as_json=True) == 1
+    place = f"{tmp_path.name}/model.dca"
+    line = f"the budget was not met; the best so far, trial 1, is in {place}\n"
+    assert capsys.readouterr().err == line
+    assert (tmp_path.parent / place).is_file()

@@ -1,11 +1,11 @@
-"""What a submission's end means for a script; that the verbs are the command's own."""
+"""What a submission's end means for a script; that Ctrl-C leaves it; that the verbs are real."""
 
 import re
 
 import pytest
 import typer
 
-from sigdca.cli import app
+from sigdca.cli import app, main, submitting
 from sigdca.cli.submitting import Verb, _say_what_is_not_there, exit_code
 from sigdca.distributed.submission import Submission
 from sigdca.errors import JobError
@@ -84,3 +84,43 @@ def test_a_job_whose_targets_cannot_be_proven_there_is_not_submitted():
         )
     with pytest.raises(JobError, match=r"j\.yaml: edge_test\.require: isa: target 'jetson-tx2'"):
         _say_what_is_not_there(job("edge_test.require=isa"), "j.yaml", Head(**{ATOM: "isa"}))
+
+
+class Followed(Head):
+    """A head at whose first word, or wait, Ctrl-C is pressed."""
+
+    address = "http://head:8265"
+
+    def submit(self, *_):
+        return Submission("j-train-1", "PENDING", "", None, "sigdca train j.yaml", 0, None)
+
+    def follow(self, name):
+        yield "TRAIN #1 ...\n"
+        raise KeyboardInterrupt
+
+    def wait(self, name):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("submit", "j.yaml", "--verb", "train", "--logs"),
+        ("submit", "j.yaml", "--verb", "train", "--wait"),
+        ("submitted", "logs", "j-train-1", "--follow"),
+        ("submitted", "logs", "j-train-1", "--follow", "--json"),
+    ],
+)
+def test_ctrl_c_leaves_a_submission_and_says_how_to_end_it(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "j.yaml").write_text("name: j\nmodel: lenet-5\ndata: {source: mnist}\ntrain: {}\n")
+    monkeypatch.setattr(submitting, "_head", lambda _: Followed())
+    with pytest.raises(SystemExit) as ended:
+        main(list(command))
+    said = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, said[-1]) == (
+        3,
+        "sigdca: no longer following; j-train-1 goes on; "
+        "`sigdca submitted stop j-train-1 --address http://head:8265` ends it",
+    )
+    assert not [line for line in said if "interrupted" in line]

@@ -1,5 +1,5 @@
-from sigdca.job import Budget
-from sigdca.job.budget import check_budget
+from sigdca.job import Budget, Train
+from sigdca.job.budget import check_accuracy, check_budget
 
 
 def lines(budget, **changes):
@@ -35,3 +35,14 @@ def test_fps_without_a_device_is_neither_met_nor_missed():
 def test_fps_from_a_device_is_held_against_the_bound():
     (line,) = lines(Budget(fps=30), device_fps={"atom-x5-e3940": 29.0})
     assert line.met is False
+
+
+def test_an_accuracy_that_was_asked_for_is_met_or_says_how_often_it_was_tried():
+    assert check_accuracy(Train(), 10.0, 1) is None
+    asked = Train(accuracy_at_least=99.2)
+    met = check_accuracy(asked, 99.2, 2)
+    assert (met.met, met.note) == (True, "")
+    missed = check_accuracy(asked, 97.1, 3)
+    assert (missed.name, missed.value, missed.met) == ("accuracy", 97.1, False)
+    assert missed.note == "train.accuracy_at_least 99.2 was not reached in 3 iterations"
+    assert check_accuracy(asked, 97.1, 1).note.endswith("in 1 iteration")

@@ -13,6 +13,7 @@ from sigdca.errors import JobError
 from sigdca.job import parse_job
 from sigdca.loop import retest_run
 from sigdca.loop.network import graph_of, initial_model, state_of
+from sigdca.search import Rung, StudyFolder, TrialRecord
 from sigdca.storage import Ledger, Record, open_store
 from sigdca.training import TestCounts
 
@@ -46,20 +47,28 @@ class Told:
         return [self.leg for _ in tasks]
 
 
+BEFORE = {"accuracy": 95.5, "accuracy_drop": 0.5}
+
+
 @pytest.fixture
-def store(tmp_path):
-    """A run as `run_job` leaves it."""
+def folder(tmp_path):
+    """A folder with a container that nothing is known of."""
     job = parse_job(JOB, "again.yaml")
     torch.manual_seed(0)
     model = initial_model(job)
     found = open_store(str(tmp_path)).child("again")
     found.write("model.dca", encode_container(graph_of(job, model), state_of(model)))
-    metrics = {"accuracy": 95.5, "accuracy_drop": 0.5}
-    record = Record(
-        number=1, key="k", stage="package", iteration=1, duration_s=0, metrics=metrics, seed=0
-    )
-    Ledger(found).append(record)
     return found
+
+
+@pytest.fixture
+def store(folder):
+    """A run as `run_job` leaves it."""
+    record = Record(
+        number=1, key="k", stage="package", iteration=1, duration_s=0, metrics=BEFORE, seed=0
+    )
+    Ledger(folder).append(record)
+    return folder
 
 
 def retest(store, executor, *settings):
@@ -117,3 +126,20 @@ def test_frames_per_second_count_where_a_board_measured_them(store):
 def test_a_run_without_a_container_is_bad_input(tmp_path):
     with pytest.raises(JobError, match="holds no container yet; run the job first"):
         retest(open_store(str(tmp_path)).child("again"), Told())
+
+
+def test_a_studys_container_is_held_against_its_own_trial(folder):
+    study, digest = StudyFolder(folder), folder.put(folder.read("model.dca"))
+    for number, container, drop in ((1, "0" * 64, 9.0), (2, digest, 0.5)):
+        figures = BEFORE | {"accuracy_drop": drop}
+        rung = Rung(share=1.0, figures=figures, container=container, run="r", duration_s=1)
+        study.write_trial(TrialRecord(number=number, origin="sampler", rungs=(rung,)))
+    told = retest(folder, Told())
+    assert told.figures["accuracy_drop"] == pytest.approx(1.0)
+    assert (told.container, told.failures) == (digest, ())
+    assert folder.exists(told.name)
+
+
+def test_a_container_that_neither_run_nor_study_knows_is_bad_input(folder):
+    with pytest.raises(JobError, match="holds no container yet; run the job first"):
+        retest(folder, Told())

@@ -65,7 +65,7 @@ class ToldExecutor:
 
 class Quiet:
     def __init__(self):
-        self.ended = []
+        self.ended, self.notes = [], []
 
     def begin(self, stage, label, iteration, num_epochs):
         pass
@@ -74,7 +74,7 @@ class Quiet:
         pass
 
     def note(self, line):
-        pass
+        self.notes.append(line)
 
     def epoch(self, figures):
         pass
@@ -112,15 +112,28 @@ def test_the_boxes_come_in_the_flows_order(tmp_path):
 
 def test_train_is_repeated_until_accurate_enough(tmp_path):
     settings = ["train.accuracy_at_least=95", "train.iterations=5"]
-    outcome, executor, _ = run(tmp_path, [150, 180, 191], *settings, until="test")
+    outcome, executor, progress = run(tmp_path, [150, 180, 191], *settings, until="test")
     assert len(executor.trained) == 3
     assert outcome.baseline.metrics["accuracy"] == 95.5
+    assert (outcome.is_accurate, progress.notes) == (True, [])
 
 
 def test_the_best_training_is_kept_when_none_is_accurate_enough(tmp_path):
     settings = ["train.accuracy_at_least=99", "train.iterations=3"]
-    outcome, *_ = run(tmp_path, [150, 180, 170], *settings, until="test")
+    outcome, _, progress = run(tmp_path, [150, 180, 170], *settings, until="test")
     assert outcome.baseline.metrics["num_correct"] == 180
+    assert not outcome.is_accurate
+    line = "accuracy 90 %, train.accuracy_at_least 99 was not reached in 3 iterations"
+    assert progress.notes == [line]
+    _, _, progress = run(tmp_path, [], *settings, until="test")
+    assert progress.notes == [line], "a run that goes on says it again"
+
+
+def test_a_run_that_is_not_accurate_enough_goes_on_to_its_container(tmp_path):
+    settings = ["train.accuracy_at_least=99", "train.iterations=1"]
+    outcome, *_ = run(tmp_path, [180] * 4, *settings)
+    assert (outcome.is_accurate, outcome.meets_budget) == (False, True)
+    assert outcome.best is not None
 
 
 def test_a_missed_error_relaxes_the_pruning_until_it_is_met(tmp_path):
