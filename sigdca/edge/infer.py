@@ -81,7 +81,7 @@ class Loop:
         self._output.interrupt()
 
     def run(self) -> None:
-        """Raises what a source or an output raises; a reader that has gone away is an end."""
+        """Raises what source, output or models raise; a reader that has gone away is an end."""
         number, known_lost = 0, 0
         while number < self._limit and not self._stopped:
             ready = self.ready = self._models.current()

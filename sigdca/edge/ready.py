@@ -56,7 +56,11 @@ class Models(Protocol):
     """What computes the frames."""
 
     def current(self) -> Ready:
-        """The one for the next frame."""
+        """The one for the next frame.
+
+        Raises:
+            EngineError: it cannot be had while this process runs.
+        """
         ...
 
     def watch(self) -> None:
@@ -120,11 +124,14 @@ class DeviceModels:
             ready = self._open(device.start())
         self._ready = self._next = ready
         self._changed = -1  # an update may have come since
+        self._fault: EngineError | None = None
         self._stop = threading.Event()
         self._begin()
 
     def current(self) -> Ready:
         """See `Models.current`. Called between two frames: here the change happens."""
+        if self._fault is not None:
+            raise self._fault
         if self._next is not self._ready:
             self._ready = self._next
             self._counts.switches += 1
@@ -181,7 +188,12 @@ class DeviceModels:
             try:
                 self._next = self._open(live)
             except (FormatError, EngineError) as error:
-                say(f"infer: version {live.manifest.version} cannot be run: {error}")
+                why = f"infer: version {live.manifest.version} cannot be run: {error}"
+                if not live.on_trial:  # nothing is left to go over to: a new start may be better
+                    self._fault = EngineError(why)
+                    self.close()
+                    return
+                say(why)
                 self._device.roll_back(live.manifest.version, str(error))
                 return
         self._changed = state.sequence
