@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from sigdca.edge.metrics import Counts
 from sigdca.edge.said import say
 from sigdca.edge.update import Device, Health, Live
-from sigdca.errors import EngineError, FormatError, JobError, SigdcaError
+from sigdca.errors import EngineError, FormatError, JobError, SigdcaError, StorageError
 from sigdca.native import Model, Session
 
 POLL_S = 0.2
@@ -63,6 +64,10 @@ class Models(Protocol):
         """
         ...
 
+    def uncount(self) -> None:
+        """The start has failed, and not by the model: it does not count."""
+        ...
+
     def watch(self) -> None:
         """Begins to look for updates, in a thread of its own."""
         ...
@@ -95,6 +100,9 @@ class _OneModel:
 
     def current(self) -> Ready:
         return self._ready
+
+    def uncount(self) -> None:
+        """A file's starts are not counted."""
 
     def watch(self) -> None:
         """A file does not change."""
@@ -138,6 +146,11 @@ class DeviceModels:
             self._begin()
             say(f"infer: version {self._ready.version} is running")
         return self._ready
+
+    def uncount(self) -> None:
+        """See `Models.uncount`."""
+        with contextlib.suppress(StorageError):  # why the start has failed says more
+            self._device.uncount(self._ready.version)
 
     def watch(self) -> None:
         """See `Models.watch`."""

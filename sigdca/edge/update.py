@@ -172,6 +172,17 @@ class Device:
                 )
             return live
 
+    def uncount(self, version: int) -> None:
+        """Takes back a start of a version on trial that has ended by no fault of its own.
+
+        Raises:
+            StorageError: the folder cannot be locked.
+        """
+        with self._slots.lock("state"):
+            state = self._slots.state()
+            if state.trial_version == version and state.starts:
+                self._save(state, starts=state.starts - 1)
+
     def report(self, version: int, health: Health) -> str:
         """Says how a version runs, and hears what becomes of it.
 

@@ -1,7 +1,8 @@
-"""A device's models: the way back to other frames."""
+"""A device's models: the way back to other frames, and starts that fail by no fault of a model."""
 
 import pytest
 
+from sigdca.edge.infer import main
 from sigdca.edge.metrics import Counts
 from sigdca.edge.ready import DeviceModels
 from sigdca.edge.update import Health
@@ -34,3 +35,14 @@ def test_an_update_on_trial_that_takes_other_frames_gives_way(device, bundle, ca
     models._follow()
     assert models.current().version == 1
     assert "version 2 cannot be run: frames are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [("--frames", "none"), ("--to", "nowhere")])
+def test_starts_that_fail_by_what_is_around_the_model_do_not_count(device, bundle, given):
+    device.install(bundle(1))
+    device.install(bundle(2))
+    for _ in range(device.settings.max_starts + 1):
+        assert main(["--device", str(device._slots.root), *given]) in (2, 3)
+    state = device.state()
+    assert (state.trial_version, state.starts) == (2, 0)
+    assert device.start().manifest.version == 2

@@ -303,6 +303,18 @@ def test_a_slot_that_may_be_sound_again_is_not_given_up(device, bundle, tmp_path
     assert device.live().on_trial
 
 
+def test_a_start_that_is_taken_back_is_none(device, bundle):
+    good(device, bundle(1))
+    device.install(bundle(2))
+    for _ in range(5):
+        assert device.start().manifest.version == 2
+        device.uncount(1)
+        assert device.state().starts == 1
+        device.uncount(2)
+    device.uncount(2)
+    assert device.state().starts == 0
+
+
 def test_set_up_mends_settings_that_are_damaged(device, tmp_path, settings):
     path = tmp_path / "device/device.json"
     for damage in (path.read_text().replace("PUBLIC KEY", "PUBLIC", 1), "{", ""):
