@@ -40,6 +40,7 @@ from sigdca.storage import Store, open_store
 ABOUT = "store.json"
 PARTS = "parts"
 LEAST_BYTES = 1 << 20
+DEFAULT_BYTES = 10**9
 PART_BYTES = 8 << 20  # of pixels: parts are joined up to this
 BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _PART = re.compile(r"(\d{8})-(\d{8})\.parquet\Z")
@@ -311,6 +312,17 @@ class Acquired:
         for name in self._parts.names():
             if name.endswith(".tmp") or (_PART.match(name) and name not in counted):
                 self._parts.remove_file(name)
+
+
+def most_bytes_of(root: Path) -> int:
+    """What the store in a folder may have; `DEFAULT_BYTES` of one that is to be made.
+
+    Raises:
+        FormatError: what it says of itself is not what it must be.
+        StorageError: it cannot be read.
+    """
+    store = open_store(str(root))
+    return _read_about(store).most_bytes if store.exists(ABOUT) else DEFAULT_BYTES
 
 
 def make_store(root: Path, about: About) -> Acquired:

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from sigdca.edge import acquired
-from sigdca.edge.acquired import LEAST_BYTES, About, Acquired, make_store
+from sigdca.edge.acquired import (
+    DEFAULT_BYTES,
+    LEAST_BYTES,
+    About,
+    Acquired,
+    make_store,
+    most_bytes_of,
+)
 from sigdca.edge.samples import dump_samples, ids_of, joined
 from sigdca.errors import FormatError, JobError, StorageError
 from sigdca.storage import Store
@@ -134,6 +141,11 @@ def test_labels_are_there_whatever_keeps_a_part_from_being_written_anew(watched,
     assert all_of(watched).times_s.tolist() == before
     assert watched.append(big(range(20, 26))) == 6
     assert {0, 4, 8, 12, 16} <= set(all_of(watched).times_s)
+
+
+def test_a_store_is_asked_what_it_may_have(tmp_path, store):
+    assert most_bytes_of(store.root) == LEAST_BYTES
+    assert most_bytes_of(tmp_path / "none") == DEFAULT_BYTES
 
 
 def test_a_private_store_stays_private(tmp_path, store):
