@@ -49,7 +49,10 @@ def acquire(
         bool, typer.Option("--labelled", help="frames are CLASS/FILE: their labels are known")
     ] = False,
     classes: Classes = None,
-    most_bytes: Annotated[str, typer.Option(help="of all samples, such as 200MB")] = "1GB",
+    most_bytes: Annotated[
+        str | None,
+        typer.Option(help="of all samples, such as 200MB; default: as before, at first 1GB"),
+    ] = None,
     margin: Annotated[
         float, typer.Option(min=0, max=1, help="only frames whose class is less ahead than this")
     ] = 0.5,
@@ -74,7 +77,7 @@ def acquire(
     Example: sigdca edge acquire model.dca --frames camera:/dev/video0 --store /data/new
     """
     from sigdca.edge.acquire import Acquiring, FileModel, LiveModel, by_class
-    from sigdca.edge.acquired import About, make_store
+    from sigdca.edge.acquired import About, make_store, most_bytes_of
     from sigdca.edge.choice import BUFFER_BYTES, Chooser, Rules
     from sigdca.edge.frames import open_frames
 
@@ -86,7 +89,7 @@ def acquire(
     source = FileModel(model) if model is not None else LiveModel(Path(device or ""))
     shape, num_classes = source.ready.shape, source.ready.logits.shape[1]
     names = _labels(classes, num_classes)
-    most = _bytes(most_bytes)
+    most = most_bytes_of(store) if most_bytes is None else _bytes(most_bytes)
     kept = make_store(store, About(board or _board(), shape, num_classes, most, private))
     chooser = Chooser(Rules(margin, share), min(BUFFER_BYTES, most // 4))
     acquiring = Acquiring(source, kept, chooser, every_s, limit)

@@ -62,6 +62,8 @@ class Cluster:
     def node_for(self, target: Target, site: str | None = None) -> dict[str, str] | None:
         """The labels of a living node that stands for a target, a board rather than an emulation.
 
+        A node that another run has started for itself is none: it ends with that run.
+
         Args:
             target: the target.
             site: where images must stay: a node of another is none, but for those that this
@@ -71,9 +73,7 @@ class Cluster:
             None if there is none.
         """
         nodes = [
-            node
-            for node in ray.nodes()
-            if node["Alive"] and (self.is_own(node["Labels"]) or _is_of(node["Labels"], site))
+            node for node in ray.nodes() if node["Alive"] and self._may_use(node["Labels"], site)
         ]
         return next((dict(node["Labels"]) for node in _standing_for(target, nodes)), None)
 
@@ -112,6 +112,11 @@ class Cluster:
         """Why a node has left the cluster; None if it has not."""
         found = (node for node in ray.nodes() if node["NodeID"] == node_id and not node["Alive"])
         return next(map(_lost, found), None)
+
+    def _may_use(self, labels: Mapping[str, str], site: str | None) -> bool:
+        if TEMPORARY_LABEL in labels:
+            return self.is_own(labels)
+        return _is_of(labels, site)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import ray
 from ray.job_submission import JobDetails, JobSubmissionClient
 from ray.util.state import list_nodes
 
-from sigdca.distributed.labels import EMULATED_LABEL, TARGET_LABEL
+from sigdca.distributed.labels import EMULATED_LABEL, TARGET_LABEL, TEMPORARY_LABEL
 from sigdca.distributed.preflight import check_answers
 from sigdca.distributed.sites import site_of
 from sigdca.edge.legs import Evidence
@@ -159,6 +159,8 @@ class Head:
     ) -> dict[str, Evidence]:
         """What living nodes' legs would prove of targets; one that no node stands for is absent.
 
+        Nodes that runs have started for themselves end with them, and do not count.
+
         Args:
             targets: by the names that the answer is to have.
             site: where the images must stay: nodes of another do not count.
@@ -171,7 +173,8 @@ class Head:
                 raise_on_missing_output=False,
             )
         alive = [dict(node.labels or {}) for node in nodes if node.state == "ALIVE"]
-        labels = [found for found in alive if site in (None, site_of(found))]
+        lasting = [found for found in alive if TEMPORARY_LABEL not in found]
+        labels = [found for found in lasting if site in (None, site_of(found))]
         boards = {found[TARGET_LABEL] for found in labels if _is_board(found)}
         emulated = {found.get(TARGET_LABEL) for found in labels if not _is_board(found)}
         found: dict[str, Evidence] = {}

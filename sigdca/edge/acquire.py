@@ -150,7 +150,9 @@ class Acquiring:
                 if arrived > 0:
                     ready.call()
                     self.told.frames += 1
-                    self._chooser.look(ready.pixels[0], ready.logits[0], time.time(), label)
+                    self._chooser.look(
+                        ready.pixels[0], ready.logits[0], time.time(), source.sha256, label
+                    )
         finally:
             self._flush()
 
@@ -160,7 +162,7 @@ class Acquiring:
 
     def _flush(self) -> None:
         """A disk that refuses is said once, until it takes something again."""
-        chosen = self._chooser.end(self._source.sha256)
+        chosen = self._chooser.end()
         if chosen is None:
             return
         try:

@@ -5,7 +5,8 @@
     sent-ADDRESS.bin        which of them were sent where, with which label
 
 A part is written to a temporary name and renamed. Small parts are joined as they come: the joined
-one is there before those that it is made of are removed, and counts instead of them.
+one is there before those that it is made of are removed, and counts instead of them. Old and new
+lie on the disk together then: so much room as the largest part takes is left free for that.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sigdca.storage import Store, open_store
 ABOUT = "store.json"
 PARTS = "parts"
 LEAST_BYTES = 1 << 20
+DEFAULT_BYTES = 10**9
 PART_BYTES = 8 << 20  # of pixels: parts are joined up to this
 BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _PART = re.compile(r"(\d{8})-(\d{8})\.parquet\Z")
@@ -53,7 +55,7 @@ class About:
         board: the name under which its samples are sent.
         shape: (C, H, W) of each image.
         num_classes: of the models that it was filled by.
-        most_bytes: of all parts together.
+        most_bytes: of all parts together, also while one is written anew.
         private: whether samples must stay on the board. Once they must, they always must.
     """
 
@@ -118,7 +120,7 @@ class Acquired:
     def append(self, samples: Samples) -> int:
         """Puts samples on the disk, but for images that are there already.
 
-        The oldest without labels make room for them; where all have labels, the oldest.
+        The oldest without labels make room for them; where all have labels, the oldest parts.
 
         Returns:
             How many are new.
@@ -223,11 +225,21 @@ class Acquired:
             yield
 
     def _write(self, samples: Samples) -> None:
-        parts = self.parts()
+        most, parts = self.about.most_bytes, self.parts()
         first = last = parts[-1].last + 1 if parts else 1
-        content, absorbed = dump_samples(samples), []
+        content = dump_samples(samples)
+        if 2 * len(content) > most:
+            raise StorageError(
+                f"{self.root}: {len(content)} bytes of samples at once, limit {most // 2}: half "
+                "of what the store may have"
+            )
+        absorbed: list[Part] = []
+        taken = 0
         # As in a binary counter: a sample is written a few times, however long the store grows.
         while parts and parts[-1].num_bytes <= 2 * len(content):
+            meanwhile = taken + 2 * parts[-1].num_bytes + len(content)
+            if meanwhile > most // 4:  # samples would have to leave for it
+                break
             read = self._load(parts[-1])
             if read is not None:
                 if read.images.nbytes + samples.images.nbytes > PART_BYTES:
@@ -235,29 +247,43 @@ class Acquired:
                 samples = joined([read, samples])
                 content = dump_samples(samples)
             absorbed.append(parts.pop())
+            taken += absorbed[-1].num_bytes
             first = absorbed[-1].first
-        if len(content) > self.about.most_bytes:
-            raise StorageError(
-                f"{self.root}: {len(content)} bytes of samples, the store may have "
-                f"{self.about.most_bytes}"
-            )
-        taken = sum(part.num_bytes for part in absorbed)
-        self._make_room(parts, len(content) + taken)
+        largest = max([len(content), *(part.num_bytes for part in parts)])
+        self._make_room(parts, len(content) + max(taken, largest))
         self._parts.write(f"{first:08d}-{last:08d}.parquet", content)
         for part in absorbed:
             self._parts.remove_file(part.name)
 
     def _make_room(self, parts: list[Part], num_bytes: int) -> None:
-        """Removes parts until so many bytes may come; the least useful go first."""
-        total = sum(part.num_bytes for part in parts)
-        if total + num_bytes <= self.about.most_bytes:
-            return
-        has_labels = {part: _rows_of(self._parts, part)[1] > 0 for part in parts}
-        for part in sorted(parts, key=lambda part: (has_labels[part], part.first)):
-            self._parts.remove_file(part.name)
-            total -= part.num_bytes
-            if total + num_bytes <= self.about.most_bytes:
+        """Until so many bytes may come, the oldest leave: what has no labels, then all else."""
+        excess = sum(part.num_bytes for part in parts) + num_bytes - self.about.most_bytes
+        labelled = []
+        for part in parts:
+            if excess <= 0:
                 return
+            left = self._keep_labelled(part)
+            excess -= part.num_bytes - left
+            if left:
+                labelled.append((part, left))
+        for part, left in labelled:
+            if excess <= 0:
+                return
+            self._parts.remove_file(part.name)
+            excess -= left
+
+    def _keep_labelled(self, part: Part) -> int:
+        """Only samples with labels stay in a part; how many bytes it has then, 0 if it is gone."""
+        count, with_labels = _rows_of(self._parts, part)
+        if count and count == with_labels:
+            return part.num_bytes
+        samples = self._load(part) if with_labels else None
+        if samples is None:
+            self._parts.remove_file(part.name)
+            return 0
+        content = dump_samples(samples.take(samples.is_labelled))
+        self._parts.write(part.name, content)  # in its place, whole or not at all
+        return len(content)
 
     def _load(self, part: Part) -> Samples | None:
         where = self._parts.path(part.name)
@@ -286,6 +312,17 @@ class Acquired:
         for name in self._parts.names():
             if name.endswith(".tmp") or (_PART.match(name) and name not in counted):
                 self._parts.remove_file(name)
+
+
+def most_bytes_of(root: Path) -> int:
+    """What the store in a folder may have; `DEFAULT_BYTES` of one that is to be made.
+
+    Raises:
+        FormatError: what it says of itself is not what it must be.
+        StorageError: it cannot be read.
+    """
+    store = open_store(str(root))
+    return _read_about(store).most_bytes if store.exists(ABOUT) else DEFAULT_BYTES
 
 
 def make_store(root: Path, about: About) -> Acquired:

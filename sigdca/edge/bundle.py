@@ -61,6 +61,10 @@ class SignatureError(UpdateRefusedError):
     """No key that the device trusts has signed these bytes."""
 
 
+class TamperedError(SignatureError):
+    """A trusted key has signed another container than the one that is here."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a bundle's signature vouches for.
@@ -206,7 +210,7 @@ _NO_TEXTS = ("version", "container_bytes", "targets")
 def _check_container(manifest: Manifest, container: bytes) -> None:
     got = hashlib.sha256(container).hexdigest()
     if got != manifest.container_sha256:
-        raise SignatureError(
+        raise TamperedError(
             f"bundle: tampered with: its container's sha256 is {got}, the signed one is "
             f"{manifest.container_sha256}"
         )

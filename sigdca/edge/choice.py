@@ -33,7 +33,7 @@ class Rules:
 
     Attributes:
         margin: only what is less certain than this.
-        share: of all frames, at most.
+        share: of all frames that were looked at, at most.
         every_s: what was chosen goes to the disk after so long.
     """
 
@@ -52,12 +52,14 @@ class _Kept:
     time_s: float
     found: int
     label: int
+    model: str
 
 
 class Chooser:
     """Looks at frames one by one, and keeps the best of a window.
 
-    A window is `WINDOW_FRAMES`, fewer where those chosen would take more than `BUFFER_BYTES`.
+    A window is `WINDOW_FRAMES`, fewer where those chosen would take more than `BUFFER_BYTES`, but
+    never so few that their share is not one whole frame.
     """
 
     def __init__(self, rules: Rules, buffer_bytes: int = BUFFER_BYTES) -> None:
@@ -66,22 +68,31 @@ class Chooser:
         self._kept: list[_Kept] = []
         self._remembered: NDArray[np.float32] | None = None  # the last ones kept, one a row
         self._num_remembered = 0
-        self._num_frames = 0
+        self._num_frames = self._num_before = 0  # of this window, of those before
         self._length = WINDOW_FRAMES
 
     @property
     def is_full(self) -> bool:
         """Whether the window is at its end."""
-        return self._num_frames >= self._length
+        return self._num_frames >= self._length and self._allowed > 0
 
     def look(
         self,
         image: NDArray[np.uint8],
         logits: NDArray[np.float32],
         time_s: float,
+        model: str,
         label: int = NO_LABEL,
     ) -> None:
-        """Looks at a frame: uint8 [C, H, W], which may change afterwards."""
+        """Looks at a frame.
+
+        Args:
+            image: uint8 [C, H, W], which may change afterwards.
+            logits: what the model gives for it.
+            time_s: when it arrived.
+            model: sha256 of the container.
+            label: what it is, if that is known.
+        """
         if not self._num_frames:
             fits = self._buffer_bytes / (image.size * self._rules.share)
             self._length = max(1, min(WINDOW_FRAMES, int(fits)))
@@ -89,26 +100,28 @@ class Chooser:
         margin = margin_of(logits)
         if not margin <= self._rules.margin:
             return
-        room = len(self._kept) < self._most(self._length)
+        room = len(self._kept) < math.ceil(self._rules.share * self._length)
         if not room and margin >= -self._kept[0].doubt:
             return
         if self._is_known(shrunk(image)):
             return
         found = int(np.argmax(logits))
-        kept = _Kept(-margin, self._num_frames, image.copy(), time_s, found, label)
+        kept = _Kept(-margin, self._num_frames, image.copy(), time_s, found, label, model)
         if room:
             heapq.heappush(self._kept, kept)
         else:
             heapq.heapreplace(self._kept, kept)
 
-    def end(self, model: str) -> Samples | None:
+    def end(self) -> Samples | None:
         """Ends the window, whether or not it is full: what was chosen, oldest first.
 
-        Args:
-            model: sha256 of the container that gave the logits.
+        One in which no frame may be chosen yet goes on.
         """
-        best = heapq.nlargest(self._most(self._num_frames), self._kept)
+        if not self._allowed:
+            return None
+        best = heapq.nlargest(self._allowed, self._kept)
         best.sort(key=lambda kept: kept.number)
+        self._num_before += self._num_frames
         self._kept, self._num_frames = [], 0
         if not best:
             return None
@@ -118,11 +131,14 @@ class Chooser:
             classes=np.array([kept.found for kept in best], np.int64),
             margins=np.array([-kept.doubt for kept in best], np.float32),
             labels=np.array([kept.label for kept in best], np.int64),
-            models=np.array([model] * len(best), np.str_),
+            models=np.array([kept.model for kept in best], np.str_),
         )
 
-    def _most(self, num_frames: int) -> int:
-        return math.ceil(self._rules.share * num_frames)
+    @property
+    def _allowed(self) -> int:
+        """How many of the window may be chosen: over all windows, never more than the share."""
+        share, before = self._rules.share, self._num_before
+        return math.floor(share * (before + self._num_frames)) - math.floor(share * before)
 
     def _is_known(self, small: NDArray[np.float32]) -> bool:
         """Whether one like it was kept not long ago; if not, it is remembered."""

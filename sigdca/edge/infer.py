@@ -81,7 +81,7 @@ class Loop:
         self._output.interrupt()
 
     def run(self) -> None:
-        """Raises what a source or an output raises; a reader that has gone away is an end."""
+        """Raises what source, output or models raise; a reader that has gone away is an end."""
         number, known_lost = 0, 0
         while number < self._limit and not self._stopped:
             ready = self.ready = self._models.current()
@@ -160,41 +160,53 @@ def _run(given: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         models = open_models(given, counts)
         stack.callback(models.close)
-        shape = models.current().shape
-        output = _output(given.to, wait=not given.drop)
-        stack.callback(output.close)
-        frames = open_frames(
-            given.frames,
-            shape,
-            fps=given.fps,
-            repeat=given.repeat,
-            prefixed=given.prefixed,
-            drop=given.drop,
-        )
-        stack.callback(frames.close)
-        aside = _aside(given)
-        if aside is not None:
-            stack.callback(aside.close)
-        loop = Loop(
-            *(frames, output, models, counts),
-            deadline_ns=int(given.deadline_ms * 1e6),
-            drop=given.drop,
-            limit=given.limit,
-            aside=aside,
-        )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, loop.stop)
-        if given.metrics:
-            server = MetricsServer(given.metrics, lambda: _metrics(loop, output))
-            stack.callback(server.close)
-            say(f"infer: metrics at http://{server.address}/metrics")
-        models.watch()
-        _prepare_loop(given.cpu, given.fifo)
+        try:
+            loop, output = _open_loop(given, models, counts, stack)
+            models.watch()
+            _prepare_loop(given.cpu, given.fifo)
+        except SigdcaError:  # a camera that is not there yet must not use up an update's starts
+            models.uncount()
+            raise
         notify("READY=1")
         loop.run()
         notify("STOPPING=1")
     _tell(counts, output, given.summary)
     return 0
+
+
+def _open_loop(
+    given: argparse.Namespace, models: Models, counts: Counts, stack: contextlib.ExitStack
+) -> tuple[Loop, Output]:
+    """The loop with all that is around it, which the stack closes."""
+    shape = models.current().shape
+    output = _output(given.to, wait=not given.drop)
+    stack.callback(output.close)
+    frames = open_frames(
+        given.frames,
+        shape,
+        fps=given.fps,
+        repeat=given.repeat,
+        prefixed=given.prefixed,
+        drop=given.drop,
+    )
+    stack.callback(frames.close)
+    aside = _aside(given)
+    if aside is not None:
+        stack.callback(aside.close)
+    loop = Loop(
+        *(frames, output, models, counts),
+        deadline_ns=int(given.deadline_ms * 1e6),
+        drop=given.drop,
+        limit=given.limit,
+        aside=aside,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, loop.stop)
+    if given.metrics:
+        server = MetricsServer(given.metrics, lambda: _metrics(loop, output))
+        stack.callback(server.close)
+        say(f"infer: metrics at http://{server.address}/metrics")
+    return loop, output
 
 
 def _prepare_helpers(cpu: int | None, fifo: int | None) -> None:

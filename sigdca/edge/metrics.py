@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -54,7 +55,7 @@ class Counts:
 def rss_bytes() -> int:
     """The memory that this process really has."""
     with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * 4096
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def prometheus(counts: Counts, *, lost: int, version: int, model: str) -> bytes:

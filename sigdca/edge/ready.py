@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from sigdca.edge.metrics import Counts
 from sigdca.edge.said import say
 from sigdca.edge.update import Device, Health, Live
-from sigdca.errors import EngineError, FormatError, JobError, SigdcaError
+from sigdca.errors import EngineError, FormatError, JobError, SigdcaError, StorageError
 from sigdca.native import Model, Session
 
 POLL_S = 0.2
@@ -56,7 +57,15 @@ class Models(Protocol):
     """What computes the frames."""
 
     def current(self) -> Ready:
-        """The one for the next frame."""
+        """The one for the next frame.
+
+        Raises:
+            EngineError: it cannot be had while this process runs.
+        """
+        ...
+
+    def uncount(self) -> None:
+        """The start has failed, and not by the model: it does not count."""
         ...
 
     def watch(self) -> None:
@@ -92,6 +101,9 @@ class _OneModel:
     def current(self) -> Ready:
         return self._ready
 
+    def uncount(self) -> None:
+        """A file's starts are not counted."""
+
     def watch(self) -> None:
         """A file does not change."""
 
@@ -120,17 +132,25 @@ class DeviceModels:
             ready = self._open(device.start())
         self._ready = self._next = ready
         self._changed = -1  # an update may have come since
+        self._fault: EngineError | None = None
         self._stop = threading.Event()
         self._begin()
 
     def current(self) -> Ready:
         """See `Models.current`. Called between two frames: here the change happens."""
+        if self._fault is not None:
+            raise self._fault
         if self._next is not self._ready:
             self._ready = self._next
             self._counts.switches += 1
             self._begin()
             say(f"infer: version {self._ready.version} is running")
         return self._ready
+
+    def uncount(self) -> None:
+        """See `Models.uncount`."""
+        with contextlib.suppress(StorageError):  # why the start has failed says more
+            self._device.uncount(self._ready.version)
 
     def watch(self) -> None:
         """See `Models.watch`."""
@@ -181,7 +201,12 @@ class DeviceModels:
             try:
                 self._next = self._open(live)
             except (FormatError, EngineError) as error:
-                say(f"infer: version {live.manifest.version} cannot be run: {error}")
+                why = f"infer: version {live.manifest.version} cannot be run: {error}"
+                if not live.on_trial:  # nothing is left to go over to: a new start may be better
+                    self._fault = EngineError(why)
+                    self.close()
+                    return
+                say(why)
                 self._device.roll_back(live.manifest.version, str(error))
                 return
         self._changed = state.sequence

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +48,8 @@ def send_samples(store: Acquired, to: str, *, unlabelled: bool = False) -> Sent:
     """
     refuse_private(store)
     there = open_store(to)
-    # Of an object store the root is but a part of where it is.
-    whole = there.root if there.is_local else to
-    note = f"sent-{hashlib.sha256(whole.encode()).hexdigest()[:16]}.bin"
+    place = there.root if there.is_local else _place_of(to)
+    note = f"sent-{hashlib.sha256(place.encode()).hexdigest()[:16]}.bin"
     sent = _read_sent(store, note)
     new: list[Samples] = []
     for _, samples in store.read():
@@ -103,6 +103,14 @@ def refuse_private(store: Acquired) -> None:
             f"{store.root}: is private: its samples never leave this board; "
             "`sigdca edge train` learns from them here, and its delta may be sent (--delta)"
         )
+
+
+def _place_of(address: str) -> str:
+    """Which place an address means, whoever asks there and however it is written."""
+    parts = urlsplit(address)
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+    endpoints = parse_qs(parts.query).get("endpoint_override", [])
+    return "?endpoint_override=".join([place, *endpoints])
 
 
 def _marks(samples: Samples) -> NDArray[np.uint64]:

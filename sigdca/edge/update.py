@@ -9,28 +9,30 @@ torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sigdca.edge.bundle import (
-    CHANNELS,
     Bundle,
     Manifest,
+    TamperedError,
+    UnsignedError,
     UpdateRefusedError,
     get_bundle,
 )
 from sigdca.edge.keys import parse_public_key
 from sigdca.edge.self_test import self_test_apart
+from sigdca.edge.settings import Settings as Settings
+from sigdca.edge.settings import read_settings
 from sigdca.edge.slots import SLOTS, Slots, State, durable_write, explained, other, read_bundle
-from sigdca.errors import FormatError, StorageError, TargetError
+from sigdca.errors import FormatError, SigdcaError, StorageError, TargetError
 
 _SETTINGS = "device.json"
-_MAX_SETTINGS_BYTES = 100_000
 
 
 class OlderError(UpdateRefusedError):
@@ -47,47 +49,6 @@ class WrongChannelError(UpdateRefusedError):
 
 class SelfTestError(UpdateRefusedError):
     """On this device the update's model gives other logits than its signer saw."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a device is, and whom it trusts.
-
-    Attributes:
-        target: the target that it is.
-        channel: the channel that it follows.
-        keys: the public keys, as PEM, of those who may sign for it.
-        max_starts: starts of an update on trial before it counts as a crash loop.
-        trial_s: how long an update must run well to become good.
-        give_up_s: how long it may take for that.
-        max_missed: the largest share of frames that may miss their deadline, 0 to 1.
-        min_frames: frames of which that share is taken.
-        past_keys: keys that were trusted before. They sign no update any more; what they have
-            signed and is in a slot goes on, for a device must never be left without a model.
-    """
-
-    target: str
-    channel: str
-    keys: tuple[str, ...]
-    max_starts: int = 3
-    trial_s: float = 60.0
-    give_up_s: float = 600.0
-    max_missed: float = 0.01
-    min_frames: int = 1000
-    past_keys: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, sound, limit in (
-            ("target", self.target, "a target's name"),
-            ("channel", self.channel in CHANNELS, " or ".join(CHANNELS)),
-            ("keys", 1 <= len(self.keys) <= 16, "1 to 16 public keys"),
-            ("max_starts", self.max_starts >= 1, "at least 1"),
-            ("trial_s", 0 <= self.trial_s <= self.give_up_s, "0 to give_up_s"),
-            ("max_missed", 0 <= self.max_missed <= 1, "0 to 1"),
-            ("min_frames", self.min_frames >= 1, "at least 1"),
-        ):
-            if not sound:
-                raise FormatError(f"device: {name} must be {limit}, got {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -135,6 +96,8 @@ class Health:
 class Device:
     """The updates of this device.
 
+    `set_up` may change the settings while a device runs: they are read anew where they count.
+
     Attributes:
         settings: what it is, and whom it trusts.
     """
@@ -150,11 +113,9 @@ class Device:
             StorageError: it is not set up, or cannot be read.
             FormatError: its settings are not what they must be.
         """
-        self.settings = _read_settings(root / _SETTINGS)
-        self._keys = _public_keys(self.settings.keys)
-        self._past_keys = _public_keys(self.settings.past_keys)
         self._slots = Slots(root)
         self._prove = prove
+        self._read_settings()
 
     def install(self, content: bytes) -> Manifest:
         """Makes an update live, on trial; the first one on a device at once for good.
@@ -169,6 +130,7 @@ class Device:
             StorageError: the disk is full or refuses; what was live still is.
         """
         with self._slots.lock("install"):
+            self._read_settings()
             bundle = get_bundle(content, self._keys)
             self._check(bundle.manifest, self._slots.state())
             self._self_test(bundle)
@@ -182,20 +144,44 @@ class Device:
     def start(self) -> Live:
         """What to run from now on; to be called once by whoever starts to run it.
 
-        Starts of an update on trial are counted. A slot that is damaged gives way to the other.
+        Starts of an update on trial are counted. A slot that is damaged gives way to the other
+        for good; one that cannot be taken now, to which other keys may belong, for this time.
 
         Raises:
             TargetError: there is no sound slot at all: nothing was ever installed.
-            StorageError: the folder cannot be locked.
+            FormatError: the settings are not what they must be.
+            StorageError: the folder cannot be read or locked.
         """
-        with self._slots.lock("state"):
-            state = self._slots.state()
+        with self._current() as state:
             if state.trial and state.starts >= self.settings.max_starts:
                 note = f"version {state.trial_version} rolled back: {state.starts} starts"
                 state = self._save(state, trial=None, starts=0, trial_version=0, note=note)
             elif state.trial:
                 state = self._save(state, starts=state.starts + 1)
-            return self._first_sound(state)
+            slot, live, are_lost = self._first_sound(state)
+            if slot != state.live and are_lost:
+                version = live.manifest.version
+                self._save(
+                    state,
+                    good=slot,
+                    trial=None,
+                    starts=0,
+                    trial_version=0,
+                    floor=max(state.floor, version),
+                    note=f"version {version} is live instead of a damaged slot {state.live}",
+                )
+            return live
+
+    def uncount(self, version: int) -> None:
+        """Takes back a start of a version on trial that has ended by no fault of its own.
+
+        Raises:
+            StorageError: the folder cannot be locked.
+        """
+        with self._slots.lock("state"):
+            state = self._slots.state()
+            if state.trial_version == version and state.starts:
+                self._save(state, starts=state.starts - 1)
 
     def report(self, version: int, health: Health) -> str:
         """Says how a version runs, and hears what becomes of it.
@@ -204,12 +190,12 @@ class Device:
             `good`, `trial`, or `rolled back`: then another version is live.
 
         Raises:
-            StorageError: the folder cannot be locked or written; report again later.
+            FormatError: the settings are not what they must be.
+            StorageError: the folder cannot be read, locked or written; report again later.
         """
         if self._slots.state().trial_version != version:
             return "good"
-        with self._slots.lock("state"):
-            state = self._slots.state()
+        with self._current() as state:
             if not state.trial or state.trial_version != version:
                 return "good"
             why = self._why_bad(health)
@@ -237,13 +223,25 @@ class Device:
         return self._slots.state()
 
     def live(self) -> Live:
-        """What is live, without counting a start.
+        """What `start` would give. No start is counted, and nothing is written.
 
         Raises:
-            TargetError, StorageError: as `start`.
+            TargetError, FormatError, StorageError: as `start`.
         """
+        with self._current() as state:
+            return self._first_sound(state)[1]
+
+    def _read_settings(self) -> None:
+        self.settings = read_settings(self._slots.root / _SETTINGS)
+        self._keys = _public_keys(self.settings.keys)
+        self._past_keys = _public_keys(self.settings.past_keys)
+
+    @contextmanager
+    def _current(self) -> Iterator[State]:
+        """Settings and record as they are now; nobody else changes the record meanwhile."""
         with self._slots.lock("state"):
-            return self._first_sound(self._slots.state())
+            self._read_settings()
+            yield self._slots.state()
 
     def _give_up(self, version: int, why: str) -> None:
         note = f"version {version} rolled back: {why}"
@@ -308,9 +306,13 @@ class Device:
         except StorageError:
             return State(**(asdict(state) | changes))
 
-    def _first_sound(self, state: State) -> Live:
-        """The live slot; if that is damaged, the good one; if that is too, any that is sound."""
-        tried = []
+    def _first_sound(self, state: State) -> tuple[str, Live, bool]:
+        """The live slot; if it is not sound, the good one; if that is not either, any that is.
+
+        Returns:
+            Its name, what is in it, and whether none of those before it will be sound again.
+        """
+        tried, are_lost = [], True
         for slot in dict.fromkeys([state.trial, state.good, *SLOTS]):
             if slot is None:
                 continue
@@ -318,20 +320,10 @@ class Device:
                 bundle = self._read(slot)
             except (FormatError, UpdateRefusedError, StorageError) as error:
                 tried.append(str(error))
+                are_lost = are_lost and _is_damage(error)
                 continue
-            if slot != state.live:
-                version = bundle.manifest.version
-                note = f"version {version} is live instead of a damaged slot {state.live}"
-                self._save(
-                    state,
-                    good=slot,
-                    trial=None,
-                    starts=0,
-                    trial_version=0,
-                    floor=max(state.floor, version),
-                    note=note,
-                )
-            return Live(bundle.manifest, bundle.container, slot == state.trial)
+            live = Live(bundle.manifest, bundle.container, slot == state.trial)
+            return slot, live, are_lost
         why = "; ".join(tried)
         raise TargetError(f"update: {self._slots.root}: no sound model in either slot: {why}")
 
@@ -376,9 +368,16 @@ def _public_keys(keys: Iterable[str]) -> list[Ed25519PublicKey]:
     return [parse_public_key(key.encode(), "device") for key in keys]
 
 
+def _is_damage(error: SigdcaError) -> bool:
+    """Whether a slot will not be sound again; other settings or another try may mend the rest."""
+    if isinstance(error, StorageError):
+        return isinstance(error.__cause__, FileNotFoundError)
+    return isinstance(error, (FormatError, UnsignedError, TamperedError))
+
+
 def _trusted_before(root: Path, settings: Settings) -> list[str]:
     try:
-        before = _read_settings(root / _SETTINGS)
+        before = read_settings(root / _SETTINGS)
     except (FormatError, StorageError):  # none, or damaged: the new ones are all that there is
         return []
     return [key for key in (*before.keys, *before.past_keys) if key not in settings.keys]
@@ -391,21 +390,3 @@ def _has_signed(key: str, slots: Slots) -> bool:
             get_bundle(read_bundle(slots.slot(slot)), _public_keys([key]))
             return True
     return False
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read(_MAX_SETTINGS_BYTES))
-        names = {field.name for field in fields(Settings)}
-        if set(found) - names:
-            unknown = ", ".join(sorted(set(found) - names))
-            raise FormatError(f"{path}: unknown setting {unknown}")
-        tuples = {name: tuple(found.get(name, ())) for name in ("keys", "past_keys")}
-        return Settings(**(found | tuples))
-    except FileNotFoundError as error:
-        raise StorageError(f"{path}: is not there; see `sigdca edge setup`") from error
-    except OSError as error:
-        raise StorageError(f"{path}: cannot read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise FormatError(f"{path}: not a device's settings: {error}") from error

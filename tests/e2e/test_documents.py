@@ -1,5 +1,6 @@
 """What README, jobs/ and benchmarks/ tell someone to type is right."""
 
+import configparser
 import json
 import re
 import shlex
@@ -90,6 +91,19 @@ def test_the_watch_section_that_is_shown_is_one():
     (section,) = re.findall(r"```yaml\n(watch:.*?)```", (ROOT / "docs/edge.md").read_text(), re.S)
     begin = "name: shown\nmodel: lenet-5\ndata: {source: mnist}\ntrain: {}\n"
     assert parse_job(f"{begin}{section}", "edge.md").watch.at_least == 500
+
+
+def test_the_unit_that_is_shown_is_never_given_up():
+    (text,) = re.findall(r"```ini\n(.*?)```", (ROOT / "docs/edge.md").read_text(), re.S)
+    unit = configparser.ConfigParser()
+    unit.optionxform = str
+    unit.read_string(text)
+    service = unit["Service"]
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert (service["Restart"], service["RestartSec"]) == ("always", "5")
+    words = shlex.split(service["ExecStart"])
+    assert words[1:3] == ["-m", "sigdca.edge.infer"]
+    infer_options().parse_args(words[3:])
 
 
 def test_the_manifest_that_is_shown_is_one():

@@ -288,6 +288,22 @@ def test_an_update_that_takes_other_frames_is_rolled_back(device, tmp_path):
     stream.end()
 
 
+def test_a_way_back_to_other_frames_is_a_new_start(device, tmp_path):
+    device.install(bundle(2, container(2, (1, 4, 4))))
+    np.save(tmp_path / "x.npy", IMAGES[:, :, :4, :4])
+    process = start(
+        *("--device", tmp_path / "device", "--frames", tmp_path / "x.npy", "--repeat"),
+        *("--fps", 100, "--deadline-ms", 0.0001),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, said.count(b"\n")) == (3, 1)
+    assert b"version 1 cannot be run: frames are (1, 4, 4), the model takes (1, 8, 8)" in said
+
+
 def test_it_stays_small_and_starts_without_what_it_does_not_need(device, tmp_path):
     code = (
         "import sys; from sigdca.edge.infer import main; code = main(sys.argv[1:]);"

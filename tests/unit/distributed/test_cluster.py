@@ -38,7 +38,8 @@ def node(labels, alive=True):
         ([BOARD], "device", None),
         ([BOARD | {"sigdca.io/site": "private"}], "device", "device"),
         ([EMULATION], "isa", None),
-        ([EMULATION | {"sigdca.io/temporary": "another's"}], "isa", None),
+        ([EMULATION | {"sigdca.io/temporary": "another's"}], None, None),
+        ([EMULATION | {"sigdca.io/temporary": "another's"}, OWN], "isa", "isa"),
         ([BOARD, OWN], "device", "isa"),
     ],
 )

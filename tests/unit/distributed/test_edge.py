@@ -1,5 +1,6 @@
 """Where test legs run, by what Ray would answer."""
 
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -89,36 +90,44 @@ def test_images_that_are_bound_to_a_site_go_to_no_board_of_another(fake):
     assert fake.where[-1].items() >= {SITE: "private", TARGET: TX2}.items()
 
 
+@pytest.fixture
+def emulating(fake, monkeypatch):
+    """This machine can emulate: what `emulating_nodes` does to the cluster."""
+
+    @contextlib.contextmanager
+    def nodes(cluster, targets, _num_cpus):
+        before = list(fake.nodes)
+        fake.nodes += [
+            node(site="edge", target=target.name, emulated="true", mark=cluster.mark)
+            for target in targets
+        ]
+        yield {}
+        fake.nodes = before
+
+    monkeypatch.setattr(module, "emulating_nodes", nodes)
+    monkeypatch.setattr(module, "find_emulator", lambda _target: None)
+
+
+def test_an_emulation_that_ends_with_another_run_is_not_used(fake, emulating):
+    fake.nodes = [node(site="edge", target=TX2_CPU, emulated="true", mark="another run's")]
+    cluster = Cluster("a", False)
+    (result,) = edge_tests([TX2_CPU], cluster=cluster)
+    assert (result.verdict, result.reason) == ("exact", "")
+    assert fake.where == [{TARGET: TX2_CPU, "sigdca.io/emulated": "true", MARK: cluster.mark}]
+
+
 @pytest.mark.parametrize(
     ("others", "said"),
     [
         ([], ""),
         ([node(site="edge", target=TX2)], "edge"),
-        ([node(site="edge", target=TX2_CPU, emulated="true", mark="another run's")], "edge"),
+        ([node(site="edge", target=TX2_CPU, emulated="true", mark="another run's")], ""),
         ([node(target=TX2_CPU, emulated="true")], "public"),
     ],
     ids=["alone", "a board", "an emulation of another run", "an emulation elsewhere"],
 )
-def test_this_machine_may_emulate_what_is_bound(fake, monkeypatch, others, said):
-    class Emulating:
-        """What `emulating_nodes` does to the cluster."""
-
-        def __init__(self, cluster, targets, _num_cpus):
-            self.nodes = [
-                node(site="edge", target=target.name, emulated="true", mark=cluster.mark)
-                for target in targets
-            ]
-
-        def __enter__(self):
-            fake.nodes = [*others, *self.nodes]
-            return {}
-
-        def __exit__(self, *_):
-            fake.nodes = others
-
-    fake.nodes = others
-    monkeypatch.setattr(module, "emulating_nodes", Emulating)
-    monkeypatch.setattr(module, "find_emulator", lambda _target: None)
+def test_this_machine_may_emulate_what_is_bound(fake, emulating, others, said):
+    fake.nodes = list(others)
     cluster = Cluster("a", False)
     (result,) = edge_tests([TX2_CPU], "private", cluster)
     assert result.verdict == "exact"

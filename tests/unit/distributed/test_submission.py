@@ -29,6 +29,10 @@ def test_boards_of_another_site_prove_nothing_of_images_that_must_stay(head, mon
     assert head.evidence_of(targets, "private") == {}
     labels["sigdca.io/site"] = "private"
     assert head.evidence_of(targets, "private") == {"mine": "device"}
+    labels |= {"sigdca.io/target": "jetson-tx2-cpu", "sigdca.io/emulated": "true"}
+    assert head.evidence_of(targets) == {"mine": "isa"}
+    labels["sigdca.io/temporary"] = "a run's"
+    assert head.evidence_of(targets) == {}, "it will have ended with its run"
 
 
 def test_ctrl_c_while_a_submission_says_nothing_is_no_fault(head):

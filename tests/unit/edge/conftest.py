@@ -1,5 +1,6 @@
 """Signed bundles of tiny containers, and a device that takes them."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,16 +18,16 @@ TARGET = "atom-x5-e3940"
 SHAPE = (1, 4, 4)
 
 
-def container(seed: int) -> bytes:
-    """A container of 16 inputs and 3 classes; another seed, other weights."""
+def container(seed: int, shape: tuple[int, int, int] = SHAPE) -> bytes:
+    """A container of 3 classes; another seed, other weights."""
     rng = np.random.default_rng(seed)
     graph = Graph(
-        SHAPE,
+        shape,
         1 / 256,
         (Op("flatten", "", (0,)), Op("fc", "f", (1,), {"out_features": 3, "bias": 1})),
     )
     tensors = {
-        "f.weight": rng.standard_normal((3, 16)).astype(np.float32),
+        "f.weight": rng.standard_normal((3, math.prod(shape))).astype(np.float32),
         "f.bias": rng.standard_normal(3).astype(np.float32),
     }
     return encode_container(graph, tensors)
@@ -52,8 +53,8 @@ def device(tmp_path: Path, settings: Settings) -> Device:
 def bundle(key: Ed25519PrivateKey) -> Callable[..., bytes]:
     """A bundle of some version; other things of it can be changed."""
 
-    def make(version: int, **changes: object) -> bytes:
+    def make(version: int, shape: tuple[int, int, int] = SHAPE, **changes: object) -> bytes:
         told = {"channel": "stable", "targets": (TARGET,), "key": key, "model": "tiny"} | changes
-        return sign_container(container(version), version=version, **told)
+        return sign_container(container(version, shape), version=version, **told)
 
     return make

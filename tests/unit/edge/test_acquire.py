@@ -129,6 +129,13 @@ def test_labels_by_folder_and_private(sigdca, model, frames, tmp_path):
     assert sigdca("edge", "send", "new", "--to", "servers", "--delta", "d")[0] == 0
 
 
+def test_a_store_keeps_the_bound_that_it_was_given(sigdca, model, frames):
+    command = ("edge", "acquire", "m.dca", "--frames", "frames.npy", "--store", "new", "--json")
+    for more, bound in (((), 10**9), (("--most-bytes", "2MB"), 2 * 10**6), ((), 2 * 10**6)):
+        code, out, _ = sigdca(*command, *more)
+        assert (code, json.loads(out)["most_bytes"]) == (0, bound)
+
+
 def test_bad_input_is_one_line(sigdca, model, frames):
     for more, message in (
         (("m.dca", "--most-bytes", "1 cow"), "must be such as 500MB"),

@@ -10,9 +10,17 @@ import numpy as np
 import pytest
 
 from sigdca.edge import acquired
-from sigdca.edge.acquired import LEAST_BYTES, About, Acquired, make_store
+from sigdca.edge.acquired import (
+    DEFAULT_BYTES,
+    LEAST_BYTES,
+    About,
+    Acquired,
+    make_store,
+    most_bytes_of,
+)
 from sigdca.edge.samples import dump_samples, ids_of, joined
 from sigdca.errors import FormatError, JobError, StorageError
+from sigdca.storage import Store
 from tests.samples import samples_of
 
 ABOUT = About("board-1", (1, 4, 4), 3, LEAST_BYTES, False)
@@ -75,11 +83,69 @@ def test_it_never_takes_more_than_it_may_and_labels_stay_longest(tmp_path, monke
         store.append(big(range(start, start + 4)))
         assert store.counts().bytes <= LEAST_BYTES
     kept = all_of(store).times_s.tolist()
-    assert 1 in kept, "labels stay"
-    assert kept[-4:] == [56, 57, 58, 59]
-    assert set(kept) - {0, 1, 2, 3} == set(range(60 - len(kept) + 4, 60))
-    with pytest.raises(StorageError, match="the store may have 1048576"):
+    assert kept == [1, *range(61 - len(kept), 60)], "the label, and the newest"
+    with pytest.raises(StorageError, match="bytes of samples at once, limit 524288"):
         store.append(big(range(200, 240)))
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    """A small store of large samples, whose files never take more than they may at any moment."""
+    store = make_store(tmp_path / "new", replace(ABOUT, shape=(1, 200, 200)))
+    write = Store.write
+
+    def checked(self, name, content):
+        there = sum(path.stat().st_size for path in (store.root / "parts").glob("*"))
+        assert there + len(content) <= LEAST_BYTES
+        write(self, name, content)
+
+    monkeypatch.setattr(Store, "write", checked)
+    return store
+
+
+@pytest.mark.parametrize("size", [1, 4, 6])
+def test_a_small_store_goes_on_and_is_never_larger_while_it_writes(watched, size):
+    for start in range(0, 20 * size, size):
+        assert watched.append(big(range(start, start + size))) == size
+    kept = all_of(watched).times_s.tolist()
+    assert kept == list(range(20 * size - len(kept), 20 * size))
+    assert watched.counts().bytes > LEAST_BYTES / 2
+    assert len(watched.parts()) < 12
+
+
+def test_samples_without_labels_leave_before_labels_wherever_they_lie(watched):
+    for start in range(0, 56, 4):
+        watched.append(big(range(start, start + 4), labels={start + 1: 2}))
+    watched.append(big(range(56, 60)))
+    kept = all_of(watched)
+    assert kept.times_s[kept.is_labelled].tolist() == list(range(1, 56, 4))
+    assert kept.times_s[-4:].tolist() == [56, 57, 58, 59]
+    watched.label(dict.fromkeys(ids_of(kept.images), 1))
+    watched.append(big(range(60, 64), labels={60: 0, 61: 0, 62: 0, 63: 0}))
+    left = all_of(watched).times_s.tolist()
+    assert left == [*kept.times_s, 60, 61, 62, 63][-len(left) :], "then the oldest labels"
+
+
+def test_labels_are_there_whatever_keeps_a_part_from_being_written_anew(watched, monkeypatch):
+    for start in range(0, 20, 4):
+        watched.append(big(range(start, start + 4), labels={start: 2}))
+
+    def full(self, name, content):
+        raise StorageError(f"{name}: cannot write: No space left on device")
+
+    before = all_of(watched).times_s.tolist()
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", full)
+        with pytest.raises(StorageError, match="No space left"):
+            watched.append(big(range(20, 26)))
+    assert all_of(watched).times_s.tolist() == before
+    assert watched.append(big(range(20, 26))) == 6
+    assert {0, 4, 8, 12, 16} <= set(all_of(watched).times_s)
+
+
+def test_a_store_is_asked_what_it_may_have(tmp_path, store):
+    assert most_bytes_of(store.root) == LEAST_BYTES
+    assert most_bytes_of(tmp_path / "none") == DEFAULT_BYTES
 
 
 def test_a_private_store_stays_private(tmp_path, store):

@@ -43,6 +43,11 @@ def test_rss_is_this_process():
     assert 5_000_000 < rss_bytes() < 10**11
 
 
+def test_rss_is_counted_in_the_kernels_pages(monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 2**30}[name])
+    assert rss_bytes() % 2**30 == 0
+
+
 def test_over_http(counts):
     server = MetricsServer("127.0.0.1:0", lambda: prometheus(counts, lost=0, version=1, model="m"))
     host, port = server.address.split(":")

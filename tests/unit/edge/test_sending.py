@@ -53,6 +53,24 @@ def test_servers_with_folders_of_the_same_name_get_the_samples_each(store, tmp_p
         assert len(server.files()) == 1
 
 
+def test_a_place_is_the_same_however_its_address_is_written(store, tmp_path, monkeypatch):
+    files = SubTreeFileSystem(str(tmp_path / "servers"), LocalFileSystem())
+    monkeypatch.setattr("sigdca.edge.sending.open_store", lambda address: Store(files, "lab/x"))
+    sent = [
+        send_samples(store, address).samples
+        for address in (
+            "s3://lab/x",
+            "s3://lab/x/",
+            "s3://key:secret@lab/x",
+            "s3://lab/x?region=eu-west-1",
+            "s3://lab/x?endpoint_override=a:9000",
+            "s3://other:key@lab/x/?scheme=http&endpoint_override=a:9000",
+            "gs://lab/x",
+        )
+    ]
+    assert sent == [2, 0, 0, 0, 2, 0, 2]
+
+
 def test_an_interrupted_sending_is_done_again_without_doubles(store, there, monkeypatch):
     send_samples(store, there.root)
     before = there.files()

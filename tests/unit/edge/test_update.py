@@ -256,6 +256,65 @@ def test_set_up_with_another_key_keeps_what_is_live(device, bundle, tmp_path, se
     assert not set_up(root, device.settings).settings.past_keys, "nothing of the old key is left"
 
 
+def test_a_device_that_runs_hears_of_another_key(device, bundle, tmp_path, settings):
+    root, new = tmp_path / "device", Ed25519PrivateKey.generate()
+    good(device, bundle(1))
+    set_up(root, replace(settings, keys=(public_text(new.public_key()),)))
+    Device(root, prove=self_test).install(bundle(2, key=new))
+    assert version(device) == 2
+    assert device.start().on_trial
+    assert device.report(2, WELL) == "good"
+    set_up(root, replace(device.settings, max_missed=1.0))
+    device.install(bundle(3, key=new))
+    assert device.report(3, Health(1, 1, 5000, 0)) == "trial", "its limits are the new ones"
+
+
+def test_whoever_looks_at_a_damaged_slot_changes_nothing(device, bundle, tmp_path):
+    good(device, bundle(1))
+    device.install(bundle(2))
+    before = device.state()
+    (tmp_path / "device" / f"slot-{before.trial}.dcu").write_bytes(b"")
+    assert version(device) == 1
+    assert device.state() == before
+    assert device.start().manifest.version == 1
+    assert "instead of a damaged slot" in device.state().note
+
+
+def test_a_slot_that_may_be_sound_again_is_not_given_up(device, bundle, tmp_path, monkeypatch):
+    good(device, bundle(1))
+    device.install(bundle(2))
+    path = tmp_path / "device" / f"slot-{device.state().trial}.dcu"
+    content = path.read_bytes()
+    stranger = Ed25519PrivateKey.generate()
+    for other in (bundle(2, key=stranger), bundle(2, targets=("another",))):
+        path.write_bytes(other)
+        assert not device.start().on_trial
+        assert device.state().trial is not None
+    path.write_bytes(content)
+
+    def fails(one):
+        if one == path:
+            raise StorageError(f"{one}: cannot read: Input/output error")
+        return one.read_bytes()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sigdca.edge.update.read_bundle", fails)
+        assert device.start().manifest.version == 1
+    assert device.live().on_trial
+
+
+def test_a_start_that_is_taken_back_is_none(device, bundle):
+    good(device, bundle(1))
+    device.install(bundle(2))
+    for _ in range(5):
+        assert device.start().manifest.version == 2
+        device.uncount(1)
+        assert device.state().starts == 1
+        device.uncount(2)
+    device.uncount(2)
+    assert device.state().starts == 0
+
+
 def test_set_up_mends_settings_that_are_damaged(device, tmp_path, settings):
     path = tmp_path / "device/device.json"
     for damage in (path.read_text().replace("PUBLIC KEY", "PUBLIC", 1), "{", ""):
