@@ -221,10 +221,10 @@ class Run:
         return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
 
     def _known(self, key: str) -> Record | None:
-        record = self.ledger.find(key)
-        if record is None or record.artifact is None or self.artifacts.has(record.artifact):
-            return record
-        return None  # its artifact is lost or damaged
+        for record in self.ledger.find(key):
+            if record.artifact is None or self.artifacts.has(record.artifact):
+                return record
+        return None  # never done, or its artifact is lost or damaged
 
 
 def versions() -> dict[str, str]:

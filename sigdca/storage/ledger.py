@@ -57,13 +57,14 @@ class Ledger:
             self._read(name) for name in self._store.names() if name.endswith(".json")
         ]
 
-    def find(self, key: str) -> Record | None:
-        """The record of a stage that was run to its end with exactly these inputs.
+    def find(self, key: str) -> list[Record]:
+        """The records of a stage that was run to its end with exactly these inputs, newest first.
 
-        One that found no device is not an end: there may be one next time.
+        There are several where an artifact was lost. One that found no device is not an end: there
+        may be one next time.
         """
-        found = (record for record in self.records if record.key == key)
-        return next((record for record in found if record.status == "done"), None)
+        found = (record for record in reversed(self.records) if record.key == key)
+        return [record for record in found if record.status == "done"]
 
     def of(self, stage: str) -> list[Record]:
         """All records of one stage, in order."""

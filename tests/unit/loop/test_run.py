@@ -313,6 +313,26 @@ def test_a_damaged_artifact_is_made_anew(tmp_path, damage):
     assert again.best == first.best
 
 
+def test_what_was_lost_is_trained_once_more_and_not_at_every_resume(tmp_path):
+    class Unrepeatable(ToldExecutor):
+        def train(self, task, observer):
+            done = super().train(task, observer)
+            bias = done.state["ip3.bias"] + np.float32(next(trained))
+            return TrainOutcome(done.state | {"ip3.bias": bias}, done.epochs)
+
+    trained = iter(range(1, 9))
+    job, store = parse_job(JOB, "told.yaml"), open_store(str(tmp_path)).child("told")
+    counts = []
+    for number in range(3):
+        executor = Unrepeatable([190])
+        outcome = run_job(job, executor, store, Quiet(), "test")
+        counts.append(len(executor.trained))
+        if number == 0:
+            (tmp_path / "told/artifacts" / outcome.weights).unlink()
+    assert counts == [1, 1, 0]
+    assert outcome.weights == Ledger(store).of("train")[-1].artifact
+
+
 def test_a_fault_leaves_what_was_done(tmp_path):
     class Broken(ToldExecutor):
         def test(self, task):
