@@ -234,8 +234,9 @@ def package(run: Run, best: Candidate) -> None:
         return Work(dict(best.figures) | {"meets_budget": best.meets_budget}, container)
 
     record = run.stage(PACKAGE, "", best.iteration, inputs, work)
-    if run.store.read("model.dca") != run.artifacts.get(_artifact(record)):
-        run.store.write("model.dca", run.artifacts.get(_artifact(record)))
+    container = run.artifacts.get(_artifact(record))
+    if not run.store.exists("model.dca") or run.store.read("model.dca") != container:
+        run.store.write("model.dca", container)
 
 
 def _budget_lines(

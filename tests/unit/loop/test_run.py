@@ -162,6 +162,15 @@ def test_the_best_container_survives_a_worse_iteration(tmp_path):
     assert packaged == store.get(outcome.best.container)
 
 
+def test_a_container_that_was_removed_is_packaged_again(tmp_path):
+    first, *_ = run(tmp_path, [190, 180, 185], until="retest")
+    path = tmp_path / "told/model.dca"
+    whole = path.read_bytes()
+    path.unlink()
+    again, *_ = run(tmp_path, [], until="retest")
+    assert (again.best, path.read_bytes()) == (first.best, whole)
+
+
 def test_no_iteration_starts_when_time_is_up(tmp_path):
     settings = ["budget.error=1", "budget.time_s=1.0e-9", "compress.iterations=9"]
     outcome, *_ = run(tmp_path, [199, 150, 150], *settings, until="retest")
