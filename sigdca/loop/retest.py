@@ -16,9 +16,9 @@ from sigdca.job.budget import check_budget
 from sigdca.loop.dataset import num_first
 from sigdca.loop.edge import not_proven, run_legs
 from sigdca.loop.executor import Executor
-from sigdca.loop.points import Progress, Run, versions
+from sigdca.loop.points import PACKAGE, Progress, Run, versions
 from sigdca.loop.stages import container_task, evaluation_metrics
-from sigdca.storage import Ledger, Record, Store
+from sigdca.storage import Ledger, Record, Store, latest_with
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -
         progress: who watches.
 
     Raises:
-        JobError: the run has no container yet.
+        JobError: the run has no container yet, or one that it has not made.
         SigdcaError: a fault on the way.
     """
     package = _package(store)
@@ -82,10 +82,13 @@ def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -
 
 
 def _package(store: Store) -> Record:
-    records = Ledger(store).of("package")
-    if not records or not store.exists("model.dca"):
+    """The test point that made the run's container the best one."""
+    if not store.exists("model.dca"):
         raise JobError(f"{store.root}: holds no container yet; run the job first")
-    return records[-1]
+    record = latest_with(Ledger(store).records, PACKAGE, store.read("model.dca"))
+    if record is None:
+        raise JobError(f"{store.path('model.dca')}: is not of this run; run the job first")
+    return record
 
 
 def _failures(job: Job, figures: dict[str, Any], legs: tuple[LegResult, ...]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +9,7 @@ from sigdca.codec import inspect_container
 from sigdca.job import Job, parse_job
 from sigdca.job.budget import check_budget
 from sigdca.report.schema import Report, Status, TargetResult, validate_report
-from sigdca.storage import Ledger, Record, Store
+from sigdca.storage import Ledger, Record, Store, latest_with
 
 
 def collect_report(store: Store, command: str) -> Report:
@@ -32,7 +31,7 @@ def collect_report(store: Store, command: str) -> Report:
     tests = ledger.of("test")
     baseline = max(tests, key=lambda record: record.metrics["accuracy"]) if tests else None
     container = store.read("model.dca") if store.exists("model.dca") else None
-    package = None if container is None else _package_of(ledger, container)
+    package = None if container is None else latest_with(ledger.records, "package", container)
     edge = _latest_by_target(job, ledger, package)
     budget = _budget(job, package, edge)
     info = None if container is None else inspect_container(container)
@@ -56,13 +55,6 @@ def collect_report(store: Store, command: str) -> Report:
             "job": text,
         }
     )
-
-
-def _package_of(ledger: Ledger, container: bytes) -> Record | None:
-    """The test point that made this container the best one."""
-    digest = hashlib.sha256(container).hexdigest()
-    found = [record for record in ledger.of("package") if record.artifact == digest]
-    return found[-1] if found else None
 
 
 def _latest_by_target(job: Job, ledger: Ledger, package: Record | None) -> dict[str, Record]:

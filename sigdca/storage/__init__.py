@@ -1,6 +1,6 @@
 """One path for local disk, S3, GCS and HDFS (`store`); a run's ledger; releases."""
 
-from sigdca.storage.ledger import Ledger, Record
+from sigdca.storage.ledger import Ledger, Record, latest_with
 from sigdca.storage.releases import Release, Releases
 from sigdca.storage.store import Store, beneath, open_store, write_file
 
@@ -11,6 +11,7 @@ __all__ = [
     "Releases",
     "Store",
     "beneath",
+    "latest_with",
     "open_store",
     "write_file",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -84,3 +86,10 @@ class Ledger:
             path = self._store.path(name)
             reason = error.errors()[0]["msg"]
             raise StorageError(f"{path}: not a ledger record: {reason}") from error
+
+
+def latest_with(records: Sequence[Record], stage: str, content: bytes) -> Record | None:
+    """The latest record of a stage that left this content as its artifact."""
+    digest = hashlib.sha256(content).hexdigest()
+    found = (one for one in reversed(records) if (one.stage, one.artifact) == (stage, digest))
+    return next(found, None)

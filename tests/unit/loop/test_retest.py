@@ -53,13 +53,25 @@ def store(tmp_path):
     torch.manual_seed(0)
     model = initial_model(job)
     found = open_store(str(tmp_path)).child("again")
-    found.write("model.dca", encode_container(graph_of(job, model), state_of(model)))
-    metrics = {"accuracy": 95.5, "accuracy_drop": 0.5}
-    record = Record(
-        number=1, key="k", stage="package", iteration=1, duration_s=0, metrics=metrics, seed=0
-    )
-    Ledger(found).append(record)
+    container = encode_container(graph_of(job, model), state_of(model))
+    found.write("model.dca", container)
+    add_package(found, container, accuracy=95.5, accuracy_drop=0.5)
     return found
+
+
+def add_package(store, container, **metrics):
+    ledger = Ledger(store)
+    record = Record(
+        number=len(ledger.records) + 1,
+        key="k",
+        stage="package",
+        iteration=1,
+        duration_s=0,
+        metrics=metrics,
+        artifact=store.put(container),
+        seed=0,
+    )
+    ledger.append(record)
 
 
 def retest(store, executor, *settings):
@@ -77,6 +89,12 @@ def test_it_tests_again_each_time_and_leaves_a_record(store):
     assert executor.tested == 2 * tests
     kept = json.loads(store.read(told.name))
     assert (kept["legs"][0]["verdict"], kept["container"]) == ("exact", told.container)
+
+
+def test_the_drop_is_against_what_this_container_was_made_from(store):
+    """Another seed's run came later, and then this one's again."""
+    add_package(store, b"another seed's", accuracy=99, accuracy_drop=0.1)
+    assert retest(store, Told()).figures["accuracy_drop"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +135,9 @@ def test_frames_per_second_count_where_a_board_measured_them(store):
 def test_a_run_without_a_container_is_bad_input(tmp_path):
     with pytest.raises(JobError, match="holds no container yet; run the job first"):
         retest(open_store(str(tmp_path)).child("again"), Told())
+
+
+def test_a_container_that_the_run_has_not_made_is_bad_input(store):
+    store.write("model.dca", b"copied here")
+    with pytest.raises(JobError, match=r"model\.dca: is not of this run; run the job first"):
+        retest(store, Told())
