@@ -243,7 +243,8 @@ def _connected(job: Job, address: str | None) -> Iterator[ClusterExecutor]:
 
 def _exit_code(job: Job, outcome: Outcome) -> int:
     if not outcome.meets_budget:
-        errors.print(f"the budget was not met; the best so far is in {job.name}/model.dca")
+        kept = f"; the best so far is in {job.name}/model.dca" if outcome.best else ""
+        errors.print(f"the budget was not met{kept}")
     for line in outcome.unproven:
         errors.print(f"edge_test.require: {job.edge_test.require}: {line}", soft_wrap=True)
     return 0 if outcome.meets_budget and not outcome.unproven else 1

@@ -60,6 +60,7 @@ def best_of_deltas(run: Run, arrivals: Arrivals, names: Sequence[str], live: Cyc
     _, _, best = max(tried, key=lambda one: one[:2])
     package(run, best)
     edge = edge_tests(run, best.iteration, run.job.targets, best.container)
+    run.walk.end()
     return Result(live.weights, live.baseline_accuracy, best, edge)
 
 

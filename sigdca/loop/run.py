@@ -11,7 +11,7 @@ from sigdca.compression import layers_of
 from sigdca.edge.legs import is_proven
 from sigdca.errors import StorageError
 from sigdca.job import Job, dump_job
-from sigdca.job.budget import BudgetLine, check_budget
+from sigdca.job.budget import BudgetLine, check_budget, check_uncompressed, is_met
 from sigdca.loop import stages
 from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
 from sigdca.loop.edge import edge_tests, not_proven
@@ -19,7 +19,7 @@ from sigdca.loop.events import EventFiles
 from sigdca.loop.executor import Executor, State
 from sigdca.loop.network import graph_of, initial_model, pack, state_of
 from sigdca.loop.points import PACKAGE, Progress, Run, Watchers, Work
-from sigdca.storage import Record, Store
+from sigdca.storage import Record, Store, Walk
 
 Until = Literal["test", "retest", "edge-test"]
 
@@ -43,7 +43,7 @@ class Candidate:
     @property
     def meets_budget(self) -> bool:
         """Whether no bound that could be checked was missed."""
-        return all(line.met is not False for line in self.lines)
+        return is_met(self.lines)
 
     def rank(self) -> tuple[float, float]:
         """Sorts candidates, best first: how far bounds are missed, then the bytes."""
@@ -65,6 +65,7 @@ class Outcome:
         best: the best container; None if the run stopped before COMPRESS.
         edge: the test points of the targets.
         unproven: one line for each target without the evidence that `edge_test.require` asks for.
+        lines: the budget, bound by bound, of a job that does not compress.
     """
 
     weights: str
@@ -72,11 +73,12 @@ class Outcome:
     best: Candidate | None
     edge: list[Record]
     unproven: tuple[str, ...] = ()
+    lines: Sequence[BudgetLine] = ()
 
     @property
     def meets_budget(self) -> bool:
         """Whether no bound was missed, on no target either."""
-        return self.best is None or self.best.meets_budget
+        return is_met(self.lines if self.best is None else self.best.lines)
 
 
 def run_job(
@@ -93,9 +95,9 @@ def run_job(
     Args:
         job: the job; `sigdca.loop.check_job` has found nothing wrong with it.
         executor: who trains and tests.
-        store: the run's own folder. Holds afterwards `job.yaml`, `ledger/`, `artifacts/`,
-            `tensorboard/` and `model.dca`, the best container so far (written anew as soon as
-            there is a better one).
+        store: the run's own folder. Holds afterwards `job.yaml`, `ledger/`, `walk.json`,
+            `artifacts/`, `tensorboard/` and `model.dca`, the best container so far (written anew
+            as soon as there is a better one).
         progress: who watches.
         until: the last stage to run.
         shared: a folder that holds the artifacts instead, and what other runs have done: stages
@@ -108,6 +110,7 @@ def run_job(
     Raises:
         SigdcaError: a fault on the way. What was done so far is on disk; run again to go on.
     """
+    Walk(store).begin()  # first: the walk that is there is of the job that is there
     store.write("job.yaml", dump_job(job).encode())
     events = EventFiles(store)
     try:
@@ -116,7 +119,9 @@ def run_job(
         graph, layers = graph_of(job, model), layers_of(model)
         run = Run(job, graph, store, executor, watchers, shared, layers)
         begin = state_of(model) if initial is None else initial
-        return _run(run, run.artifacts.put(pack(begin)), until)
+        outcome = _run(run, run.artifacts.put(pack(begin)), until)
+        run.walk.end()
+        return outcome
     finally:
         events.close()
 
@@ -124,7 +129,10 @@ def run_job(
 def _run(run: Run, initial: str, until: Until) -> Outcome:
     job = run.job
     trained, baseline = _train_until_accurate(run, initial)
-    if until == "test" or job.compress is None:
+    if job.compress is None:
+        lines = check_uncompressed(job, baseline.metrics["error"])
+        return Outcome(trained, baseline, None, [], lines=lines)
+    if until == "test":
         return Outcome(trained, baseline, None, [])
     best = _compress_until_budget(run, trained, baseline)
     if until == "retest":

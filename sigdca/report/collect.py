@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sigdca.codec import inspect_container
+from sigdca.edge.legs import is_proven
 from sigdca.job import Job, parse_job
-from sigdca.job.budget import check_budget
+from sigdca.job.budget import BudgetLine, check_budget, check_uncompressed, is_met
 from sigdca.report.schema import Report, Status, TargetResult, validate_report
-from sigdca.storage import Ledger, Record, Store, latest_with
+from sigdca.storage import Ledger, Record, Store, Walk, latest_with
 
 
 def collect_report(store: Store, command: str) -> Report:
-    """Reads what a run has left so far.
+    """Reads what a run has left so far: of the ledger, what its job has come by.
 
     Args:
         store: the run's folder.
@@ -27,14 +29,19 @@ def collect_report(store: Store, command: str) -> Report:
     """
     text = store.read("job.yaml").decode()
     job = parse_job(text, store.path("job.yaml"))
-    ledger = Ledger(store)
-    tests = ledger.of("test")
-    baseline = max(tests, key=lambda record: record.metrics["accuracy"]) if tests else None
-    container = store.read("model.dca") if store.exists("model.dca") else None
-    package = None if container is None else latest_with(ledger.records, "package", container)
-    edge = _latest_by_target(job, ledger, package)
-    budget = _budget(job, package, edge)
-    info = None if container is None else inspect_container(container)
+    walk = Walk(store)
+    points = walk.of(Ledger(store))
+    baseline = max(
+        (point for point in points if point.stage == "test"),
+        key=lambda point: float(point.metrics["accuracy"]),
+        default=None,
+    )
+    container = store.read("model.dca") if store.exists("model.dca") else b""
+    package = latest_with(points, "package", container)
+    edge = _latest_by_target(job, points, package)
+    budget = _budget(job, baseline, package, edge)
+    info = None if package is None else inspect_container(container)
+    ended = walk.ended and (baseline if job.compress is None else package) is not None
     return validate_report(
         {
             "schema": 1,
@@ -42,34 +49,40 @@ def collect_report(store: Store, command: str) -> Report:
             "model": job.model,
             "data": job.data.source,
             "seed": job.seed,
-            "status": _status(job, package, edge, budget),
+            "status": _status(job, edge, budget) if ended else "incomplete",
             "baseline": _baseline(baseline),
             "best": _best(package, store),
-            "budget": budget,
-            "test_points": [_point(record) for record in ledger.records],
+            "budget": [asdict(line) for line in budget],
+            "test_points": [_point(record) for record in points],
             "layers": [] if info is None else [_layer(layer) for layer in info.layers],
             "targets": [_target(record) for record in edge.values()],
-            "versions": ledger.records[-1].versions if ledger.records else {},
-            "machine": ledger.records[-1].machine if ledger.records else {},
+            "versions": points[-1].versions if points else {},
+            "machine": points[-1].machine if points else {},
             "command": command,
             "job": text,
         }
     )
 
 
-def _latest_by_target(job: Job, ledger: Ledger, package: Record | None) -> dict[str, Record]:
+def _latest_by_target(
+    job: Job, points: Sequence[Record], package: Record | None
+) -> dict[str, Record]:
     """The last edge test of the packaged container on each of the job's targets."""
     if package is None:
         return {}
     tests = {
-        record.label: record
-        for record in ledger.of("edge-test")
-        if record.metrics["container"] == package.artifact
+        point.label: point
+        for point in points
+        if point.stage == "edge-test" and point.metrics["container"] == package.artifact
     }
     return {target: tests[target] for target in job.targets if target in tests}
 
 
-def _budget(job: Job, package: Record | None, edge: dict[str, Record]) -> list[dict[str, Any]]:
+def _budget(
+    job: Job, baseline: Record | None, package: Record | None, edge: dict[str, Record]
+) -> list[BudgetLine]:
+    if job.compress is None and baseline is not None:
+        return check_uncompressed(job, baseline.metrics["error"])
     if package is None:
         return []
     fps: dict[str, float | None] = dict.fromkeys(job.targets)
@@ -77,22 +90,27 @@ def _budget(job: Job, package: Record | None, edge: dict[str, Record]) -> list[d
         latency_us = record.metrics.get("latency_us")
         if latency_us is not None and not record.metrics["emulated"]:
             fps[target] = 1e6 / latency_us
-    lines = check_budget(
+    return check_budget(
         job.budget,
         accuracy_drop=package.metrics["accuracy_drop"],
         error=package.metrics["error"],
         container_bytes=package.metrics["container_bytes"],
         device_fps=fps,
     )
-    return [asdict(line) for line in lines]
 
 
-def _status(
-    job: Job, package: Record | None, edge: dict[str, Record], budget: list[dict[str, Any]]
-) -> Status:
-    if package is None or any(target not in edge for target in job.targets):
-        return "incomplete"
-    return "budget-not-met" if any(line["met"] is False for line in budget) else "done"
+def _status(job: Job, edge: dict[str, Record], budget: Sequence[BudgetLine]) -> Status:
+    """How a run ended that has come to its end."""
+    if job.compress is not None and any(target not in edge for target in job.targets):
+        return "incomplete"  # it was not asked to go so far
+    if not is_met(budget):
+        return "budget-not-met"
+    required = job.edge_test.require
+    proven = (
+        is_proven(point.metrics["verdict"], point.metrics.get("evidence"), required)
+        for point in edge.values()
+    )
+    return "done" if required is None or all(proven) else "not-proven"
 
 
 def command_of(store: Store, verb: str, job: str) -> str:

@@ -1,5 +1,5 @@
 from sigdca.job import Budget
-from sigdca.job.budget import check_budget
+from sigdca.job.budget import check_budget, is_met
 
 
 def lines(budget, **changes):
@@ -35,3 +35,13 @@ def test_fps_without_a_device_is_neither_met_nor_missed():
 def test_fps_from_a_device_is_held_against_the_bound():
     (line,) = lines(Budget(fps=30), device_fps={"atom-x5-e3940": 29.0})
     assert line.met is False
+
+
+def test_without_a_container_its_size_is_neither_met_nor_missed():
+    (line,) = lines(Budget(container_bytes=1), container_bytes=None)
+    assert (line.value, line.met, line.note) == (None, None, "there is no container")
+
+
+def test_what_cannot_be_checked_is_not_missed():
+    assert is_met(lines(Budget(fps=30, error=1.5)))
+    assert not is_met(lines(Budget(fps=30, error=1.4)))
