@@ -120,7 +120,8 @@ class TensorRtEngine:
         old, new = f"--workspace={WORKSPACE_MIB}", f"--memPoolSize=workspace:{WORKSPACE_MIB}"
         options.append(old if numbers < (8, 4) else new)
         options.append("--buildOnly" if numbers < (8, 6) else "--skipInference")
-        return [*options, "--fp16"] if fp16 else options
+        # Ampere and later would take TF32 for float32: 10 bits of mantissa.
+        return [*options, "--fp16" if fp16 else "--noTF32"]
 
     def _build(self, model: bytes, fp16: bool) -> None:
         """The plan appears whole or not at all."""

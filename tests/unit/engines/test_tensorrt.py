@@ -76,6 +76,7 @@ def test_agrees_and_builds_once(trtexec, sample):
         "--maxShapes=pixels:32x3x9x7",
         "--workspace=1024",
         "--buildOnly",
+        "--noTF32",
     ]
     shapes = [one for run in trtexec.runs for one in run if one.startswith("--shapes")]
     assert shapes == ["--shapes=pixels:32x3x9x7", f"--shapes=pixels:{len(images) - 32}x3x9x7"]
@@ -88,6 +89,7 @@ def test_half_precision_is_another_engine(trtexec, sample):
     assert other.name == "tensorrt-fp16"
     assert one.plan != other.plan
     assert "--fp16" in trtexec.runs[-1]
+    assert "--noTF32" not in trtexec.runs[-1]
 
 
 def test_latency_leaves_the_warm_up_out(trtexec, sample):
