@@ -26,7 +26,7 @@ from sigdca.engines.agreement import Logits, check_logits
 from sigdca.errors import EngineError
 
 INPUT, OUTPUT = "pixels", "logits"  # as `onnx_export` names them
-BATCH = 32
+BATCH = 25  # divides the shares of TEST, `sigdca.training.evaluate.SHARE_UNIT`
 WORKSPACE_MIB = 1024
 BUILD_TIMEOUT_S = 3600.0  # a TX2 tries tactics for many minutes
 RUN_TIMEOUT_S = 600.0
