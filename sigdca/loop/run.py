@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sigdca.compression import layers_of
@@ -138,11 +138,8 @@ def _run(run: Run, initial: str, until: Until) -> Outcome:
     if until == "retest":
         return Outcome(trained, baseline, best, [])
     edge = edge_tests(run, best.iteration, job.targets, best.container)
-    fps = {record.label: device_fps(record) for record in edge}
-    lines = _budget_lines(job, best.figures, fps)
     run.store.remove("checkpoints")
-    best = Candidate(best.iteration, best.container, best.figures, lines)
-    return Outcome(trained, baseline, best, edge, _unproven(job, edge))
+    return Outcome(trained, baseline, measured(job, best, edge), edge, _unproven(job, edge))
 
 
 def _unproven(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
@@ -155,6 +152,12 @@ def _unproven(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
         for leg in legs
         if not is_proven(leg["verdict"], leg["evidence"], required)
     )
+
+
+def measured(job: Job, best: Candidate, edge: Sequence[Record]) -> Candidate:
+    """The best container, held against the budget with what boards have measured of it."""
+    fps = {record.label: device_fps(record) for record in edge}
+    return replace(best, lines=budget_lines(job, best.figures, fps))
 
 
 def device_fps(edge_test: Record) -> float | None:
@@ -229,7 +232,7 @@ def _compress_once(
         "compression_ratio": encoded.metrics["compression_ratio"],
     }
     unknown = dict.fromkeys(run.job.targets)
-    return Candidate(iteration, container, figures, _budget_lines(run.job, figures, unknown))
+    return Candidate(iteration, container, figures, budget_lines(run.job, figures, unknown))
 
 
 def package(run: Run, best: Candidate) -> None:
@@ -247,9 +250,10 @@ def package(run: Run, best: Candidate) -> None:
         run.store.write("model.dca", container)
 
 
-def _budget_lines(
+def budget_lines(
     job: Job, figures: dict[str, float], fps: dict[str, float | None]
 ) -> list[BudgetLine]:
+    """Holds a container's figures and what boards have measured against the job's budget."""
     return check_budget(
         job.budget,
         accuracy_drop=figures["accuracy_drop"],
