@@ -244,7 +244,8 @@ def _connected(job: Job, address: str | None) -> Iterator[ClusterExecutor]:
 def _exit_code(job: Job, outcome: Outcome, store: Store) -> int:
     if not outcome.meets_budget:
         best = shown_path(store.path("model.dca"))
-        errors.print(f"the budget was not met; the best so far is in {best}", soft_wrap=True)
+        kept = f"; the best so far is in {best}" if outcome.best else ""
+        errors.print(f"the budget was not met{kept}", soft_wrap=True)
     for line in outcome.unproven:
         errors.print(f"edge_test.require: {job.edge_test.require}: {line}", soft_wrap=True)
     good = outcome.is_accurate and outcome.meets_budget and not outcome.unproven

@@ -53,7 +53,8 @@ def targets(context: typer.Context, as_json: Json = False) -> int:
 
 def probe_targets(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="default: each that this board is")
+        str | None,
+        typer.Argument(metavar="[NAME]", help="default: what this board is, most exactly"),
     ] = None,
     as_json: Json = False,
 ) -> int:
@@ -61,25 +62,17 @@ def probe_targets(
 
     Example: sigdca targets probe jetson-tx2-cpu
     """
-    from sigdca.errors import TargetError
-    from sigdca.targets import load_target, probe, target_names
+    from sigdca.targets import load_target, probe, this_board
 
-    names = [name] if name else [one for one in target_names() if _is_here(one)]
-    if not names:
-        raise TargetError("targets: this board is none of those known; name one to compare with")
-    found = {one: probe(load_target(one)) for one in names}
+    target = load_target(name) if name else this_board()
+    name = name or target.name
+    rows = probe(target)
     if as_json:
-        print_json({one: [asdict(finding) for finding in rows] for one, rows in found.items()})
-    for one, rows in () if as_json else found.items():
-        table = Table("figure", "file", "this board", "", title=one, title_justify="left")
+        print_json({name: [asdict(row) for row in rows]})
+    else:
+        table = Table("figure", "file", "this board", "", title=name, title_justify="left")
         for row in rows:
             mark = {True: "agrees", False: "DIFFERS", None: "unknown"}[row.agrees]
             table.add_row(row.figure, row.says, row.found, mark)
         results.print(table)
-    return int(any(row.agrees is False for rows in found.values() for row in rows))
-
-
-def _is_here(name: str) -> bool:
-    from sigdca.targets import load_target
-
-    return load_target(name).why_not_here() is None
+    return int(any(row.agrees is False for row in rows))

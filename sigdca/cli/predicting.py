@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sigdca.cli.containers import read_file
 from sigdca.cli.output import errors, print_json, results
-from sigdca.errors import FormatError, TargetError
+from sigdca.errors import FormatError
 from sigdca.storage import write_file
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def calibrate_target(
 
     Example: sigdca targets calibrate jetson-tx2-cpu -o jetson-tx2-cpu.calibration.json
     """
-    from sigdca.targets import load_target
+    from sigdca.targets import load_target, this_board
     from sigdca.targets.calibrate import calibrate
 
-    board = load_target(target) if target else _this_board()
+    board = load_target(target) if target else this_board("native")
     found = calibrate(board, profile.value, tell=lambda line: errors.print(f"{line} ..."))
     write_file(output, found.model_dump_json(indent=1).encode())
     if as_json:
@@ -123,14 +123,3 @@ def _show(found: Prediction, target: Target, measured: Calibration | None) -> No
         f"{found.high_us:,.1f} us ({basis})",
         soft_wrap=True,
     )
-
-
-def _this_board() -> Target:
-    """What this machine is, of several levels the one with the most instructions."""
-    from sigdca.targets import load_target, target_names
-
-    known = [load_target(name) for name in target_names()]
-    here = [one for one in known if one.engine == "native" and one.why_not_here() is None]
-    if not here:
-        raise TargetError("targets: this board is none of those known; name its .toml file")
-    return max(here, key=lambda one: max(len(cpu.isa) for cpu in one.cpu))

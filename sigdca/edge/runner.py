@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,18 +23,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sigdca.engines.agreement import Logits
+from sigdca.engines.latency import Runs, median_latency_us
 from sigdca.errors import FormatError, SigdcaError, StorageError
 
 
-class Opened(Protocol):
-    """An engine with a model."""
+class Opened(Runs, Protocol):
+    """An engine with a model, which says its version."""
 
     version: str
-
-    def logits(self, images: NDArray[np.uint8]) -> Logits:
-        """See `sigdca.engines.Engine`."""
-        ...
 
 
 def _onnxruntime(model: str, threads: int, shape: Sequence[int]) -> Opened:
@@ -115,7 +110,8 @@ def run(
     pixels = read_images(images)
     engine = ENGINES[name](model, threads, pixels.shape[1:])
     logits = engine.logits(pixels)
-    latency_us = None if emulated else _median_latency_us(engine, pixels)
+    # It has seen all images before: it is warm.
+    latency_us = None if emulated else median_latency_us(engine, pixels)
     result: dict[str, Any] = {
         "engine": f"{name} {engine.version}",
         "numpy": np.__version__,
@@ -153,24 +149,6 @@ def read_images(path: str) -> NDArray[np.uint8]:
     if len(images) == 0:
         raise FormatError(f"{path}: holds no images")
     return images
-
-
-def _median_latency_us(engine: Opened, images: NDArray[np.uint8]) -> float:
-    """Wall time of one image, pixels in to logits out: the median over all images.
-
-    The engine has seen them all before, so its caches are warm and its memory allocated. TensorRT
-    takes its own times, for each of our calls is a process of trtexec.
-    """
-    from sigdca.engines.tensorrt import TensorRtEngine
-
-    if isinstance(engine, TensorRtEngine):
-        return 1000 * engine.latency_ms()
-    times = []
-    for image in images:
-        start = time.perf_counter_ns()
-        engine.logits(image[np.newaxis])
-        times.append(time.perf_counter_ns() - start)
-    return float(np.median(times)) / 1000
 
 
 def _simd() -> list[str]:

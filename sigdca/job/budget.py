@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sigdca.job.schema import Budget, Train
+from sigdca.job.schema import Budget, Job, Train
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def check_budget(
     *,
     accuracy_drop: float,
     error: float,
-    container_bytes: int,
+    container_bytes: int | None,
     device_fps: dict[str, float | None],
 ) -> list[BudgetLine]:
     """Holds a container's figures against the budget.
@@ -41,23 +42,26 @@ def check_budget(
         budget: the job's budget.
         accuracy_drop: percentage points below the uncompressed model, on the same data.
         error: test error in percent.
-        container_bytes: the whole file.
+        container_bytes: the whole file; None where there is none.
         device_fps: frames per second at batch 1 per target; None where no device measured it.
 
     Returns:
         A line for every bound that the budget names, in a fixed order.
     """
-    measured = {
+    measured: dict[str, float | None] = {
         "accuracy_drop": accuracy_drop,
         "error": error,
-        "container_bytes": float(container_bytes),
+        "container_bytes": None if container_bytes is None else float(container_bytes),
     }
     lines = []
     for name, value in measured.items():
         bound = getattr(budget, name)
-        if bound is not None:
-            # Both are ratios of whole numbers; a rounding error is not a missed bound.
-            lines.append(BudgetLine(name, float(bound), value, value <= bound + 1e-9))
+        if bound is None:
+            continue
+        # Both are ratios of whole numbers; a rounding error is not a missed bound.
+        met = None if value is None else value <= bound + 1e-9
+        note = "" if met is not None else "there is no container"
+        lines.append(BudgetLine(name, float(bound), value, met, note))
     if budget.fps is not None:
         for target, fps in device_fps.items():
             met = None if fps is None else fps >= budget.fps
@@ -84,3 +88,19 @@ def check_accuracy(train: Train, accuracy: float, num_iterations: int) -> Budget
     times = f"{num_iterations} iteration{'' if num_iterations == 1 else 's'}"
     note = "" if met else f"train.accuracy_at_least {bound:g} was not reached in {times}"
     return BudgetLine("accuracy", bound, accuracy, met, note)
+
+
+def check_uncompressed(job: Job, error: float) -> list[BudgetLine]:
+    """Holds the network itself against the budget of a job that does not compress it."""
+    return check_budget(
+        job.budget,
+        accuracy_drop=0.0,
+        error=error,
+        container_bytes=None,
+        device_fps=dict.fromkeys(job.targets),
+    )
+
+
+def is_met(lines: Iterable[BudgetLine]) -> bool:
+    """Whether no bound that could be checked was missed."""
+    return all(line.met is not False for line in lines)

@@ -12,6 +12,7 @@ from sigdca.edge.legs import Evidence, evidence_ahead
 from sigdca.errors import JobError
 from sigdca.job import Job, Prune, Quantize, Rdoq, Search, Share
 from sigdca.loop.dataset import num_images
+from sigdca.loop.edge import CALIBRATED
 from sigdca.loop.network import graph_of, initial_model
 from sigdca.loop.own_model import check_model
 from sigdca.models import MODELS
@@ -29,7 +30,7 @@ def check_job(job: Job, where: str) -> None:
     Raises:
         JobError, FormatError, TargetError: an unknown model, data source, layer or target, weights
             of another network, a model that cannot be traced or trained, a recipe whose passes
-            undo another.
+            undo another, a target that the data is not enough for.
     """
     source = find_source(job.data.source)
     trains = _trains(job)
@@ -42,9 +43,10 @@ def check_job(job: Job, where: str) -> None:
             f"{where}: train.batch_size: must be at most the {count} images of the train split, "
             f"got {job.train.batch_size}"
         )
-    wanted = job.search.targets if job.search is not None else ()
-    for target in (*job.targets, *wanted):
-        load_target(target)
+    for name in job.targets:
+        _check_target(name, source, where)
+    for name in job.search.targets if job.search is not None else ():
+        load_target(name)
     model = initial_model(job)
     graph = graph_of(job, model)
     if job.model not in MODELS:
@@ -68,6 +70,16 @@ def _check_more(source: Source, address: str, where: str) -> None:
             f"{where}: data.more: {address} has images {more.input_shape} of {more.num_classes} "
             f"classes, {source.name} has {source.input_shape} of {source.num_classes}"
         )
+
+
+def _check_target(name: str, source: Source, where: str) -> None:
+    """There must be such a target, and training images where its int8 is made on them."""
+    if load_target(name).engine != CALIBRATED:
+        return
+    try:
+        check_split(source, "train")
+    except JobError as error:
+        raise JobError(f"{where}: targets: '{name}' needs training images: {error}") from error
 
 
 def check_targets(

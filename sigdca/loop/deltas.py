@@ -10,13 +10,12 @@ from sigdca.edge.self_test import built_in_images
 from sigdca.edge.sending import MAX_DELTA_BYTES
 from sigdca.engines import NotFiniteError, container_engine, open_engine
 from sigdca.errors import FormatError, JobError
-from sigdca.job.budget import check_budget
 from sigdca.loop.arrivals import Arrivals
 from sigdca.loop.cycles import CycleEnd
 from sigdca.loop.edge import edge_tests
 from sigdca.loop.points import Run
 from sigdca.loop.release import Result
-from sigdca.loop.run import Candidate, package
+from sigdca.loop.run import Candidate, budget_lines, measured, package
 from sigdca.loop.stages import retest_container
 
 
@@ -60,6 +59,8 @@ def best_of_deltas(run: Run, arrivals: Arrivals, names: Sequence[str], live: Cyc
     _, _, best = max(tried, key=lambda one: one[:2])
     package(run, best)
     edge = edge_tests(run, best.iteration, run.job.targets, best.container)
+    run.walk.end()
+    best = measured(run.job, best, edge)
     return Result(live.weights, live.baseline_accuracy, best, edge)
 
 
@@ -90,11 +91,5 @@ def _candidate(run: Run, number: int, digest: str, num_bytes: int, live: CycleEn
         "container_bytes": float(num_bytes),
         "compression_ratio": metrics["dense_bytes"] / num_bytes,
     }
-    lines = check_budget(
-        run.job.budget,
-        accuracy_drop=figures["accuracy_drop"],
-        error=figures["error"],
-        container_bytes=num_bytes,
-        device_fps=dict.fromkeys(run.job.targets),
-    )
-    return Candidate(number, digest, figures, lines)
+    unknown = dict.fromkeys(run.job.targets)
+    return Candidate(number, digest, figures, budget_lines(run.job, figures, unknown))

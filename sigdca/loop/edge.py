@@ -17,7 +17,7 @@ from sigdca.edge.legs import (
     without_a_leg,
 )
 from sigdca.engines import open_engine, to_int8, to_onnx
-from sigdca.errors import EngineError
+from sigdca.errors import EngineError, JobError
 from sigdca.job import DataSource, EdgeTest
 from sigdca.loop.dataset import dataset_of, num_first
 from sigdca.loop.executor import EdgeTask, Executor
@@ -26,7 +26,8 @@ from sigdca.loop.stages import task_of
 from sigdca.storage import Record
 from sigdca.targets import load_target
 
-RUN_AS_IT_IS = ("native", "openvino-int8")  # the servers run the very file that targets do
+CALIBRATED = "openvino-int8"  # is made of a container and training images
+RUN_AS_IT_IS = ("native", CALIBRATED)  # the servers run the very file that targets do
 # What servers compare with, where they need not have what targets have.
 REFERENCES = {"tensorrt": "onnxruntime", "tensorrt-fp16": "onnxruntime"}
 NUM_CALIBRATION = 300  # training images that say how large activations are
@@ -216,8 +217,11 @@ def _model(
     reference = REFERENCES.get(engine, engine)
     task = task_of(container, source, reference, num_shares, num_samples)
     images = None
-    if engine == "openvino-int8":
-        images = dataset_of(source, "train", NUM_CALIBRATION).images
+    if engine == CALIBRATED:
+        try:
+            images = dataset_of(source, "train", NUM_CALIBRATION).images
+        except JobError as error:  # there is no such split
+            raise EngineError(f"{engine}: {error}") from error
     model = _model_of(engine, container, images)
     if engine in RUN_AS_IT_IS:
         task = replace(task, state={}, container=model)
@@ -230,6 +234,4 @@ def _model_of(engine: str, container: bytes, images: np.ndarray | None) -> bytes
         return container
     unpacked = decode_container(container)
     onnx_model = to_onnx(unpacked.graph, unpacked.tensors)
-    return (
-        onnx_model if images is None or engine != "openvino-int8" else to_int8(onnx_model, images)
-    )
+    return onnx_model if images is None or engine != CALIBRATED else to_int8(onnx_model, images)

@@ -18,7 +18,7 @@ from sigdca.compression import Layer
 from sigdca.job import Job
 from sigdca.loop.dataset import identity_of
 from sigdca.loop.executor import Executor
-from sigdca.storage import Ledger, Record, Store
+from sigdca.storage import Ledger, Record, Store, Walk
 
 PACKAGE = "package"  # puts a file into the run's own folder, so each run does it
 RELEASE = "release"  # of a cycle of `run --watch`
@@ -106,11 +106,13 @@ class Run:
     shared: Store | None = None
     layers: Sequence[Layer] = ()
     ledger: Ledger = field(init=False)
+    walk: Walk = field(init=False)
     data: Mapping[str, Any] = field(init=False)
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.store)
+        self.walk = Walk(self.store)
         self.data = identity_of(self.job.data)
 
     @property
@@ -143,16 +145,18 @@ class Run:
         key = self._key(stage, label, iteration, inputs)
         known = self._known(key)
         if known is not None:
-            self.progress.end(known, reused=True)
-            return known
+            return self._passed(known, reused=True)
         with self._alone_with(key):
             known = self._of_another_run(key)
             if known is not None:
                 self.ledger.append(known)
-                self.progress.end(known, reused=True)
-                return known
+                return self._passed(known, reused=True)
             record = self._do(key, stage, label, iteration, work, num_epochs)
-        self.progress.end(record, reused=False)
+        return self._passed(record, reused=False)
+
+    def _passed(self, record: Record, reused: bool) -> Record:
+        self.walk.add(record)
+        self.progress.end(record, reused)
         return record
 
     def _do(
@@ -221,10 +225,10 @@ class Run:
         return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
 
     def _known(self, key: str) -> Record | None:
-        record = self.ledger.find(key)
-        if record is None or record.artifact is None or self.artifacts.has(record.artifact):
-            return record
-        return None  # its artifact is lost or damaged
+        for record in self.ledger.find(key):
+            if record.artifact is None or self.artifacts.has(record.artifact):
+                return record
+        return None  # never done, or its artifact is lost or damaged
 
 
 def versions() -> dict[str, str]:

@@ -18,10 +18,10 @@ from sigdca.job.budget import check_budget
 from sigdca.loop.dataset import num_first
 from sigdca.loop.edge import not_proven, run_legs
 from sigdca.loop.executor import Executor
-from sigdca.loop.points import Progress, Run, versions
+from sigdca.loop.points import PACKAGE, Progress, Run, versions
 from sigdca.loop.stages import container_task, evaluation_metrics
 from sigdca.search import StudyFolder
-from sigdca.storage import Ledger, Store
+from sigdca.storage import Ledger, Store, latest_with
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -
         progress: who watches.
 
     Raises:
-        JobError: there is no container yet.
+        JobError: there is no container yet, or one of another run.
         SigdcaError: a fault on the way.
     """
     before = _figures(store)
@@ -86,14 +86,17 @@ def retest_run(job: Job, executor: Executor, store: Store, progress: Progress) -
 
 def _figures(store: Store) -> Mapping[str, Any]:
     """What RETEST said of `model.dca`: in the run that packed it, or in the study's trial."""
-    if store.exists("model.dca"):
-        if records := Ledger(store).of("package"):
-            return records[-1].metrics
-        digest = hashlib.sha256(store.read("model.dca")).hexdigest()
-        for trial in StudyFolder(store).trials():
-            if trial.full is not None and trial.full.container == digest:
-                return trial.full.figures
-    raise JobError(f"{store.root}: holds no container yet; run the job first")
+    if not store.exists("model.dca"):
+        raise JobError(f"{store.root}: holds no container yet; run the job first")
+    container = store.read("model.dca")
+    record = latest_with(Ledger(store).records, PACKAGE, container)
+    if record is not None:
+        return record.metrics
+    digest = hashlib.sha256(container).hexdigest()
+    for trial in StudyFolder(store).trials():
+        if trial.full is not None and trial.full.container == digest:
+            return trial.full.figures
+    raise JobError(f"{store.path('model.dca')}: is not of this run; run the job first")
 
 
 def _failures(job: Job, figures: dict[str, Any], legs: tuple[LegResult, ...]) -> tuple[str, ...]:

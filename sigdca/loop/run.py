@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sigdca.compression import layers_of
 from sigdca.edge.legs import is_proven
 from sigdca.errors import StorageError
 from sigdca.job import Job, dump_job
-from sigdca.job.budget import BudgetLine, check_accuracy, check_budget
+from sigdca.job.budget import (
+    BudgetLine,
+    check_accuracy,
+    check_budget,
+    check_uncompressed,
+    is_met,
+)
 from sigdca.loop import stages
 from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
 from sigdca.loop.edge import edge_tests, not_proven
@@ -19,7 +25,7 @@ from sigdca.loop.events import EventFiles
 from sigdca.loop.executor import Executor, State
 from sigdca.loop.network import graph_of, initial_model, pack, state_of
 from sigdca.loop.points import PACKAGE, Progress, Run, Watchers, Work
-from sigdca.storage import Record, Store
+from sigdca.storage import Record, Store, Walk
 
 Until = Literal["test", "retest", "edge-test"]
 
@@ -43,7 +49,7 @@ class Candidate:
     @property
     def meets_budget(self) -> bool:
         """Whether no bound that could be checked was missed."""
-        return all(line.met is not False for line in self.lines)
+        return is_met(self.lines)
 
     def rank(self) -> tuple[float, float]:
         """Sorts candidates, best first: how far bounds are missed, then the bytes."""
@@ -66,6 +72,7 @@ class Outcome:
         edge: the test points of the targets.
         is_accurate: whether TRAIN reached `train.accuracy_at_least`, where the job asks for it.
         unproven: one line for each target without the evidence that `edge_test.require` asks for.
+        lines: the budget, bound by bound, of a job that does not compress.
     """
 
     weights: str
@@ -74,11 +81,12 @@ class Outcome:
     edge: list[Record]
     is_accurate: bool
     unproven: tuple[str, ...] = ()
+    lines: Sequence[BudgetLine] = ()
 
     @property
     def meets_budget(self) -> bool:
         """Whether no bound was missed, on no target either."""
-        return self.best is None or self.best.meets_budget
+        return is_met(self.lines if self.best is None else self.best.lines)
 
 
 def run_job(
@@ -95,9 +103,9 @@ def run_job(
     Args:
         job: the job; `sigdca.loop.check_job` has found nothing wrong with it.
         executor: who trains and tests.
-        store: the run's own folder. Holds afterwards `job.yaml`, `ledger/`, `artifacts/`,
-            `tensorboard/` and `model.dca`, the best container so far (written anew as soon as
-            there is a better one).
+        store: the run's own folder. Holds afterwards `job.yaml`, `ledger/`, `walk.json`,
+            `artifacts/`, `tensorboard/` and `model.dca`, the best container so far (written anew
+            as soon as there is a better one).
         progress: who watches.
         until: the last stage to run.
         shared: a folder that holds the artifacts instead, and what other runs have done: stages
@@ -110,6 +118,7 @@ def run_job(
     Raises:
         SigdcaError: a fault on the way. What was done so far is on disk; run again to go on.
     """
+    Walk(store).begin()  # first: the walk that is there is of the job that is there
     store.write("job.yaml", dump_job(job).encode())
     events = EventFiles(store)
     try:
@@ -118,7 +127,9 @@ def run_job(
         graph, layers = graph_of(job, model), layers_of(model)
         run = Run(job, graph, store, executor, watchers, shared, layers)
         begin = state_of(model) if initial is None else initial
-        return _run(run, run.artifacts.put(pack(begin)), until)
+        outcome = _run(run, run.artifacts.put(pack(begin)), until)
+        run.walk.end()
+        return outcome
     finally:
         events.close()
 
@@ -126,16 +137,17 @@ def run_job(
 def _run(run: Run, initial: str, until: Until) -> Outcome:
     job = run.job
     trained, baseline, is_accurate = _train_until_accurate(run, initial)
-    if until == "test" or job.compress is None:
+    if job.compress is None:
+        lines = check_uncompressed(job, baseline.metrics["error"])
+        return Outcome(trained, baseline, None, [], is_accurate, lines=lines)
+    if until == "test":
         return Outcome(trained, baseline, None, [], is_accurate)
     best = _compress_until_budget(run, trained, baseline)
     if until == "retest":
         return Outcome(trained, baseline, best, [], is_accurate)
     edge = edge_tests(run, best.iteration, job.targets, best.container)
-    fps = {record.label: device_fps(record) for record in edge}
-    lines = _budget_lines(job, best.figures, fps)
     run.store.remove("checkpoints")
-    best = Candidate(best.iteration, best.container, best.figures, lines)
+    best = measured(job, best, edge)
     return Outcome(trained, baseline, best, edge, is_accurate, _unproven(job, edge))
 
 
@@ -149,6 +161,12 @@ def _unproven(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
         for leg in legs
         if not is_proven(leg["verdict"], leg["evidence"], required)
     )
+
+
+def measured(job: Job, best: Candidate, edge: Sequence[Record]) -> Candidate:
+    """The best container, held against the budget with what boards have measured of it."""
+    fps = {record.label: device_fps(record) for record in edge}
+    return replace(best, lines=budget_lines(job, best.figures, fps))
 
 
 def device_fps(edge_test: Record) -> float | None:
@@ -228,7 +246,7 @@ def _compress_once(
         "compression_ratio": encoded.metrics["compression_ratio"],
     }
     unknown = dict.fromkeys(run.job.targets)
-    return Candidate(iteration, container, figures, _budget_lines(run.job, figures, unknown))
+    return Candidate(iteration, container, figures, budget_lines(run.job, figures, unknown))
 
 
 def package(run: Run, best: Candidate) -> None:
@@ -241,13 +259,15 @@ def package(run: Run, best: Candidate) -> None:
         return Work(dict(best.figures) | {"meets_budget": best.meets_budget}, container)
 
     record = run.stage(PACKAGE, "", best.iteration, inputs, work)
-    if run.store.read("model.dca") != run.artifacts.get(_artifact(record)):
-        run.store.write("model.dca", run.artifacts.get(_artifact(record)))
+    container = run.artifacts.get(_artifact(record))
+    if not run.store.exists("model.dca") or run.store.read("model.dca") != container:
+        run.store.write("model.dca", container)
 
 
-def _budget_lines(
+def budget_lines(
     job: Job, figures: dict[str, float], fps: dict[str, float | None]
 ) -> list[BudgetLine]:
+    """Holds a container's figures and what boards have measured against the job's budget."""
     return check_budget(
         job.budget,
         accuracy_drop=figures["accuracy_drop"],

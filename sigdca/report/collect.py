@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sigdca.codec import inspect_container
+from sigdca.edge.legs import is_proven
 from sigdca.job import Job, parse_job
-from sigdca.job.budget import BudgetLine, check_accuracy, check_budget
+from sigdca.job.budget import (
+    BudgetLine,
+    check_accuracy,
+    check_budget,
+    check_uncompressed,
+    is_met,
+)
 from sigdca.report.schema import Report, Status, TargetResult, validate_report
-from sigdca.storage import Ledger, Record, Store
+from sigdca.storage import Ledger, Record, Store, Walk, latest_with
 
 
 def collect_report(store: Store, command: str) -> Report:
-    """Reads what a run has left so far.
+    """Reads what a run has left so far: of the ledger, what its job has come by.
 
     Args:
         store: the run's folder.
@@ -28,14 +35,16 @@ def collect_report(store: Store, command: str) -> Report:
     """
     text = store.read("job.yaml").decode()
     job = parse_job(text, store.path("job.yaml"))
-    ledger = Ledger(store)
-    tests = ledger.of("test")
-    baseline = max(tests, key=lambda record: record.metrics["accuracy"]) if tests else None
-    container = store.read("model.dca") if store.exists("model.dca") else None
-    package = None if container is None else _package_of(ledger, container)
-    edge = _latest_by_target(job, ledger, package)
-    budget = _budget(job, tests, package, edge)
-    info = None if container is None else inspect_container(container)
+    walk = Walk(store)
+    points = walk.of(Ledger(store))
+    tests = [point for point in points if point.stage == "test"]
+    baseline = max(tests, key=lambda point: float(point.metrics["accuracy"]), default=None)
+    container = store.read("model.dca") if store.exists("model.dca") else b""
+    package = latest_with(points, "package", container)
+    edge = _latest_by_target(job, points, package)
+    budget = _budget(job, baseline, len(tests), package, edge)
+    info = None if package is None else inspect_container(container)
+    ended = walk.ended and (baseline if job.compress is None else package) is not None
     return validate_report(
         {
             "schema": 1,
@@ -43,51 +52,51 @@ def collect_report(store: Store, command: str) -> Report:
             "model": job.model,
             "data": job.data.source,
             "seed": job.seed,
-            "status": _status(job, package, edge, budget),
+            "status": _status(job, edge, budget) if ended else "incomplete",
             "baseline": _baseline(baseline),
             "best": _best(package, store),
-            "budget": budget,
-            "test_points": [_point(record) for record in ledger.records],
+            "budget": [asdict(line) for line in budget],
+            "test_points": [_point(record) for record in points],
             "layers": [] if info is None else [_layer(layer) for layer in info.layers],
             "targets": [_target(record) for record in edge.values()],
-            "versions": ledger.records[-1].versions if ledger.records else {},
-            "machine": ledger.records[-1].machine if ledger.records else {},
+            "versions": points[-1].versions if points else {},
+            "machine": points[-1].machine if points else {},
             "command": command,
             "job": text,
         }
     )
 
 
-def _package_of(ledger: Ledger, container: bytes) -> Record | None:
-    """The test point that made this container the best one."""
-    digest = hashlib.sha256(container).hexdigest()
-    found = [record for record in ledger.of("package") if record.artifact == digest]
-    return found[-1] if found else None
-
-
-def _latest_by_target(job: Job, ledger: Ledger, package: Record | None) -> dict[str, Record]:
+def _latest_by_target(
+    job: Job, points: Sequence[Record], package: Record | None
+) -> dict[str, Record]:
     """The last edge test of the packaged container on each of the job's targets."""
     if package is None:
         return {}
     tests = {
-        record.label: record
-        for record in ledger.of("edge-test")
-        if record.metrics["container"] == package.artifact
+        point.label: point
+        for point in points
+        if point.stage == "edge-test" and point.metrics["container"] == package.artifact
     }
     return {target: tests[target] for target in job.targets if target in tests}
 
 
 def _budget(
-    job: Job, tests: list[Record], package: Record | None, edge: dict[str, Record]
-) -> list[dict[str, Any]]:
-    lines: list[BudgetLine | None] = []
-    if tests:
-        accuracy = max(record.metrics["accuracy"] for record in tests)
-        num_iterations = max(record.iteration for record in tests)
-        lines.append(check_accuracy(job.train, accuracy, num_iterations))
+    job: Job,
+    baseline: Record | None,
+    num_tests: int,
+    package: Record | None,
+    edge: dict[str, Record],
+) -> list[BudgetLine]:
+    lines = []
+    if baseline is not None:
+        accurate = check_accuracy(job.train, baseline.metrics["accuracy"], num_tests)
+        lines += [] if accurate is None else [accurate]
+        if job.compress is None:
+            lines += check_uncompressed(job, baseline.metrics["error"])
     if package is not None:
         lines += _container_lines(job, package, edge)
-    return [asdict(line) for line in lines if line is not None]
+    return lines
 
 
 def _container_lines(job: Job, package: Record, edge: dict[str, Record]) -> list[BudgetLine]:
@@ -105,12 +114,18 @@ def _container_lines(job: Job, package: Record, edge: dict[str, Record]) -> list
     )
 
 
-def _status(
-    job: Job, package: Record | None, edge: dict[str, Record], budget: list[dict[str, Any]]
-) -> Status:
-    if package is None or any(target not in edge for target in job.targets):
-        return "incomplete"
-    return "budget-not-met" if any(line["met"] is False for line in budget) else "done"
+def _status(job: Job, edge: dict[str, Record], budget: Sequence[BudgetLine]) -> Status:
+    """How a run ended that has come to its end."""
+    if job.compress is not None and any(target not in edge for target in job.targets):
+        return "incomplete"  # it was not asked to go so far
+    if not is_met(budget):
+        return "budget-not-met"
+    required = job.edge_test.require
+    proven = (
+        is_proven(point.metrics["verdict"], point.metrics.get("evidence"), required)
+        for point in edge.values()
+    )
+    return "done" if required is None or all(proven) else "not-proven"
 
 
 def command_of(store: Store, verb: str, job: str) -> str:

@@ -102,11 +102,13 @@ def _stage_box(report: Report, stage: Stage) -> Box:
 
 
 def _why_not(report: Report, stage: Stage) -> str:
-    if stage == "edge-test" and not report.targets and report.status != "incomplete":
-        return "no target in the job"
     after = STAGES[STAGES.index(stage) + 1 :]
     if any(point.stage in after for point in report.test_points):
         return "not needed"
+    if report.status != "incomplete" and report.best is None:
+        return "not in the job"
+    if report.status != "incomplete" and stage == "edge-test" and not report.targets:
+        return "no target in the job"
     return "not reached"
 
 

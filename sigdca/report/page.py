@@ -21,6 +21,7 @@ from sigdca.report.wording import (
     bound,
     elapsed,
     headline,
+    no_container,
     point_metrics,
     point_time,
     quantity,
@@ -129,6 +130,9 @@ def _status(report: Report) -> dict[str, str]:
             "tone": "bad",
             "banner": f"The run ended without meeting its budget.{kept}",
         }
+    if report.status == "not-proven":
+        banner = "The run ended without the evidence that edge_test.require asks for."
+        return {"text": "✗ not proven", "tone": "bad", "banner": banner}
     banner = "The run has not ended. What follows is as far as it came."
     return {"text": "… incomplete", "tone": "warn", "banner": banner}
 
@@ -152,7 +156,7 @@ def _size_tile(report: Report) -> Tile:
     before = f"from {report.baseline.dense_bytes:,} bytes" if report.baseline else ""
     if report.best is None:
         lines = ((before, "", ""),) if before else ()
-        return Tile("Size", UNKNOWN, "no container yet", lines)
+        return Tile("Size", UNKNOWN, no_container(report), lines)
     ratio = f"{report.best.compression_ratio:,.1f}x smaller"
     text = f"{before}, {ratio}" if before else ratio
     return Tile("Size", f"{report.best.container_bytes:,}", "bytes", ((text, "", ""),))

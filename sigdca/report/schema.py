@@ -26,7 +26,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=0.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-Status = Literal["done", "budget-not-met", "incomplete"]
+Status = Literal["done", "budget-not-met", "not-proven", "incomplete"]
 Box = Literal["train", "test", "compress", "retrain", "retest", "package", "edge-test"]
 Stage = Literal[Box, "release"]
 PointStatus = Literal["done", "device-required", "failed"]

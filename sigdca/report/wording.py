@@ -168,9 +168,14 @@ def size_change(report: Report) -> str:
     """`1,066,440 → 21,000 bytes, 50.8x`, as far as it is known."""
     before = f"{report.baseline.dense_bytes:,}" if report.baseline else "?"
     if report.best is None:
-        return f"{before} bytes dense, no container yet"
+        return f"{before} bytes dense, {no_container(report)}"
     ratio = report.best.compression_ratio
     return f"{before} → {report.best.container_bytes:,} bytes, {ratio:,.1f}x"
+
+
+def no_container(report: Report) -> str:
+    """What is said of a run without one."""
+    return "no container yet" if report.status == "incomplete" else "no container"
 
 
 def error_change(report: Report) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -57,13 +59,14 @@ class Ledger:
             self._read(name) for name in self._store.names() if name.endswith(".json")
         ]
 
-    def find(self, key: str) -> Record | None:
-        """The record of a stage that was run to its end with exactly these inputs.
+    def find(self, key: str) -> list[Record]:
+        """The records of a stage that was run to its end with exactly these inputs, newest first.
 
-        One that found no device is not an end: there may be one next time.
+        There are several where an artifact was lost. One that found no device is not an end: there
+        may be one next time.
         """
-        found = (record for record in self.records if record.key == key)
-        return next((record for record in found if record.status == "done"), None)
+        found = (record for record in reversed(self.records) if record.key == key)
+        return [record for record in found if record.status == "done"]
 
     def of(self, stage: str) -> list[Record]:
         """All records of one stage, in order."""
@@ -83,3 +86,10 @@ class Ledger:
             path = self._store.path(name)
             reason = error.errors()[0]["msg"]
             raise StorageError(f"{path}: not a ledger record: {reason}") from error
+
+
+def latest_with(records: Sequence[Record], stage: str, content: bytes) -> Record | None:
+    """The latest record of a stage that left this content as its artifact."""
+    digest = hashlib.sha256(content).hexdigest()
+    found = (one for one in reversed(records) if (one.stage, one.artifact) == (stage, digest))
+    return next(found, None)

@@ -4,7 +4,7 @@ from sigdca.targets.calibration import Calibration, calibration_of, load_calibra
 from sigdca.targets.emulate import Emulator, check_emulator, find_emulator
 from sigdca.targets.predict import Prediction, StepTime, predict
 from sigdca.targets.probe import Finding, probe
-from sigdca.targets.spec import Target, load_target, target_names
+from sigdca.targets.spec import Target, load_target, target_names, this_board
 
 __all__ = [
     "Calibration",
@@ -21,4 +21,5 @@ __all__ = [
     "predict",
     "probe",
     "target_names",
+    "this_board",
 ]

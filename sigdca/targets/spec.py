@@ -126,6 +126,7 @@ class Target(_Section):
         name: what jobs call it.
         description: what people call it.
         engine: what executes models on it.
+        generic: whether it stands for many kinds of boards, not for one.
         sources: where the figures come from, by key.
         device: how to recognise it.
         cpu: its kinds of cores.
@@ -141,6 +142,7 @@ class Target(_Section):
     engine: Literal[
         "onnxruntime", "openvino", "openvino-int8", "tensorrt", "tensorrt-fp16", "native"
     ]
+    generic: bool = False
     sources: dict[str, Source]
     device: Device
     cpu: tuple[Cpu, ...] = Field(min_length=1)
@@ -186,6 +188,28 @@ class Target(_Section):
 def target_names() -> tuple[str, ...]:
     """The targets that sigdca brings along, sorted."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+def this_board(engine: str | None = None) -> Target:
+    """What this machine is, most exactly: a target that names it goes before a generic one.
+
+    Args:
+        engine: of targets with this engine; None: with any.
+
+    Raises:
+        TargetError: it is none of `target_names()`.
+    """
+    known = [load_target(name) for name in target_names()]
+    here = [one for one in known if engine in (None, one.engine) and one.why_not_here() is None]
+    if not here:
+        raise TargetError("targets: this board is none of those known; name its .toml file")
+    return max(here, key=_exactness)
+
+
+def _exactness(target: Target) -> tuple[bool, int, float]:
+    """Of two that name the board, or do not: what tells more of its instructions, then cores."""
+    instructions = max(len(cpu.isa) for cpu in target.cpu)
+    return not target.generic, instructions, sum(cpu.cores.value for cpu in target.cpu)
 
 
 def load_target(name: str) -> Target:

@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 
 from sigdca.cli import jobs, main
+from sigdca.cli.jobs import _exit_code
+from sigdca.job import parse_job
+from sigdca.job.budget import BudgetLine
+from sigdca.loop import Candidate, Outcome
+from sigdca.storage import Record, open_store
 from sigdca.training import TestCounts
 from tests.images import write_data_set
 from tests.unit.loop.test_watch import Told
@@ -77,3 +82,15 @@ def test_a_missed_budget_names_the_best_container_where_it_lies(sigdca, tmp_path
     (line,) = (line for line in err.splitlines() if line.startswith("the budget was not met"))
     assert line == "the budget was not met; the best so far is in runs/t/model.dca"
     assert (tmp_path / "runs/t/model.dca").is_file()
+
+
+@pytest.mark.parametrize("there_is_one", [False, True])
+def test_without_a_container_none_is_named(there_is_one, capsys, tmp_path):
+    lines = [BudgetLine("error", 1.0, 2.0, False)]
+    test = Record(number=1, key="k", stage="test", iteration=1, duration_s=0, seed=0)
+    container = Candidate(1, "", {}, lines) if there_is_one else None
+    outcome = Outcome("", test, container, [], True, lines=() if there_is_one else lines)
+    assert _exit_code(parse_job(JOB, "t.yaml"), outcome, open_store(str(tmp_path))) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("the budget was not met")
+    assert ("model.dca" in said) == there_is_one

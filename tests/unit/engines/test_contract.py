@@ -17,6 +17,7 @@ from sigdca.engines import ENGINES, NotFiniteError, compare, open_engine
 from sigdca.engines.tensorrt import find_trtexec
 from sigdca.errors import EngineError, FormatError, JobError
 from sigdca.models import build, trace
+from sigdca.training import SHARE_UNIT
 
 TOLERANCE = 1e-4  # relative to the largest logit: float32 rounding, nothing else
 
@@ -106,6 +107,7 @@ class TestEveryEngine:
         expected = open_engine("torch", sample.graph, sample.tensors).logits(sample.images)
         opened = open_engine(engine, sample.graph, sample.tensors)
         assert opened.name == engine
+        assert SHARE_UNIT % opened.batch_size == 0, "shares of a TEST are whole batches"
         assert_agree(opened.logits(sample.images), expected)
 
     def test_gives_float32_logits_and_the_same_bits_again(self, engine, sample):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sigdca.engines import open_engine
+from sigdca.engines.latency import measure_latency_us
 from sigdca.engines.tensorrt import (
     BATCH,
     _version_of,
@@ -21,6 +22,7 @@ from sigdca.engines.tensorrt import (
     why_failed,
 )
 from sigdca.errors import EngineError
+from sigdca.training import SHARE_UNIT
 
 STAND_IN = Path(__file__).with_name("trtexec_stand_in.py")
 
@@ -72,13 +74,14 @@ def test_agrees_and_builds_once(trtexec, sample):
     assert len(builds) == 1
     assert builds[0][2:] == [
         "--minShapes=pixels:1x3x9x7",
-        "--optShapes=pixels:32x3x9x7",
-        "--maxShapes=pixels:32x3x9x7",
+        "--optShapes=pixels:25x3x9x7",
+        "--maxShapes=pixels:25x3x9x7",
         "--workspace=1024",
         "--buildOnly",
+        "--noTF32",
     ]
     shapes = [one for run in trtexec.runs for one in run if one.startswith("--shapes")]
-    assert shapes == ["--shapes=pixels:32x3x9x7", f"--shapes=pixels:{len(images) - 32}x3x9x7"]
+    assert shapes == ["--shapes=pixels:25x3x9x7", f"--shapes=pixels:{len(images) - 25}x3x9x7"]
     assert trtexec.plans == [engine.plan], "nothing half-built is left"
 
 
@@ -88,12 +91,20 @@ def test_half_precision_is_another_engine(trtexec, sample):
     assert other.name == "tensorrt-fp16"
     assert one.plan != other.plan
     assert "--fp16" in trtexec.runs[-1]
+    assert "--noTF32" not in trtexec.runs[-1]
 
 
 def test_latency_leaves_the_warm_up_out(trtexec, sample):
     engine = open_engine("tensorrt", sample.graph, sample.tensors)
     assert engine.latency_ms() == 1.1
     assert "--warmUp=500" in trtexec.runs[-1]
+    calls = len(trtexec.runs)
+    assert measure_latency_us(engine, sample.graph.input_shape) == pytest.approx(1100)
+    assert len(trtexec.runs) == calls + 1, "the start of a process is no latency"
+
+
+def test_shares_of_a_test_are_whole_batches():
+    assert SHARE_UNIT % BATCH == 0
 
 
 def test_a_model_that_it_refuses(trtexec, sample, monkeypatch):

@@ -16,7 +16,7 @@ SUMMARY = (
 )
 KNOWN = {
     *("onnx", "saveEngine", "loadEngine", "minShapes", "optShapes", "maxShapes", "shapes"),
-    *("workspace", "buildOnly", "fp16", "loadInputs", "exportOutput", "exportTimes"),
+    *("workspace", "buildOnly", "noTF32", "fp16", "loadInputs", "exportOutput", "exportTimes"),
     *("iterations", "duration", "warmUp", "avgRuns", "help"),
 }
 

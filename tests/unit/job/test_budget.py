@@ -1,5 +1,5 @@
 from sigdca.job import Budget, Train
-from sigdca.job.budget import check_accuracy, check_budget
+from sigdca.job.budget import check_accuracy, check_budget, is_met
 
 
 def lines(budget, **changes):
@@ -46,3 +46,13 @@ def test_an_accuracy_that_was_asked_for_is_met_or_says_how_often_it_was_tried():
     assert (missed.name, missed.value, missed.met) == ("accuracy", 97.1, False)
     assert missed.note == "train.accuracy_at_least 99.2 was not reached in 3 iterations"
     assert check_accuracy(asked, 97.1, 1).note.endswith("in 1 iteration")
+
+
+def test_without_a_container_its_size_is_neither_met_nor_missed():
+    (line,) = lines(Budget(container_bytes=1), container_bytes=None)
+    assert (line.value, line.met, line.note) == (None, None, "there is no container")
+
+
+def test_what_cannot_be_checked_is_not_missed():
+    assert is_met(lines(Budget(fps=30, error=1.5)))
+    assert not is_met(lines(Budget(fps=30, error=1.4)))

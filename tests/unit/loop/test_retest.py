@@ -64,11 +64,23 @@ def folder(tmp_path):
 @pytest.fixture
 def store(folder):
     """A run as `run_job` leaves it."""
-    record = Record(
-        number=1, key="k", stage="package", iteration=1, duration_s=0, metrics=BEFORE, seed=0
-    )
-    Ledger(folder).append(record)
+    add_package(folder, folder.read("model.dca"), accuracy=95.5, accuracy_drop=0.5)
     return folder
+
+
+def add_package(store, container, **metrics):
+    ledger = Ledger(store)
+    record = Record(
+        number=len(ledger.records) + 1,
+        key="k",
+        stage="package",
+        iteration=1,
+        duration_s=0,
+        metrics=metrics,
+        artifact=store.put(container),
+        seed=0,
+    )
+    ledger.append(record)
 
 
 def retest(store, executor, *settings):
@@ -86,6 +98,12 @@ def test_it_tests_again_each_time_and_leaves_a_record(store):
     assert executor.tested == 2 * tests
     kept = json.loads(store.read(told.name))
     assert (kept["legs"][0]["verdict"], kept["container"]) == ("exact", told.container)
+
+
+def test_the_drop_is_against_what_this_container_was_made_from(store):
+    """Another seed's run came later, and then this one's again."""
+    add_package(store, b"another seed's", accuracy=99, accuracy_drop=0.1)
+    assert retest(store, Told()).figures["accuracy_drop"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +158,7 @@ def test_a_studys_container_is_held_against_its_own_trial(folder):
     assert folder.exists(told.name)
 
 
-def test_a_container_that_neither_run_nor_study_knows_is_bad_input(folder):
-    with pytest.raises(JobError, match="holds no container yet; run the job first"):
-        retest(folder, Told())
+def test_a_container_that_the_run_has_not_made_is_bad_input(store):
+    store.write("model.dca", b"copied here")
+    with pytest.raises(JobError, match=r"model\.dca: is not of this run; run the job first"):
+        retest(store, Told())

@@ -175,6 +175,15 @@ def test_the_best_container_survives_a_worse_iteration(tmp_path):
     assert packaged == store.get(outcome.best.container)
 
 
+def test_a_container_that_was_removed_is_packaged_again(tmp_path):
+    first, *_ = run(tmp_path, [190, 180, 185], until="retest")
+    path = tmp_path / "told/model.dca"
+    whole = path.read_bytes()
+    path.unlink()
+    again, *_ = run(tmp_path, [], until="retest")
+    assert (again.best, path.read_bytes()) == (first.best, whole)
+
+
 def test_no_iteration_starts_when_time_is_up(tmp_path):
     settings = ["budget.error=1", "budget.time_s=1.0e-9", "compress.iterations=9"]
     outcome, *_ = run(tmp_path, [199, 150, 150], *settings, until="retest")
@@ -324,6 +333,26 @@ def test_a_damaged_artifact_is_made_anew(tmp_path, damage):
     assert [task.retrained is None for task in executor.trained] == [False]
     assert path.read_bytes() == whole
     assert again.best == first.best
+
+
+def test_what_was_lost_is_trained_once_more_and_not_at_every_resume(tmp_path):
+    class Unrepeatable(ToldExecutor):
+        def train(self, task, observer):
+            done = super().train(task, observer)
+            bias = done.state["ip3.bias"] + np.float32(next(trained))
+            return TrainOutcome(done.state | {"ip3.bias": bias}, done.epochs)
+
+    trained = iter(range(1, 9))
+    job, store = parse_job(JOB, "told.yaml"), open_store(str(tmp_path)).child("told")
+    counts = []
+    for number in range(3):
+        executor = Unrepeatable([190])
+        outcome = run_job(job, executor, store, Quiet(), "test")
+        counts.append(len(executor.trained))
+        if number == 0:
+            (tmp_path / "told/artifacts" / outcome.weights).unlink()
+    assert counts == [1, 1, 0]
+    assert outcome.weights == Ledger(store).of("train")[-1].artifact
 
 
 def test_a_fault_leaves_what_was_done(tmp_path):

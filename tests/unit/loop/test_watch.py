@@ -425,6 +425,23 @@ def test_a_delta_whose_logits_are_not_finite_costs_the_others_nothing(place):
     assert [line.partition("boards/")[2][:2] for line in said] == ["b1", "b2"]
 
 
+def test_a_delta_that_its_board_finds_too_slow_is_not_released(place):
+    with pytest.raises(Stopped):
+        place.watch(Told(0.8))
+    base = place.store.read("model.dca")
+    delta = make_delta(base, tuned(base, 0.5), Evidence(400, 100, 60, 90))
+    send_delta("b1", delta, open_store(str(place.folder / "new")))
+
+    class Board(Told):
+        def edge_tests(self, tasks):
+            told = {"emulated": False, "latency_us": 50_000.0}
+            return [LegResult(t.target, "exact", "device", "told so", **told) for t in tasks]
+
+    _, end = place.watch(Board(0.8, 0.9), "watch.cycles=1", "budget={fps: 30}")
+    assert (end.kind, end.accepted) == ("deltas", False)
+    assert end.reason == f"budget not met: fps@{TARGET}: bound 30, got 20"
+
+
 def test_without_a_bound_a_delta_may_not_cost_anything(place):
     with pytest.raises(Stopped):
         place.watch(Told(0.8))

@@ -1,6 +1,7 @@
 from sigdca.report import validate_report
 from sigdca.report.flow import chosen_iteration, loop_boxes
 from sigdca.report.picture import tall_picture, wide_picture
+from sigdca.report.wording import headline
 
 ORDER = ["TRAIN", "TEST", "COMPRESS", "RETRAIN", "RETEST", "PACKAGE", "EDGE TEST"]
 ORDER += ["INFERENCE", "NEW DATA"]
@@ -44,6 +45,14 @@ def test_boxes_that_did_not_run_are_muted_with_the_reason(incomplete, lenet_300_
     lenet_300_100["test_points"] = lenet_300_100["test_points"][1:-2]
     assert texts(lenet_300_100, "EDGE TEST") == ("muted", ["no target in the job"])
     assert texts(lenet_300_100, "TRAIN") == ("muted", ["not needed"])
+
+
+def test_a_job_that_does_not_compress_misses_no_box(lenet_300_100):
+    lenet_300_100 |= {"best": None, "layers": [], "targets": []}
+    lenet_300_100["test_points"] = lenet_300_100["test_points"][:2]
+    for box in ("COMPRESS", "RETRAIN", "PACKAGE", "EDGE TEST"):
+        assert texts(lenet_300_100, box) == ("muted", ["not in the job"])
+    assert "no container yet" not in headline(validate_report(lenet_300_100))
 
 
 def test_new_data_are_told_with_what_came_of_them(lenet_300_100):

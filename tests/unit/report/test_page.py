@@ -98,6 +98,13 @@ def test_an_unfinished_run_has_a_page(incomplete):
     assert "The run has not ended" in Page(build_report(incomplete)).text
 
 
+def test_a_run_without_required_evidence_says_so(lenet_300_100):
+    lenet_300_100["status"] = "not-proven"
+    text = Page(build_report(lenet_300_100)).text
+    assert "not proven" in text
+    assert "without the evidence that edge_test.require asks for" in text
+
+
 def test_hostile_strings_stay_text(any_report):
     clean, page = Page(build_report(any_report)), Page(build_report(poison(any_report)))
     assert HOSTILE in page.text

@@ -17,8 +17,16 @@ def test_records_are_read_back_in_order(tmp_path):
         ledger.append(record(number, key=f"k{number}"))
     again = Ledger(store)
     assert [found.number for found in again.records] == list(range(1, 12))
-    assert again.find("k7") == record(7, key="k7")
-    assert again.find("none") is None
+    assert again.find("k7") == [record(7, key="k7")]
+    assert again.find("none") == []
+
+
+def test_what_was_done_again_is_found_first(tmp_path):
+    ledger = Ledger(open_store(str(tmp_path)))
+    for number in (1, 2):
+        ledger.append(record(number))
+    ledger.append(record(3).model_copy(update={"status": "device-required"}))
+    assert [found.number for found in ledger.find("k")] == [2, 1]
 
 
 def test_records_of_a_stage(tmp_path):

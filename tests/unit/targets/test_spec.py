@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sigdca.errors import TargetError
-from sigdca.targets import load_target, target_names
+from sigdca.targets import Target, load_target, target_names, this_board
 from sigdca.targets import spec as spec_module
 
 ATOM = Path(spec_module.__file__).parent / "atom-x5-e3940.toml"
@@ -81,6 +81,33 @@ def test_tx2_without_its_gpu_is_a_target_of_its_own_on_the_same_board():
     assert cpu.emulator is not None
     assert (cpu.emulator.program, cpu.emulator.cpu) == ("qemu-aarch64", "cortex-a57")
     assert not cpu.emulator.blocked_by
+
+
+TX2 = {"cortex-a57", "jetson-tx2", "jetson-tx2-cpu"}
+
+
+@pytest.mark.parametrize(
+    ("matches", "engine", "found"),
+    [
+        (TX2, None, "jetson-tx2"),
+        (TX2, "native", "jetson-tx2-cpu"),
+        ({"cortex-a57"}, None, "cortex-a57"),
+        ({"atom-x5-e3940", "x86-64-v2"}, None, "atom-x5-e3940"),
+        ({"x86-64-v2", "x86-64-v3"}, "native", "x86-64-v3"),
+        ({"x86-64-v2", "x86-64-v3", "x86-64-v4"}, None, "x86-64-v4"),
+    ],
+)
+def test_a_target_that_names_the_board_goes_before_a_generic_one(
+    monkeypatch, matches, engine, found
+):
+    monkeypatch.setattr(Target, "why_not_here", lambda self: None if self.name in matches else "")
+    assert this_board(engine).name == found
+
+
+def test_a_board_that_nobody_knows(monkeypatch):
+    monkeypatch.setattr(Target, "why_not_here", lambda self: "it is another")
+    with pytest.raises(TargetError, match=r"none of those known; name its \.toml file"):
+        this_board()
 
 
 def test_figures_from_memory_are_marked():
