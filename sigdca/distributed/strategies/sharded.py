@@ -170,10 +170,14 @@ class Sharded(Spread):
         if not (by_rows and whole.is_contiguous()):
             super().gather_(part, whole)
             return
+        own = part.detach().to_local()  # type: ignore[attr-defined]
         for rank, rows in enumerate(torch.chunk(whole, self.place.world_size)):
+            # Processes speak where their parts lie: nccl sends nothing that lies on the CPU.
+            sent = rows if rows.device == own.device else torch.empty_like(rows, device=own.device)
             if rank == self.place.rank:
-                rows.copy_(part.detach().to_local())  # type: ignore[attr-defined]
-            dist.broadcast(rows, rank)
+                sent.copy_(own)
+            dist.broadcast(sent, rank)
+            rows.copy_(sent)
 
     def keep_(self, part: Tensor, whole: Tensor) -> None:
         """Without communication."""
