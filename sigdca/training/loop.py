@@ -147,7 +147,8 @@ def train_(
         on_step: called every second or so, between two steps.
         on_speed: called with what `precision`, the layout that goes with it and `compiled` gain
             over plain float32, where they differ from it and the stage is long enough: measured on
-            a copy of the model and this process's first images, before it begins.
+            a copy of the model and this process's first images, before it begins; or with why it
+            could not be measured, which does not end the training.
 
     Returns:
         The figures of every epoch, those before `resume` included.
