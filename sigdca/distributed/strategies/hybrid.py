@@ -40,7 +40,8 @@ class HybridParallel(Sharded):
 
     @classmethod
     def check(cls, model: nn.Module, sample: Tensor) -> None:
-        """See `fc_layers` and `_check_draws`."""
+        """See `Spread`, `fc_layers` and `_check_draws`."""
+        super().check(model, sample)
         fc_layers(model, sample)
         _check_draws(model, sample)
 

@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from sigdca.distributed.strategies.ddp import mean_over_processes
+from sigdca.errors import JobError
 from sigdca.training import MakeOptimizer, Parallel, num_zeros
 
 
@@ -25,6 +26,18 @@ class Spread(Parallel):
     """
 
     holds_whole = False
+
+    @classmethod
+    def check(cls, model: nn.Module, sample: Tensor) -> None:
+        """Whether each weight belongs to one layer, with which it is spread."""
+        names: dict[nn.Parameter, str] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            first = names.setdefault(parameter, name)
+            if first != name:
+                raise JobError(
+                    f"train.strategy: '{first}' and '{name}' are one weight, and fsdp, deepspeed "
+                    "and hybrid spread weights layer by layer: use ddp or horovod"
+                )
 
     def copied(self, model: nn.Module) -> nn.Module:
         """A copy to spread. Unless a hook needs the model too, it gives its tensors away."""

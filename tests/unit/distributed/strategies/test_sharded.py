@@ -1,11 +1,14 @@
 """What strategies whose processes hold parts have in common, in one process."""
 
+import importlib.util
+
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from sigdca.distributed.strategies import STRATEGIES
+from sigdca.errors import JobError
 from sigdca.training import Place, Setting
 
 
@@ -38,3 +41,36 @@ def test_a_whole_tensor_beside_its_parts_needs_no_copy(fsdp, monkeypatch):
     fsdp.gather_(part, whole)
     assert sent == [whole.data_ptr()]
     assert torch.equal(whole, part.to_local())
+
+
+class Tied(nn.Module):
+    """Two layers with one weight, or without."""
+
+    def __init__(self, tied):
+        super().__init__()
+        self.ip1, self.ip2, self.ip3 = nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        if tied:
+            self.ip3.weight = self.ip2.weight
+
+    def forward(self, x):
+        return self.ip3(torch.relu(self.ip2(torch.relu(self.ip1(x.flatten(1))))))
+
+
+def check(strategy, tied):
+    if strategy == "horovod" and importlib.util.find_spec("horovod") is None:
+        pytest.skip("Horovod is not installed: run `make horovod`")
+    with torch.device("meta"):
+        STRATEGIES[strategy].check(Tied(tied), torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("strategy", ["deepspeed", "fsdp", "hybrid"])
+def test_a_weight_that_two_layers_share_cannot_be_spread(strategy):
+    check(strategy, tied=False)
+    said = r"'ip2\.weight' and 'ip3\.weight' are one weight, and [^\n]*: use ddp or horovod$"
+    with pytest.raises(JobError, match=said):
+        check(strategy, tied=True)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "horovod"])
+def test_where_all_weights_are_whole_layers_may_share_them(strategy):
+    check(strategy, tied=True)
