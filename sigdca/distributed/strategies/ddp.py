@@ -19,9 +19,14 @@ class DataParallel(Parallel):
     def _set_up(
         self, model: nn.Module, make_optimizer: MakeOptimizer
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
-        alone = self.place.world_size == 1
-        # Gradients lie in the buffers that are sent, which saves a copy of all weights.
-        module = model if alone else DistributedDataParallel(model, gradient_as_bucket_view=True)
+        if self.place.world_size == 1:
+            return model, make_optimizer(model.parameters())
+        module = DistributedDataParallel(
+            model,
+            # Gradients lie in the buffers that are sent, which saves a copy of all weights.
+            gradient_as_bucket_view=True,
+            find_unused_parameters=not reads_all(model, self.setting.sample),
+        )
         return module, make_optimizer(module.parameters())
 
     @contextlib.contextmanager
@@ -33,6 +38,20 @@ class DataParallel(Parallel):
     def mean(self, value: Tensor) -> float:
         """By an all-reduce."""
         return mean_over_processes(value)
+
+
+def reads_all(model: nn.Module, sample: Tensor) -> bool:
+    """Whether the logits depend on each parameter that is trained.
+
+    DDP waits for the gradients of all of them; to look in each step for which there are none takes
+    time, and is for networks that have such.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    training = model.training
+    logits = model.eval()(sample)
+    model.train(training)
+    found = torch.autograd.grad(logits.sum(), trained, allow_unused=True)
+    return all(gradient is not None for gradient in found)
 
 
 def unaveraged(module: nn.Module, wanted: bool) -> contextlib.AbstractContextManager[None]:

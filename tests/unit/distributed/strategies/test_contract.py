@@ -164,6 +164,12 @@ def test_parts_of_a_step_add_up_to_it(runs, alone, strategy):
         assert_same(found["parts"], alone["plain"])
 
 
+@pytest.mark.parametrize("strategy", ALL)
+def test_a_layer_that_nothing_reads_is_left_alone(runs, alone, strategy):
+    for found in runs(strategy, 2):
+        assert_same(found["spare"], alone["spare"])
+
+
 @pytest.mark.parametrize(
     ("strategy", "num_processes"), [one for one in OF_TWO_OR_THREE if "hybrid" not in one.values]
 )

@@ -51,6 +51,15 @@ class Net(nn.Module):
         return self.ip3(self.drop2(torch.relu(self.ip2(x))))
 
 
+class Spare(Net):
+    """With a layer that nothing reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1 = nn.Identity()
+        self.spare = nn.Linear(7, 3)
+
+
 class Headless(nn.Module):
     """A network without fully connected layers."""
 
@@ -153,6 +162,8 @@ def scenes(way, alone=None):
         found["norm"] = train(way, net=fresh(norm=True))
         found["bf16"] = train(way, precision="bf16")
         found["parts"] = train(way, accumulation_steps=3)
+        torch.manual_seed(0)
+        found["spare"] = train(way, net=Spare())
         # What a job may say; see `Job`.
         if way.strategy not in (STRATEGIES["deepspeed"], STRATEGIES["hybrid"]):
             found["fp16"] = train(way, precision="fp16")
