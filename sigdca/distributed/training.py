@@ -26,6 +26,7 @@ from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.news import Losses, News, listening
 from sigdca.distributed.preemption import Preemptions
 from sigdca.distributed.sites import servers_of
+from sigdca.distributed.snapshot import mend_record
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import DivergedError, JobError, SigdcaError, StorageError
 from sigdca.job import DataSource, Train
@@ -71,6 +72,8 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
     }
     if (unused := unused_gpus(task.train, cluster.num_gpus(task.source))) is not None:
         observer.note(unused)
+    if (mended := mend_record(task.checkpoints, task.key)) is not None:
+        observer.note(mended)
     given = _input(task, cluster.num_cpus(task.source))
     with listening(observer) as news:
         trainer = _trainer(cluster, task, config | given.config | {"news": news}, given.datasets)
