@@ -111,6 +111,7 @@ def assert_same(found, expected, weight_bound=WEIGHT_BOUND):
 def test_a_job_can_name_every_strategy():
     for name in STRATEGIES:
         assert Train(strategy=name).strategy == name
+    assert "alone" not in STRATEGIES
 
 
 @pytest.mark.parametrize("scene", ["plain", "adam", "resumed sgd", "resumed adam"])
