@@ -284,7 +284,7 @@ class _Stage:
         rate = self._num_steps * parallel.setting.batch_size / duration_s
         # A connection that was closed takes its count along.
         here = torch.tensor(max(0, sent_bytes() - sent), dtype=torch.float64)
-        sent = round(parallel.mean(here) * parallel.place.world_size)
+        sent = round(parallel.total(here))
         split = self._meter.split(duration_s)
         return EpochFigures(epoch + 1, mean, rate, sparsity, sent_bytes=sent, **split)
 

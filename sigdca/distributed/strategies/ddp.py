@@ -35,9 +35,9 @@ class DataParallel(Parallel):
         with unaveraged(self.module, not last):
             yield
 
-    def mean(self, value: Tensor) -> float:
+    def total(self, value: Tensor) -> float:
         """By an all-reduce."""
-        return mean_over_processes(value)
+        return total_over_processes(value)
 
 
 def reads_all(model: nn.Module, sample: Tensor) -> bool:
@@ -61,11 +61,11 @@ def unaveraged(module: nn.Module, wanted: bool) -> contextlib.AbstractContextMan
     return contextlib.nullcontext()
 
 
-def mean_over_processes(value: Tensor) -> float:
-    """The mean of a scalar on the CPU over all processes of the default group."""
+def total_over_processes(value: Tensor) -> float:
+    """The sum of a scalar over all processes of the default group."""
     if not dist.is_initialized():
         return float(value)
     device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
     total = value.detach().double().to(device)
     dist.all_reduce(total)
-    return float(total) / dist.get_world_size()
+    return float(total)

@@ -85,7 +85,7 @@ class HybridParallel(Sharded):
                 parameter.grad.mul_(self.place.world_size)
 
     def mean(self, value: Tensor) -> float:
-        """It is the same everywhere already."""
+        """Of the loss, which is the same everywhere already."""
         return float(value)
 
     def seed_epoch(self, seed: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
-from sigdca.distributed.strategies.ddp import mean_over_processes
+from sigdca.distributed.strategies.ddp import total_over_processes
 from sigdca.errors import JobError
 from sigdca.training import MakeOptimizer, Parallel, num_zeros
 
@@ -95,9 +95,9 @@ class Spread(Parallel):
             for part, whole in self._tensors():
                 self.keep_(part, whole)
 
-    def mean(self, value: Tensor) -> float:
+    def total(self, value: Tensor) -> float:
         """By an all-reduce."""
-        return mean_over_processes(value)
+        return total_over_processes(value)
 
     def sparsity(self) -> float:
         """One layer after another."""
@@ -170,7 +170,7 @@ class Sharded(Spread):
             if part.dim() > 1 and (is_cut or self.place.rank == 0):
                 here = part.to_local() if isinstance(part, DTensor) else part
                 counts += torch.tensor([num_zeros(here.detach()), here.numel()])
-        zeros, weights = (mean_over_processes(count) for count in counts)
+        zeros, weights = (self.total(count) for count in counts)
         return zeros / weights if weights else 0.0
 
     def gathered(self, part: Tensor) -> Tensor:

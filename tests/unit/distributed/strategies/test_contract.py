@@ -230,6 +230,12 @@ def test_all_processes_report_the_same_loss(runs, strategy):
         assert all(other == pytest.approx(first, rel=1e-9) for other in others)
 
 
+@pytest.mark.parametrize("strategy", OF_THREE)
+def test_all_processes_report_what_all_have_sent(runs, strategy):
+    for found in runs(strategy, 3):
+        assert found["plain"]["sent_bytes"] == [1 + 2 + 3] * 3
+
+
 def test_horovod_is_not_trained_in_another_place(runs):
     for rank, found in enumerate(runs("horovod", 2)):
         assert found["misplaced"] == (

@@ -4,6 +4,7 @@ worker.py STRATEGY[-STAGE]|fsdp-streamed|alone RANK PROCESSES MEETING_FILE OUTPU
 """
 
 import copy
+import itertools
 import pickle
 import sys
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from sigdca.distributed.strategies import STRATEGIES, streamed
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Prune, Quantize, Share
 from sigdca.job.recipe import Optimisation
-from sigdca.training import InMemory, Parallel, Place, meter, train_
+from sigdca.training import InMemory, Parallel, Place, loop, meter, train_
 
 BATCH = 12  # of 1, 2 or 3 processes
 CONFIG = Optimisation(epochs=3, learning_rate=0.05, weight_decay=1e-3)
@@ -120,6 +121,7 @@ def train(way, config=CONFIG, net=None, hook=None, **options):
         "state": state,
         "losses": [figure.loss for figure in figures],
         "sparsity": figures[-1].sparsity if figures else None,
+        "sent_bytes": [figure.sent_bytes for figure in figures],
         "checkpoints": checkpoints,
     }
 
@@ -192,6 +194,7 @@ def main(name, rank, world_size, meeting, output, alone=None):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     meter.SAMPLED_STEPS = (-1,)  # its own test is another
+    loop.sent_bytes = itertools.count(0, rank + 1).__next__  # rank + 1 bytes in each epoch
     if name == "alone":
         found = scenes(Way())
     else:
