@@ -21,9 +21,10 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from sigdca.data import absolute, find_source, open_imported
 from sigdca.distributed.cluster import Cluster
+from sigdca.distributed.elastic import ServersAlone
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
-from sigdca.distributed.news import Losses, News, listening
+from sigdca.distributed.news import Losses, News, Unplaced, listening
 from sigdca.distributed.preemption import Preemptions
 from sigdca.distributed.sites import servers_of
 from sigdca.distributed.snapshot import mend_record
@@ -89,9 +90,17 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
 
 
 class _Trainer(DataParallelTrainer):  # type: ignore[misc]  # Ray's classes are not typed here
-    """Starts no manager of data sets where there are none, which would take a stage seconds."""
+    """Ray's, for servers that may work on the data and for data sets that there are."""
+
+    def _initialize_and_run_controller(self, **settings: Any) -> Any:
+        """Workers who may come and go are counted by `ServersAlone`."""
+        if self.scaling_config.elasticity_enabled:
+            source = self.train_loop_config["task"].source
+            settings["scaling_policy"] = ServersAlone(self.scaling_config, source)
+        return super()._initialize_and_run_controller(**settings)
 
     def _create_default_callbacks(self) -> list[Any]:
+        """Without the manager of data sets where there are none: it would take a stage seconds."""
         callbacks: list[Any] = super()._create_default_callbacks()
         if self.datasets:
             return callbacks
@@ -118,7 +127,7 @@ def _trainer(
             # The last but one is for the case that the last is damaged.
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
-            callbacks=[Losses(config["news"])],
+            callbacks=[Losses(config["news"]), Unplaced(config["news"])],
         ),
     )
 
