@@ -26,7 +26,7 @@ from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.news import Losses, News, Unplaced, listening
 from sigdca.distributed.preemption import Preemptions
-from sigdca.distributed.sites import servers_of
+from sigdca.distributed.sites import servers_of, wait_for_servers
 from sigdca.distributed.snapshot import mend_record
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import DivergedError, JobError, SigdcaError, StorageError
@@ -53,6 +53,8 @@ BACKENDS: dict[str, type[BackendConfig]] = {"horovod": HorovodConfig}
 def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> TrainOutcome:
     """Trains with `task.train.workers` workers; goes on from a checkpoint if there is one.
 
+    Where there are no servers yet, it waits for them.
+
     Args:
         cluster: where the workers run: on servers, never on boards.
         task: what to train.
@@ -67,6 +69,7 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
     """
     _check_workers(task, cluster)
     _check_strategy(task)
+    wait_for_servers(task.source, _fewest(task.train), observer.note)
     config = {
         "task": replace(task, state={}, source=placed(task.source)),
         "state": ray.put(dict(task.state)),
@@ -134,8 +137,7 @@ def _trainer(
 
 def scaling(train: Train, source: DataSource, num_gpus: int) -> ray.train.ScalingConfig:
     """Workers where the data may go, a GPU each where there are enough for the fewest of them."""
-    most = train.workers
-    least = train.workers_at_least or most
+    least, most = _fewest(train), train.workers
     return ray.train.ScalingConfig(
         num_workers=most if least == most else (least, most),
         use_gpu=num_gpus >= least,
@@ -144,9 +146,14 @@ def scaling(train: Train, source: DataSource, num_gpus: int) -> ray.train.Scalin
     )
 
 
+def _fewest(train: Train) -> int:
+    """With how many workers training may go on."""
+    return train.workers_at_least or train.workers
+
+
 def unused_gpus(train: Train, num_gpus: int) -> str | None:
     """What to say where there are GPUs, but too few for `scaling` to take them; else None."""
-    least = train.workers_at_least or train.workers
+    least = _fewest(train)
     if not 0 < num_gpus < least:
         return None
     name = "workers_at_least" if train.workers_at_least else "workers"
@@ -158,14 +165,11 @@ def unused_gpus(train: Train, num_gpus: int) -> str | None:
 
 
 def _check_workers(task: TrainTask, cluster: Cluster) -> None:
-    num_cpus, site = cluster.num_cpus(task.source), task.source.site
-    for name in ("workers_at_least", "workers"):
-        needed = getattr(task.train, name)
-        if needed is not None:
-            if needed > num_cpus:
-                where = "the cluster has" if site is None else f"data.site is {site}, which has"
-                raise JobError(f"train.{name}: {needed} asked, but {where} {num_cpus} CPUs")
-            return
+    num_cpus, site, needed = cluster.num_cpus(task.source), task.source.site, _fewest(task.train)
+    if 0 < num_cpus < needed:  # where there are none, some may come
+        name = "workers_at_least" if task.train.workers_at_least else "workers"
+        where = "the cluster has" if site is None else f"data.site is {site}, which has"
+        raise JobError(f"train.{name}: {needed} asked, but {where} {num_cpus} CPUs")
 
 
 @dataclass(frozen=True)
