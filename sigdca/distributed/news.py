@@ -11,6 +11,9 @@ from typing import Any
 
 import ray
 from ray.train import UserCallback
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.controller.state import ReschedulingState, RunningState
 from ray.util.queue import Queue
 
 from sigdca.distributed.faults import root_cause
@@ -57,6 +60,31 @@ class Losses(UserCallback):  # type: ignore[misc]  # Ray's classes are not typed
         """Of several reasons, the first worker's: the others lost their peer."""
         ranks = sorted(worker_exceptions)
         self._news.note(f"{ranked(ranks)} lost: {root_cause(worker_exceptions[ranks[0]])}")
+
+
+class Unplaced(ControllerCallback):  # type: ignore[misc]  # Ray's classes are not typed here
+    """Ray Train's controller says, once until they do, that workers do not start."""
+
+    def __init__(self, news: News) -> None:
+        """Passes it on."""
+        self._news, self._told = news, False
+
+    def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
+        """Ray tries again, for as long as it takes."""
+        if isinstance(current_state, RunningState):
+            self._told = False
+        elif isinstance(current_state, ReschedulingState) and not self._told:
+            self._told = True
+            self._news.note(waiting(current_state.training_failed_error))
+
+
+def waiting(error: BaseException) -> str:
+    """What is said of workers that do not start."""
+    failure = getattr(error, "controller_failure", error)
+    if not isinstance(failure, WorkerGroupStartupTimeoutError):
+        return f"workers did not start: {root_cause(failure)}; trying again"
+    workers = "1 worker" if failure.num_workers == 1 else f"{failure.num_workers} workers"
+    return f"no room for {workers} on the servers that may work on the data: waiting for it"
 
 
 def ranked(ranks: list[int]) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import ray
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from sigdca.distributed.labels import PRICE_LABEL, SITE_LABEL
 from sigdca.errors import JobError
 from sigdca.job import DataSource
 
 PRIVATE = "private"
+POLL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,30 @@ def check_servers(source: DataSource) -> None:
             f"data.site: {source.site}: no server of this cluster is of that site; label one "
             f"{SITE_LABEL}={source.site}, or leave out data.site"
         )
+
+
+def wait_for_servers(source: DataSource, num_cpus: int, tell: Callable[[str], None]) -> None:
+    """Waits for servers where there are none yet: a cluster may start them when work waits.
+
+    Args:
+        source: the data, which may be bound to a site.
+        num_cpus: how many CPUs to ask for.
+        tell: hears that it waits.
+
+    Raises:
+        JobError: the cluster has servers, but none of the data's site.
+    """
+    if slots(source):
+        return
+    check_servers(source)
+    tell("no server is there yet: waiting until the cluster has started one")
+    where = [servers_of(source)] * num_cpus
+    room = placement_group([{"CPU": 1.0}] * num_cpus, bundle_label_selector=where)
+    try:
+        while not room.wait(POLL_S):
+            pass
+    finally:
+        remove_placement_group(room)
 
 
 def check_gpus(source: DataSource, gpus: float) -> None:

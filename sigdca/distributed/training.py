@@ -21,11 +21,13 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from sigdca.data import absolute, find_source, open_imported
 from sigdca.distributed.cluster import Cluster
+from sigdca.distributed.elastic import ServersAlone
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
-from sigdca.distributed.news import Losses, News, listening
+from sigdca.distributed.news import Losses, News, Unplaced, listening
 from sigdca.distributed.preemption import Preemptions
-from sigdca.distributed.sites import servers_of
+from sigdca.distributed.sites import servers_of, wait_for_servers
+from sigdca.distributed.snapshot import mend_record
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import DivergedError, JobError, SigdcaError, StorageError
 from sigdca.job import DataSource, Train
@@ -51,6 +53,8 @@ BACKENDS: dict[str, type[BackendConfig]] = {"horovod": HorovodConfig}
 def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> TrainOutcome:
     """Trains with `task.train.workers` workers; goes on from a checkpoint if there is one.
 
+    Where there are no servers yet, it waits for them.
+
     Args:
         cluster: where the workers run: on servers, never on boards.
         task: what to train.
@@ -65,12 +69,15 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
     """
     _check_workers(task, cluster)
     _check_strategy(task)
+    wait_for_servers(task.source, _fewest(task.train), observer.note)
     config = {
         "task": replace(task, state={}, source=placed(task.source)),
         "state": ray.put(dict(task.state)),
     }
     if (unused := unused_gpus(task.train, cluster.num_gpus(task.source))) is not None:
         observer.note(unused)
+    if (mended := mend_record(task.checkpoints, task.key)) is not None:
+        observer.note(mended)
     given = _input(task, cluster.num_cpus(task.source))
     with listening(observer) as news:
         trainer = _trainer(cluster, task, config | given.config | {"news": news}, given.datasets)
@@ -86,9 +93,17 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
 
 
 class _Trainer(DataParallelTrainer):  # type: ignore[misc]  # Ray's classes are not typed here
-    """Starts no manager of data sets where there are none, which would take a stage seconds."""
+    """Ray's, for servers that may work on the data and for data sets that there are."""
+
+    def _initialize_and_run_controller(self, **settings: Any) -> Any:
+        """Workers who may come and go are counted by `ServersAlone`."""
+        if self.scaling_config.elasticity_enabled:
+            source = self.train_loop_config["task"].source
+            settings["scaling_policy"] = ServersAlone(self.scaling_config, source)
+        return super()._initialize_and_run_controller(**settings)
 
     def _create_default_callbacks(self) -> list[Any]:
+        """Without the manager of data sets where there are none: it would take a stage seconds."""
         callbacks: list[Any] = super()._create_default_callbacks()
         if self.datasets:
             return callbacks
@@ -115,15 +130,14 @@ def _trainer(
             # The last but one is for the case that the last is damaged.
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
-            callbacks=[Losses(config["news"])],
+            callbacks=[Losses(config["news"]), Unplaced(config["news"])],
         ),
     )
 
 
 def scaling(train: Train, source: DataSource, num_gpus: int) -> ray.train.ScalingConfig:
     """Workers where the data may go, a GPU each where there are enough for the fewest of them."""
-    most = train.workers
-    least = train.workers_at_least or most
+    least, most = _fewest(train), train.workers
     return ray.train.ScalingConfig(
         num_workers=most if least == most else (least, most),
         use_gpu=num_gpus >= least,
@@ -132,9 +146,14 @@ def scaling(train: Train, source: DataSource, num_gpus: int) -> ray.train.Scalin
     )
 
 
+def _fewest(train: Train) -> int:
+    """With how many workers training may go on."""
+    return train.workers_at_least or train.workers
+
+
 def unused_gpus(train: Train, num_gpus: int) -> str | None:
     """What to say where there are GPUs, but too few for `scaling` to take them; else None."""
-    least = train.workers_at_least or train.workers
+    least = _fewest(train)
     if not 0 < num_gpus < least:
         return None
     name = "workers_at_least" if train.workers_at_least else "workers"
@@ -146,14 +165,11 @@ def unused_gpus(train: Train, num_gpus: int) -> str | None:
 
 
 def _check_workers(task: TrainTask, cluster: Cluster) -> None:
-    num_cpus, site = cluster.num_cpus(task.source), task.source.site
-    for name in ("workers_at_least", "workers"):
-        needed = getattr(task.train, name)
-        if needed is not None:
-            if needed > num_cpus:
-                where = "the cluster has" if site is None else f"data.site is {site}, which has"
-                raise JobError(f"train.{name}: {needed} asked, but {where} {num_cpus} CPUs")
-            return
+    num_cpus, site, needed = cluster.num_cpus(task.source), task.source.site, _fewest(task.train)
+    if 0 < num_cpus < needed:  # where there are none, some may come
+        name = "workers_at_least" if task.train.workers_at_least else "workers"
+        where = "the cluster has" if site is None else f"data.site is {site}, which has"
+        raise JobError(f"train.{name}: {needed} asked, but {where} {num_cpus} CPUs")
 
 
 @dataclass(frozen=True)

@@ -274,16 +274,21 @@ class Job(Section):
         return self
 
     def smoke_test(self) -> Job:
-        """The same job under another name: 1,000 images, at most an epoch a stage, no budget."""
+        """The same job under another name: 1,000 images, at most an epoch a stage, no budget.
+
+        More images where each part of a step needs one.
+        """
+        num_parts = self.train.workers * (self.train.accumulation_steps or 1)
+        largest_batch = max(1, 1000 // num_parts) * num_parts
         document = self.model_dump(exclude_none=True)
         document["name"] = f"{self.name[:90]}-smoke"
-        document["data"]["limit"] = 1000
+        document["data"]["limit"] = max(1000, largest_batch)
         document["data"].pop("streaming", None)
         document["edge_test"] |= {"num_samples": 100}
         document["budget"] = {}
         document["train"].pop("accuracy_at_least", None)
         document["train"]["epochs"] = min(1, self.train.epochs)
-        document["train"]["batch_size"] = min(1000, self.train.batch_size)
+        document["train"]["batch_size"] = min(largest_batch, self.train.batch_size)
         if self.search is not None:
             limits = {"num_trials": 4, "time_budget_s": None, "sensitivity_images": 200}
             document["search"] = self.search.model_dump(exclude_unset=True) | limits

@@ -170,7 +170,9 @@ class _Watched:
         """For the record: what the way of computing gains, and what went wrong."""
         found: dict[str, Any] = {}
         if self._speed is not None:
-            found = {"speed_choice": str(self._speed), "speed_ratio": self._speed.ratio}
+            found["speed_choice"] = str(self._speed)
+            if self._speed.ratio is not None:
+                found["speed_ratio"] = self._speed.ratio
         return found | ({"faults": "; ".join(self._notes)} if self._notes else {})
 
 

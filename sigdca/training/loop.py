@@ -147,7 +147,8 @@ def train_(
         on_step: called every second or so, between two steps.
         on_speed: called with what `precision`, the layout that goes with it and `compiled` gain
             over plain float32, where they differ from it and the stage is long enough: measured on
-            a copy of the model and this process's first images, before it begins.
+            a copy of the model and this process's first images, before it begins; or with why it
+            could not be measured, which does not end the training.
 
     Returns:
         The figures of every epoch, those before `resume` included.
@@ -283,7 +284,7 @@ class _Stage:
         rate = self._num_steps * parallel.setting.batch_size / duration_s
         # A connection that was closed takes its count along.
         here = torch.tensor(max(0, sent_bytes() - sent), dtype=torch.float64)
-        sent = round(parallel.mean(here) * parallel.place.world_size)
+        sent = round(parallel.total(here))
         split = self._meter.split(duration_s)
         return EpochFigures(epoch + 1, mean, rate, sparsity, sent_bytes=sent, **split)
 

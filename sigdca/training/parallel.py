@@ -159,9 +159,13 @@ class Parallel:
         """The model with its whole weights, which may be changed."""
         yield self.model
 
+    def total(self, value: Tensor) -> float:
+        """The sum of a scalar over all processes."""
+        return float(value)
+
     def mean(self, value: Tensor) -> float:
         """The mean of a scalar over all processes."""
-        return float(value)
+        return self.total(value) / self.place.world_size
 
     def sparsity(self) -> float:
         """The share of zeros among all weights of two or more axes."""

@@ -50,25 +50,40 @@ class SpeedChoice:
 
     Attributes:
         way: as its text says.
-        ratio: of the images per second, forward and backward, to plain float32's.
+        ratio: of the images per second, forward and backward, to plain float32's; None: they could
+            not be compared.
         num_steps: of each, whose medians were taken.
+        why_not: why they could not be compared.
     """
 
     way: str
-    ratio: float
+    ratio: float | None
     num_steps: int
+    why_not: str = ""
 
     def __str__(self) -> str:
         """One line for a report."""
+        if self.ratio is None:
+            return f"{self.way}: not compared with plain float32: {self.why_not}"
         steps = "one step" if self.num_steps == 1 else f"median of {self.num_steps} steps"
         return f"{self.way}: {self.ratio:.2f}x plain float32's images/s, {steps} each"
 
 
 def compare(model: nn.Module, images: Tensor, labels: Tensor, way: Way) -> SpeedChoice:
-    """Measures `way` against plain float32; see `step_times`."""
-    plain, chosen = step_times(model, images, labels, [PLAIN, way])
-    ratio = statistics.median(plain) / statistics.median(chosen)
-    return SpeedChoice(str(way), ratio, len(chosen))
+    """Measures `way` against plain float32; see `step_times`.
+
+    Where that fails, as for want of memory that plain float32 needs and `way` does not, the choice
+    says so.
+    """
+    try:
+        plain, chosen = step_times(model, images, labels, [PLAIN, way])
+        ratio = statistics.median(plain) / statistics.median(chosen)
+        return SpeedChoice(str(way), ratio, len(chosen))
+    except RuntimeError as error:  # torch's own; its OutOfMemoryError is one
+        why_not = str(error).partition("\n")[0] or type(error).__name__
+    if images.is_cuda:
+        torch.cuda.empty_cache()
+    return SpeedChoice(str(way), None, 0, why_not)
 
 
 def step_times(

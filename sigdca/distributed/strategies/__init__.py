@@ -20,7 +20,8 @@ class _Strategies(Mapping[str, type[Parallel]]):
     """Imports a strategy's file when it is asked for: some take seconds of each worker's start."""
 
     def __getitem__(self, name: str) -> type[Parallel]:
-        found: type[Parallel] = getattr(import_module(f"{__name__}.{name}"), _CLASSES[name])
+        class_name = _CLASSES[name]
+        found: type[Parallel] = getattr(import_module(f"{__name__}.{name}"), class_name)
         return found
 
     def __iter__(self) -> Iterator[str]:

@@ -19,9 +19,14 @@ class DataParallel(Parallel):
     def _set_up(
         self, model: nn.Module, make_optimizer: MakeOptimizer
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
-        alone = self.place.world_size == 1
-        # Gradients lie in the buffers that are sent, which saves a copy of all weights.
-        module = model if alone else DistributedDataParallel(model, gradient_as_bucket_view=True)
+        if self.place.world_size == 1:
+            return model, make_optimizer(model.parameters())
+        module = DistributedDataParallel(
+            model,
+            # Gradients lie in the buffers that are sent, which saves a copy of all weights.
+            gradient_as_bucket_view=True,
+            find_unused_parameters=not reads_all(model, self.setting.sample),
+        )
         return module, make_optimizer(module.parameters())
 
     @contextlib.contextmanager
@@ -30,9 +35,23 @@ class DataParallel(Parallel):
         with unaveraged(self.module, not last):
             yield
 
-    def mean(self, value: Tensor) -> float:
+    def total(self, value: Tensor) -> float:
         """By an all-reduce."""
-        return mean_over_processes(value)
+        return total_over_processes(value)
+
+
+def reads_all(model: nn.Module, sample: Tensor) -> bool:
+    """Whether the logits depend on each parameter that is trained.
+
+    DDP waits for the gradients of all of them; to look in each step for which there are none takes
+    time, and is for networks that have such.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    training = model.training
+    logits = model.eval()(sample)
+    model.train(training)
+    found = torch.autograd.grad(logits.sum(), trained, allow_unused=True)
+    return all(gradient is not None for gradient in found)
 
 
 def unaveraged(module: nn.Module, wanted: bool) -> contextlib.AbstractContextManager[None]:
@@ -42,11 +61,11 @@ def unaveraged(module: nn.Module, wanted: bool) -> contextlib.AbstractContextMan
     return contextlib.nullcontext()
 
 
-def mean_over_processes(value: Tensor) -> float:
-    """The mean of a scalar on the CPU over all processes of the default group."""
+def total_over_processes(value: Tensor) -> float:
+    """The sum of a scalar over all processes of the default group."""
     if not dist.is_initialized():
         return float(value)
     device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
     total = value.detach().double().to(device)
     dist.all_reduce(total)
-    return float(total) / dist.get_world_size()
+    return float(total)

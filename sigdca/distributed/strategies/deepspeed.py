@@ -25,7 +25,8 @@ class ZeroParallel(Spread):
 
     @classmethod
     def check(cls, model: nn.Module, sample: Tensor) -> None:
-        """Whether DeepSpeed is installed here, as it must be on the workers."""
+        """See `Spread`; and whether DeepSpeed is installed here, as it must be on the workers."""
+        super().check(model, sample)
         if importlib.util.find_spec("deepspeed") is None:
             raise JobError(MISSING)
 

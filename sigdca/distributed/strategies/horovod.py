@@ -99,10 +99,10 @@ class HorovodParallel(Parallel):
         self._share(dict(self.model.named_buffers()))
         yield self.model
 
-    def mean(self, value: Tensor) -> float:
+    def total(self, value: Tensor) -> float:
         """By an all-reduce."""
-        total = self._library.allreduce(value.detach().double(), name="mean")
-        return float(total)
+        scalar, add = value.detach().double(), self._library.Sum
+        return float(self._library.allreduce(scalar, name="total", op=add))
 
     def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
         """Every process goes on from what rank 0 was given."""

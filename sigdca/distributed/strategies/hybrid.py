@@ -26,7 +26,7 @@ from torch.distributed.tensor.parallel import (
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sigdca.distributed.strategies.ddp import unaveraged
+from sigdca.distributed.strategies.ddp import reads_all, unaveraged
 from sigdca.distributed.strategies.sharded import Sharded
 from sigdca.errors import JobError
 from sigdca.models import trace
@@ -40,14 +40,15 @@ class HybridParallel(Sharded):
 
     @classmethod
     def check(cls, model: nn.Module, sample: Tensor) -> None:
-        """See `fc_layers` and `_check_draws`."""
+        """See `Spread`, `fc_layers` and `_check_draws`."""
+        super().check(model, sample)
         fc_layers(model, sample)
         _check_draws(model, sample)
 
     def shard(self, model: nn.Module) -> nn.Module:
         """Cuts the fully connected layers; the others are wrapped by DDP."""
         sample = self.setting.sample
-        layers = fc_layers(model, sample)
+        layers, all_read = fc_layers(model, sample), reads_all(model, sample)
         pairs = _pairs(model, layers, self.place.world_size)
         for dropout in _dropouts_on_whole_rows(model, sample, pairs):
             _SharedDraws(self, dropout)
@@ -60,7 +61,7 @@ class HybridParallel(Sharded):
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
             model, cut
         )
-        return DistributedDataParallel(model)
+        return DistributedDataParallel(model, find_unused_parameters=not all_read)
 
     @property
     def parts(self) -> nn.Module:
@@ -84,7 +85,7 @@ class HybridParallel(Sharded):
                 parameter.grad.mul_(self.place.world_size)
 
     def mean(self, value: Tensor) -> float:
-        """It is the same everywhere already."""
+        """Of the loss, which is the same everywhere already."""
         return float(value)
 
     def seed_epoch(self, seed: int) -> None:

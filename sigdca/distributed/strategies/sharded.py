@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
-from sigdca.distributed.strategies.ddp import mean_over_processes
+from sigdca.distributed.strategies.ddp import total_over_processes
+from sigdca.errors import JobError
 from sigdca.training import MakeOptimizer, Parallel, num_zeros
 
 
@@ -25,6 +26,18 @@ class Spread(Parallel):
     """
 
     holds_whole = False
+
+    @classmethod
+    def check(cls, model: nn.Module, sample: Tensor) -> None:
+        """Whether each weight belongs to one layer, with which it is spread."""
+        names: dict[nn.Parameter, str] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            first = names.setdefault(parameter, name)
+            if first != name:
+                raise JobError(
+                    f"train.strategy: '{first}' and '{name}' are one weight, and fsdp, deepspeed "
+                    "and hybrid spread weights layer by layer: use ddp or horovod"
+                )
 
     def copied(self, model: nn.Module) -> nn.Module:
         """A copy to spread. Unless a hook needs the model too, it gives its tensors away."""
@@ -82,9 +95,9 @@ class Spread(Parallel):
             for part, whole in self._tensors():
                 self.keep_(part, whole)
 
-    def mean(self, value: Tensor) -> float:
+    def total(self, value: Tensor) -> float:
         """By an all-reduce."""
-        return mean_over_processes(value)
+        return total_over_processes(value)
 
     def sparsity(self) -> float:
         """One layer after another."""
@@ -157,7 +170,7 @@ class Sharded(Spread):
             if part.dim() > 1 and (is_cut or self.place.rank == 0):
                 here = part.to_local() if isinstance(part, DTensor) else part
                 counts += torch.tensor([num_zeros(here.detach()), here.numel()])
-        zeros, weights = (mean_over_processes(count) for count in counts)
+        zeros, weights = (self.total(count) for count in counts)
         return zeros / weights if weights else 0.0
 
     def gathered(self, part: Tensor) -> Tensor:
@@ -170,10 +183,14 @@ class Sharded(Spread):
         if not (by_rows and whole.is_contiguous()):
             super().gather_(part, whole)
             return
+        own = part.detach().to_local()  # type: ignore[attr-defined]
         for rank, rows in enumerate(torch.chunk(whole, self.place.world_size)):
+            # Processes speak where their parts lie: nccl sends nothing that lies on the CPU.
+            sent = rows if rows.device == own.device else torch.empty_like(rows, device=own.device)
             if rank == self.place.rank:
-                rows.copy_(part.detach().to_local())  # type: ignore[attr-defined]
-            dist.broadcast(rows, rank)
+                sent.copy_(own)
+            dist.broadcast(sent, rank)
+            rows.copy_(sent)
 
     def keep_(self, part: Tensor, whole: Tensor) -> None:
         """Without communication."""

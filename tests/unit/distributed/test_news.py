@@ -2,7 +2,18 @@
 
 from queue import SimpleQueue
 
-from sigdca.distributed.news import _listen
+from ray.train import ControllerError
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+)
+from ray.train.v2._internal.execution.controller.state import (
+    InitializingState,
+    ReschedulingState,
+    RunningState,
+)
+
+from sigdca.distributed.news import Unplaced, _listen
 from tests.observers import Noting
 
 
@@ -56,3 +67,16 @@ def test_one_that_cannot_take_notes_is_told_of_on_stderr(capsys):
     first, second = capsys.readouterr().err.splitlines()
     assert "failed at its news of a step" in first
     assert "failed at its news of a beginning" in second
+
+
+def test_workers_that_find_no_room_are_said_once_until_they_run():
+    observer = Noting()
+    unplaced = Unplaced(observer)
+    no_room = ReschedulingState(ControllerError(WorkerGroupStartupTimeoutError(4)))
+    lost = ReschedulingState(ControllerError(WorkerGroupStartupFailedError("one of them died")))
+    for state in (no_room, no_room, lost, RunningState(), lost):
+        unplaced.after_controller_state_update(InitializingState(), state)
+    assert observer.notes == [
+        "no room for 4 workers on the servers that may work on the data: waiting for it",
+        "workers did not start: one of them died; trying again",
+    ]

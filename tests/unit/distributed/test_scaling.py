@@ -10,8 +10,9 @@ from torch import nn
 from sigdca.distributed import training
 from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.training import scaling, train_on_cluster, unused_gpus
-from sigdca.errors import JobError
+from sigdca.errors import JobError, SigdcaError
 from sigdca.job import DataSource, Train
+from sigdca.loop import Unobserved
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,22 @@ def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, s
     with pytest.raises(JobError) as found:
         train_on_cluster(Cluster("a", False), task, None)
     assert str(found.value) == said
+
+
+def test_workers_are_not_refused_where_servers_are_still_to_come(monkeypatch):
+    head = {"Alive": True, "Labels": {"sigdca.io/site": "public"}, "Resources": {"GPU": 1}}
+    nodes = [head]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    asked = []
+
+    def wait(source, num_cpus, tell):
+        asked.append((source, num_cpus))
+        raise SigdcaError("it waits")
+
+    monkeypatch.setattr(training, "wait_for_servers", wait)
+    monkeypatch.setattr(training, "_check_strategy", lambda task: None)
+    train = Train(epochs=1, workers=4, workers_at_least=2)
+    task = SimpleNamespace(train=train, source=DataSource(source="mnist"))
+    with pytest.raises(SigdcaError, match="it waits"):
+        train_on_cluster(Cluster("a", False), task, Unobserved())
+    assert asked == [(task.source, 2)]

@@ -1,8 +1,11 @@
 """Where trials go: the preferred site first, another when it is full, a bound job only home."""
 
+from types import SimpleNamespace
+
 import pytest
 import ray
 
+from sigdca.distributed import sites
 from sigdca.distributed.sites import (
     check_gpus,
     check_prices,
@@ -11,6 +14,7 @@ from sigdca.distributed.sites import (
     selector_of,
     servers_of,
     slots,
+    wait_for_servers,
 )
 from sigdca.errors import JobError
 from sigdca.job import DataSource
@@ -58,6 +62,40 @@ def test_data_bound_to_a_site_without_servers_is_refused(nodes):
         check_servers(away)
     nodes.clear()
     check_servers(away)  # a cluster may grow when work waits
+
+
+@pytest.fixture
+def rooms(monkeypatch):
+    """What was asked of Ray; what was asked for is there the third time that it is looked for."""
+    found = []
+
+    def placement_group(bundles, bundle_label_selector):
+        answers = iter([False, False, True])
+        found.append((bundles, bundle_label_selector))
+        return SimpleNamespace(wait=lambda _: next(answers))
+
+    monkeypatch.setattr(sites, "placement_group", placement_group)
+    monkeypatch.setattr(sites, "remove_placement_group", lambda _: found.append("given back"))
+    return found
+
+
+@pytest.mark.parametrize("source", [ANYWHERE, HOME])
+def test_a_cluster_without_servers_is_asked_for_some(nodes, rooms, source):
+    told = []
+    wait_for_servers(source, 2, told.append)
+    assert (told, rooms) == ([], []), "there are some"
+    del nodes[1:3]
+    nodes[0]["Resources"]["CPU"] = 0  # a head
+    wait_for_servers(source, 2, told.append)
+    assert rooms == [([{"CPU": 1.0}] * 2, [servers_of(source)] * 2), "given back"]
+    assert told == ["no server is there yet: waiting until the cluster has started one"]
+
+
+def test_nobody_waits_for_servers_of_a_site_that_has_none(nodes, rooms):
+    del nodes[0]
+    with pytest.raises(JobError, match=r"data\.site: private: no server of this cluster is of"):
+        wait_for_servers(HOME, 2, print)
+    assert rooms == []
 
 
 def test_private_servers_first_then_public_ones(nodes):

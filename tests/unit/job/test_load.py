@@ -230,6 +230,24 @@ def test_the_smoke_test_is_a_small_job_of_another_name():
     assert yaml.safe_load(dump_job(small))["edge_test"]["num_samples"] == 100
 
 
+@pytest.mark.parametrize(
+    ("workers", "parts", "batch_size", "found", "num_images"),
+    [
+        (1, 1, 64, 64, 1000),
+        (1, 1, 2048, 1000, 1000),
+        (16, 1, 2048, 992, 1000),
+        (8, 3, 2400, 984, 1000),
+        (1200, 1, 2400, 1200, 1200),
+    ],
+)
+def test_a_smoke_tests_batch_is_shared_out_evenly(workers, parts, batch_size, found, num_images):
+    train = [f"train.workers={workers}", f"train.accumulation_steps={parts}"]
+    job = parse_job(JOB, "a.yaml", [*train, f"train.batch_size={batch_size}"])
+    small = job.smoke_test()
+    assert small.train.batch_size == found
+    assert small.data.limit == num_images
+
+
 def test_what_a_leg_may_use():
     job = parse_job(f"{JOB}\nedge_test: {{cores: 1, clock_share: 0.5}}", "a.yaml")
     assert job.edge_test.limits == Limits(cores=1, clock_share=0.5)

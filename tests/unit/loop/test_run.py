@@ -384,6 +384,10 @@ def test_what_a_way_of_computing_gains_stands_in_the_record_and_not_in_its_key(t
     assert told.metrics.pop("speed_ratio") == 1.8
     assert told.metrics == silent.metrics
     assert told.key == silent.key
+    (failed,) = records(tmp_path / "c", SpeedChoice("bf16", None, 0, "out of memory"))
+    line = failed.metrics.pop("speed_choice")
+    assert line == "bf16: not compared with plain float32: out of memory"
+    assert failed.metrics == silent.metrics
 
 
 def test_the_local_executor_runs_the_whole_loop(tmp_path):

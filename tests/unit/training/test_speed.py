@@ -57,6 +57,28 @@ def test_no_round_begins_after_the_limit(model, batch):
     assert [len(found) for found in step_times(model, *batch, [PLAIN], 100, 0.0)] == [1]
 
 
+class Large(nn.Module):
+    """Fits into memory in bf16 alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(192, 2)
+
+    def forward(self, x):
+        logits = self.fc(x.flatten(1))
+        if logits.dtype == torch.float32:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore")
+        return logits
+
+
+def test_what_plain_float32_has_no_memory_for_is_not_compared(batch):
+    choice = compare(Large(), *batch, Way("bf16"))
+    assert choice.ratio is None
+    assert str(choice) == (
+        "bf16: not compared with plain float32: CUDA out of memory. Tried to allocate 2 GiB."
+    )
+
+
 def test_it_is_said_in_one_line():
     assert str(Way()) == "plain float32"
     one = SpeedChoice(str(Way("fp16", True, True)), 2.345, 1)

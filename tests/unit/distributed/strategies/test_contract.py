@@ -111,6 +111,7 @@ def assert_same(found, expected, weight_bound=WEIGHT_BOUND):
 def test_a_job_can_name_every_strategy():
     for name in STRATEGIES:
         assert Train(strategy=name).strategy == name
+    assert "alone" not in STRATEGIES
 
 
 @pytest.mark.parametrize("scene", ["plain", "adam", "resumed sgd", "resumed adam"])
@@ -162,6 +163,12 @@ def test_passes_see_the_same_network_in_every_process(runs, strategy, scene):
 def test_parts_of_a_step_add_up_to_it(runs, alone, strategy):
     for found in runs(strategy, 2):
         assert_same(found["parts"], alone["plain"])
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_a_layer_that_nothing_reads_is_left_alone(runs, alone, strategy):
+    for found in runs(strategy, 2):
+        assert_same(found["spare"], alone["spare"])
 
 
 @pytest.mark.parametrize(
@@ -221,6 +228,12 @@ def test_all_processes_report_the_same_loss(runs, strategy):
     for scene in ("plain", "dropout"):
         first, *others = (found[scene]["losses"] for found in runs(strategy, 3))
         assert all(other == pytest.approx(first, rel=1e-9) for other in others)
+
+
+@pytest.mark.parametrize("strategy", OF_THREE)
+def test_all_processes_report_what_all_have_sent(runs, strategy):
+    for found in runs(strategy, 3):
+        assert found["plain"]["sent_bytes"] == [1 + 2 + 3] * 3
 
 
 def test_horovod_is_not_trained_in_another_place(runs):

@@ -4,6 +4,7 @@ worker.py STRATEGY[-STAGE]|fsdp-streamed|alone RANK PROCESSES MEETING_FILE OUTPU
 """
 
 import copy
+import itertools
 import pickle
 import sys
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from sigdca.distributed.strategies import STRATEGIES, streamed
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Prune, Quantize, Share
 from sigdca.job.recipe import Optimisation
-from sigdca.training import InMemory, Parallel, Place, meter, train_
+from sigdca.training import InMemory, Parallel, Place, loop, meter, train_
 
 BATCH = 12  # of 1, 2 or 3 processes
 CONFIG = Optimisation(epochs=3, learning_rate=0.05, weight_decay=1e-3)
@@ -49,6 +50,15 @@ class Net(nn.Module):
         x = torch.relu(self.conv2(x)).flatten(1)
         x = self.drop(torch.relu(self.ip1(x)))
         return self.ip3(self.drop2(torch.relu(self.ip2(x))))
+
+
+class Spare(Net):
+    """With a layer that nothing reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1 = nn.Identity()
+        self.spare = nn.Linear(7, 3)
 
 
 class Headless(nn.Module):
@@ -111,6 +121,7 @@ def train(way, config=CONFIG, net=None, hook=None, **options):
         "state": state,
         "losses": [figure.loss for figure in figures],
         "sparsity": figures[-1].sparsity if figures else None,
+        "sent_bytes": [figure.sent_bytes for figure in figures],
         "checkpoints": checkpoints,
     }
 
@@ -153,6 +164,8 @@ def scenes(way, alone=None):
         found["norm"] = train(way, net=fresh(norm=True))
         found["bf16"] = train(way, precision="bf16")
         found["parts"] = train(way, accumulation_steps=3)
+        torch.manual_seed(0)
+        found["spare"] = train(way, net=Spare())
         # What a job may say; see `Job`.
         if way.strategy not in (STRATEGIES["deepspeed"], STRATEGIES["hybrid"]):
             found["fp16"] = train(way, precision="fp16")
@@ -181,6 +194,7 @@ def main(name, rank, world_size, meeting, output, alone=None):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     meter.SAMPLED_STEPS = (-1,)  # its own test is another
+    loop.sent_bytes = itertools.count(0, rank + 1).__next__  # rank + 1 bytes in each epoch
     if name == "alone":
         found = scenes(Way())
     else:

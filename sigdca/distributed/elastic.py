@@ -1,0 +1,39 @@
+"""How many workers a training has that may go on with fewer of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.train import ScalingConfig
+from ray.train.v2._internal.execution.scaling_policy import (
+    ElasticScalingPolicy,
+    NoopDecision,
+    ScalingDecision,
+)
+
+from sigdca.distributed.sites import slots
+from sigdca.job import DataSource
+
+
+class ServersAlone(ElasticScalingPolicy):  # type: ignore[misc]  # Ray's classes are not typed here
+    """As many workers as there is room for on the servers that may work on the data.
+
+    Ray's own policy counts the CPUs of all nodes, boards and servers of another site as well, and
+    then waits for ever for workers who may not go there.
+    """
+
+    def __init__(self, config: ScalingConfig, source: DataSource) -> None:
+        """Counts for workers as in `config`, on nodes that may work on `source`."""
+        super().__init__(config)
+        self._source = source
+
+    def _count_possible_workers(self, reserved_resources: Any) -> int:
+        room = sum(slots(self._source, 1.0 if self.scaling_config.use_gpu else 0.0).values())
+        return min(int(super()._count_possible_workers(reserved_resources)), room)
+
+    def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
+        """Where there is no room for the fewest, they wait for it as a fixed number does."""
+        decision = super().make_decision_for_non_running_worker_group()
+        if isinstance(decision, NoopDecision):
+            return self._get_resize_decision(self.scaling_config.min_workers)
+        return decision
