@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from sigdca.codec import Graph
 from sigdca.codec.assign import assign_levels
+from sigdca.codec.layers import members_of
 from sigdca.compression.quantize import grid_step, levels_of
 from sigdca.compression.select import weight_of
 
 
 def rdoq_(
     model: nn.Module,
+    graph: Graph,
     steps: Mapping[str, float],
     rate_lambda: float,
     bias_step: float | None = None,
@@ -28,6 +31,7 @@ def rdoq_(
 
     Args:
         model: the network.
+        graph: what `trace` makes of it; the coder has a layer's image from there.
         steps: layer name -> distance of two values; taken as `grid_step` gives it.
         rate_lambda: what a bit costs, in squared steps.
         bias_step: the same of biases; None: that of their layer.
@@ -36,11 +40,13 @@ def rdoq_(
         The bits that an arithmetic stream of all the weights takes.
     """
     bits = 0.0
+    strides = {layer: members[-1].stride for layer, members in members_of(graph).items()}
     with torch.no_grad():
         for layer, step in steps.items():
             weight, exact = weight_of(model, layer), grid_step(step)
             rows = np.ascontiguousarray((weight / exact).cpu().numpy(), np.float32)
-            found = assign_levels(rows.reshape(len(rows), -1), _stride(weight), rate_lambda)
+            stride = strides.get(layer, 0)  # what inference does not need has no place there
+            found = assign_levels(rows.reshape(len(rows), -1), stride, rate_lambda)
             levels = torch.from_numpy(found.levels.reshape(weight.shape)).to(weight)
             weight.copy_(levels * exact)
             bits += found.bits
@@ -49,9 +55,3 @@ def rdoq_(
                 own = exact if bias_step is None else grid_step(bias_step)
                 bias.copy_(levels_of(bias, own) * own)
     return bits
-
-
-def _stride(weight: nn.Parameter) -> int:
-    """Columns from one line of a kernel to the next; 0: there is none."""
-    width = weight.shape[-1] if weight.dim() == 4 else 0
-    return width if width > 1 else 0

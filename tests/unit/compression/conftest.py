@@ -5,6 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sigdca.codec import Graph
+from sigdca.models import trace
+
 
 class SmallNet(nn.Module):
     """A convolution and two fully connected layers on 1x6x6 images, three classes."""
@@ -35,6 +38,12 @@ def make_net() -> Callable[[], nn.Module]:
 @pytest.fixture
 def net(make_net) -> nn.Module:
     return make_net()
+
+
+@pytest.fixture
+def graph(net) -> Graph:
+    """What a container has of the small network besides its weights."""
+    return trace(net, (1, 6, 6), 1.0)
 
 
 @pytest.fixture
