@@ -16,8 +16,12 @@ from torch import nn
 from sigdca.codec import Graph
 from sigdca.codec.assign import assign_levels
 from sigdca.codec.layers import members_of
+from sigdca.codec.values import MAX_GRID_LEVEL
 from sigdca.compression.quantize import grid_step, levels_of
 from sigdca.compression.select import weight_of
+from sigdca.errors import JobError
+
+_SPARE = 1.01  # a step that a message proposes is rounded, there and when it is taken
 
 
 def rdoq_(
@@ -38,12 +42,16 @@ def rdoq_(
 
     Returns:
         The bits that an arithmetic stream of all the weights takes.
+
+    Raises:
+        JobError: a step is too small for the weights of its layer.
     """
     bits = 0.0
     strides = {layer: members[-1].stride for layer, members in members_of(graph).items()}
     with torch.no_grad():
         for layer, step in steps.items():
             weight, exact = weight_of(model, layer), grid_step(step)
+            _check_step(layer, step, float(weight.abs().max()))
             rows = np.ascontiguousarray((weight / exact).cpu().numpy(), np.float32)
             stride = strides.get(layer, 0)  # what inference does not need has no place there
             found = assign_levels(rows.reshape(len(rows), -1), stride, rate_lambda)
@@ -55,3 +63,13 @@ def rdoq_(
                 own = exact if bias_step is None else grid_step(bias_step)
                 bias.copy_(levels_of(bias, own) * own)
     return bits
+
+
+def _check_step(layer: str, step: float, largest: float) -> None:
+    """Whether a container's grid of this step has a value for a layer's largest weight."""
+    if largest > MAX_GRID_LEVEL * grid_step(step):
+        raise JobError(
+            f"rdoq.step: layer '{layer}': must be at least "
+            f"{_SPARE * largest / MAX_GRID_LEVEL:.3g} for weights of up to {largest:.3g}, "
+            f"got {step:g}"
+        )

@@ -53,7 +53,8 @@ def prepare_(model: nn.Module, config: Retrained, seed: int, graph: Graph) -> Me
         `num_weights`, `num_nonzero` and `sparsity` of all conv and fc layers together.
 
     Raises:
-        JobError: a setting names a layer that the model does not have.
+        JobError: a setting names a layer that the model does not have, or does not suit a layer's
+            weights.
     """
     PASSES[type(config)].prepare_(model, config, seed, graph)
     weights = [weight_of(model, layer.name) for layer in layers_of(model)]

@@ -7,6 +7,7 @@ from sigdca.codec.coders import open_coder
 from sigdca.codec.levels import Limits
 from sigdca.compression import rdoq_
 from sigdca.compression.quantize import grid_step, levels_of
+from sigdca.errors import JobError
 
 STEPS = {"conv1": 0.1, "ip1": 0.05, "ip2": 0.1}
 
@@ -93,3 +94,13 @@ def test_a_layer_that_inference_does_not_need(graph):
     net = nn.ModuleDict({"ip9": nn.Linear(4, 3)})
     rdoq_(net, graph, {"ip9": 0.25}, 0.0)
     assert torch.equal(levels_of(net.ip9.weight, 0.25) * 0.25, net.ip9.weight)
+
+
+def test_a_step_too_small_for_a_container_is_refused(net, graph):
+    with torch.no_grad():
+        net.ip2.weight[0, 0] = -0.5
+    said = "layer 'ip2': must be at least 1.54e-05 for weights of up to 0.5, got 1e-05"
+    with pytest.raises(JobError, match=f"^rdoq.step: {said}$"):
+        rdoq_(net, graph, {"ip2": 1e-5}, 0.0)
+    rdoq_(net, graph, {"ip2": 1.54e-5}, 0.0)
+    assert float(net.ip2.weight[0, 0].detach()) == pytest.approx(-0.5, abs=1.54e-5)
