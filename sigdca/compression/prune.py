@@ -155,9 +155,12 @@ class PruneHook:
         if self._num_steps == SCORE_STEPS:
             self._prune_by_scores(model)
 
-    def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
-        """Prunes by movement now, where an epoch had too few steps; the weights hold the masks."""
+    def after_last_step(self, model: nn.Module) -> None:
+        """Prunes by movement now, where an epoch had too few steps."""
         self._prune_by_scores(model)
+
+    def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
+        """Nothing: the weights hold the masks."""
 
     def _prune_by_scores(self, model: nn.Module) -> None:
         """Prunes by movement, if that is not done yet in this epoch."""

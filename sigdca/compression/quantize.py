@@ -137,6 +137,9 @@ class QuantizeHook:
         if self._num_steps % RECOUNT_STEPS == 0:
             self._recount()
 
+    def after_last_step(self, model: nn.Module) -> None:
+        """Nothing: the weights are rounded."""
+
     def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
         """Gives the model its latent weights back; after the last epoch, folds batch norms."""
         if epoch + 1 < num_epochs:

@@ -103,8 +103,8 @@ def hook_for(config: Retrained, model: nn.Module, held: Collection[str] = ()) ->
 
     Returns:
         An object with `before_epoch(model, epoch, num_epochs)`, `after_backward(model)`,
-        `after_step(model)` and `after_epoch(model, epoch, num_epochs)`. It holds no state that the
-        weights do not hold.
+        `after_step(model)`, `after_last_step(model)` and `after_epoch(model, epoch, num_epochs)`.
+        It holds no state that the weights do not hold.
 
     Raises:
         JobError: a setting names a layer that the model does not have.

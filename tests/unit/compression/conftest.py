@@ -62,6 +62,7 @@ def retrain() -> Callable[..., None]:
                 hook.after_backward(model)
                 optimizer.step()
                 hook.after_step(model)
+            hook.after_last_step(model)
             hook.after_epoch(model, epoch, num_epochs)
 
     return run

@@ -174,7 +174,7 @@ def test_movement_takes_the_weights_that_training_shrinks(net, steps):
     weight = net.ip2.weight.detach().clone()
     hook = moved(net, steps, pull)
     assert num_zero(net.ip2.weight) == 0
-    hook.after_epoch(net, 0, 1)
+    hook.after_last_step(net)
     gone = net.ip2.weight == 0
     assert gone.sum() == 30
     growing = -weight * pull
@@ -186,7 +186,7 @@ def test_movement_prunes_as_soon_as_it_has_seen_enough(net):
     hook = moved(net, SCORE_STEPS, pull)
     gone = net.ip2.weight == 0
     assert gone.sum() == 30
-    hook.after_epoch(net, 0, 1)
+    hook.after_last_step(net)
     assert torch.equal(net.ip2.weight == 0, gone)
 
 
@@ -200,7 +200,7 @@ def test_movement_does_not_count_steps_that_overflow(net, overflow):
     net.ip2.weight.grad = bad
     hook.after_backward(net)
     hook.after_step(net)
-    hook.after_epoch(net, 0, 1)
+    hook.after_last_step(net)
     assert torch.equal(net.ip2.weight != 0, mask_for(-weight * pull, 0.5))
 
 
