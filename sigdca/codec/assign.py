@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from sigdca.codec.arithmetic import PROBABILITIES, Feature
 from sigdca.codec.levels import LevelModel, Limits
+from sigdca.codec.values import MAX_GRID_LEVEL
 from sigdca.errors import EngineError
 from sigdca.native import coder as native
-
-_MAX_LEVEL = 32767
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,21 @@ def assign_levels(
     """Chooses the level of each weight: the nearest, the one before that, or 0.
 
     Args:
-        weights: float32 [rows, columns] in units of the step, finite.
+        weights: float32 [rows, columns] in units of the step, finite, contiguous; no nearest
+            level is larger than `MAX_GRID_LEVEL`.
         stride: columns from one line of a row's image to the next; 0: a row is no image.
         rate_lambda: what a bit costs, in squared steps; 0 gives the nearest levels.
         fast: by libsigdca-codec, if it is there.
     """
-    bounded = np.ascontiguousarray(np.clip(weights, -_MAX_LEVEL, _MAX_LEVEL), np.float32)
-    nearest = np.rint(bounded)
+    nearest = np.rint(weights)
     limits = Limits(max(0, -int(nearest.min(initial=0))), max(0, int(nearest.max(initial=0))))
+    assert max(limits) <= MAX_GRID_LEVEL
     if fast:
         try:
-            return Assignment(*native.assign_levels(bounded, stride, *limits, rate_lambda))
+            return Assignment(*native.assign_levels(weights, stride, *limits, rate_lambda))
         except EngineError:
             pass  # not built: a source tree without a compiler
-    return _assign(bounded, nearest, stride, limits, rate_lambda)
+    return _assign(weights, nearest, stride, limits, rate_lambda)
 
 
 class _Pricer:

@@ -13,6 +13,7 @@ from sigdca.errors import EngineError
 from sigdca.native.coder import MAX_VALUES, ValueFinder
 
 MAX_CENTROIDS = MAX_VALUES  # besides 0: an index has 16 bits
+MAX_GRID_LEVEL = MAX_CENTROIDS // 2
 CHUNK_WEIGHTS = 1 << 22  # rows are looked at together up to so many weights
 _MAX_FIRST = 64  # the largest level that a grid's smallest value is tried as
 
@@ -179,7 +180,7 @@ def _find_grid(values: Floats) -> tuple[float, Levels]:
         if not _is_step(step):
             continue
         levels = np.rint(values.astype(np.float64) / step)
-        if np.abs(levels).max() > MAX_CENTROIDS // 2:
+        if np.abs(levels).max() > MAX_GRID_LEVEL:
             break
         if np.array_equal(levels * step, values.astype(np.float64)):
             return step, levels.astype(np.int32)

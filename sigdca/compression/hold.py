@@ -48,6 +48,10 @@ class HoldHook:
                 weight_of(model, layer).masked_fill_(gone, 0.0)
         self._inner.after_step(model)
 
+    def after_last_step(self, model: nn.Module) -> None:
+        """Leaves what an epoch's steps end with to the pass's hook."""
+        self._inner.after_last_step(model)
+
     def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
         """Leaves the end of the epoch to the pass's hook."""
         self._inner.after_epoch(model, epoch, num_epochs)

@@ -117,7 +117,8 @@ class PruneHook:
         self._masks: dict[str, Tensor] = {}
         self._scores: dict[str, Tensor] = {}  # while they are gathered
         self._target: dict[str, float] = {}
-        self._num_steps = 0
+        self._num_taken = torch.zeros(())  # where the weights are: to ask a GPU makes it wait
+        self._num_missing = 0  # steps until enough can have been taken
 
     def before_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
         """Prunes to the schedule's sparsity for epoch `epoch` (from 0) of `num_epochs`."""
@@ -133,36 +134,55 @@ class PruneHook:
             self._masks = prune_(model, {layer: self._fraction(layer) for layer in self._sparsity})
             return
         self._scores = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
-        self._num_steps = 0
+        device = next(model.parameters()).device
+        self._num_taken = torch.zeros((), dtype=torch.int64, device=device)
+        self._num_missing = SCORE_STEPS
 
     def after_backward(self, model: nn.Module) -> None:
         """Clears the gradients of pruned weights; notes where the others move."""
+        if self._scores:
+            self._note_movement(model)
         for layer, mask in self._masks.items():
-            weight = weight_of(model, layer)
-            if weight.grad is not None:
-                weight.grad.masked_fill_(~mask, 0.0)
-                if self._scores:
-                    moves = torch.isfinite(weight.grad).all()  # else, fp16: the step is skipped
-                    pull = torch.where(moves, weight.grad, 0.0)
-                    self._scores[layer].addcmul_(weight.detach(), pull, value=-1.0)
+            gradient = weight_of(model, layer).grad
+            if gradient is not None:
+                gradient.masked_fill_(~mask, 0.0)
 
     def after_step(self, model: nn.Module) -> None:
         """Clears pruned weights that the optimizer's momentum has moved."""
         with torch.no_grad():
             for layer, mask in self._masks.items():
                 weight_of(model, layer).masked_fill_(~mask, 0.0)
-        self._num_steps += 1
-        if self._num_steps == SCORE_STEPS:
+        if self._scores:
+            self._num_missing -= 1
+            if self._num_missing == 0:
+                self._num_missing = SCORE_STEPS - int(self._num_taken)
+            if self._num_missing == 0:
+                self._prune_by_scores(model)
+
+    def after_last_step(self, model: nn.Module) -> None:
+        """Prunes by movement now, where an epoch had too few steps."""
+        if self._scores:
             self._prune_by_scores(model)
 
     def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
-        """Prunes by movement now, where an epoch had too few steps; the weights hold the masks."""
-        self._prune_by_scores(model)
+        """Nothing: the weights hold the masks."""
+
+    def _note_movement(self, model: nn.Module) -> None:
+        """Adds up where a step moves the weights, unless it is skipped.
+
+        Under fp16 it is, as a whole, where a single gradient is not finite.
+        """
+        gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        taken = torch.stack([torch.isfinite(gradient).all() for gradient in gradients]).all()
+        self._num_taken += taken
+        for layer, score in self._scores.items():
+            weight = weight_of(model, layer)
+            if weight.grad is not None:
+                pull = torch.where(taken, weight.grad, 0.0)
+                score.addcmul_(weight.detach(), pull, value=-1.0)
 
     def _prune_by_scores(self, model: nn.Module) -> None:
-        """Prunes by movement, if that is not done yet in this epoch."""
-        if not self._scores:
-            return
+        """Prunes by movement, once in an epoch."""
         gone = {layer: ~mask for layer, mask in self._masks.items()}
         scores = {
             layer: score.masked_fill(gone[layer], -math.inf)

@@ -50,7 +50,8 @@ def fold_norms_(model: nn.Module, norm_step: float) -> None:
     """Makes each batch norm a scale and a shift of few values, in place.
 
     Its running statistics go into its weight and bias (mean 0, variance 1 - eps remain, which cost
-    nothing), and these to a grid. A channel that is always the same has the scale 0.
+    nothing), and these to a grid. A channel that is always the same has the scale 0, and keeps its
+    bias.
 
     Args:
         model: the network; its BatchNorm2d layers with parameters and statistics are changed.
@@ -64,8 +65,8 @@ def fold_norms_(model: nn.Module, norm_step: float) -> None:
             if mean is None or variance is None:
                 continue
             scale = norm.weight / torch.sqrt(variance + norm.eps)
+            scale = torch.where(variance < _STILL * norm.eps, 0.0, scale)
             shift = norm.bias - mean * scale
-            scale = torch.where(variance < _STILL * norm.eps, torch.zeros_like(scale), scale)
             mean.zero_()
             variance.fill_(1 - norm.eps)
             for parameter, values in ((norm.weight, scale), (norm.bias, shift)):
@@ -135,6 +136,9 @@ class QuantizeHook:
         self._round_(model)
         if self._num_steps % RECOUNT_STEPS == 0:
             self._recount()
+
+    def after_last_step(self, model: nn.Module) -> None:
+        """Nothing: the weights are rounded."""
 
     def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
         """Gives the model its latent weights back; after the last epoch, folds batch norms."""

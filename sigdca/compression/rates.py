@@ -28,7 +28,7 @@ class Rates:
         entered: bits that a weight costs more as level 1 than as 0, the magnitude left out; of the
             parameter's shape.
         first: the same with the magnitude, 0 at least.
-        magnitude: float32 [MAX_LEVEL + 2], bits of sign and magnitude; 0 at level 0; not falling.
+        magnitude: float32 [MAX_LEVEL + 1], bits of sign and magnitude; 0 at level 0; not falling.
     """
 
     entered: Tensor
@@ -40,7 +40,7 @@ class Rates:
         """Counts the levels of a parameter, of any shape; rows are its first axis."""
         used = levels != 0
         sizes = _as_it_lies(levels)[_as_it_lies(used)].abs_().clamp_(max=MAX_LEVEL).long()
-        magnitude = _magnitude_bits(torch.bincount(sizes, minlength=MAX_LEVEL + 2))
+        magnitude = _magnitude_bits(torch.bincount(sizes, minlength=MAX_LEVEL + 1))
         magnitude = magnitude.to(levels.device)
         # Laid out in memory as the levels are: sums over two orders are many times slower.
         entered = torch.empty_like(levels).copy_(_log_odds(used)).mul_(-_BITS)
@@ -62,24 +62,27 @@ class Rates:
             latent: levels, not rounded, of the parameter's shape.
             out: where the result goes, of the same shape; None: a tensor of its own.
         """
-        rises = (self.magnitude[1:] - self.magnitude[:-1]).clamp(min=0)
         if latent.is_cuda:
-            return self._slope_of_all(latent, rises, out)
-        return self._slope_of_few(latent, rises, out)
+            return self._slope_of_all(latent, out)
+        return self._slope_of_few(latent, out)
 
-    def _slope_of_few(self, latent: Tensor, rises: Tensor, out: Tensor | None) -> Tensor:
+    def _rises(self) -> Tensor:
+        """How many bits more each level's next one has; none beyond the last."""
+        return torch.diff(self.magnitude, append=self.magnitude[-1:])
+
+    def _slope_of_few(self, latent: Tensor, out: Tensor | None) -> Tensor:
         """Levels of 1 and more, few in a sparse network, are looked for."""
         slope = torch.sign(latent, out=out).mul_(self.first)
         flat, into = _as_it_lies(latent), _as_it_lies(slope)
         large = _large(flat)
         size = flat[large]
-        into[large] = rises[_whole(size)] * torch.sign(size)
+        into[large] = self._rises()[_whole(size)] * torch.sign(size)
         return slope
 
-    def _slope_of_all(self, latent: Tensor, rises: Tensor, out: Tensor | None) -> Tensor:
+    def _slope_of_all(self, latent: Tensor, out: Tensor | None) -> Tensor:
         """The same without asking a GPU how many these are, for which it would stop."""
         below = _whole(latent)
-        size = torch.where(below > 0, rises[below], self.first)
+        size = torch.where(below > 0, self._rises()[below], self.first)
         return torch.mul(torch.sign(latent), size, out=out)
 
 

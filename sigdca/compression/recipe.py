@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from sigdca.codec import Graph
 from sigdca.compression.hold import HoldHook
 from sigdca.compression.prune import PruneHook, prune_
 from sigdca.compression.quantize import QuantizeHook, fold_norms_, parameter_steps, quantize_
@@ -25,17 +26,18 @@ class PassMethod:
     """How a pass works.
 
     Attributes:
-        prepare_: changes the model in place without data, given its settings and a seed.
+        prepare_: changes the model in place without data, given its settings, a seed and the
+            graph.
         hook: makes the hook for RETRAIN, given the settings and the model.
         holds: the setting that names the layers whose zeros the hook holds; None: it holds none.
     """
 
-    prepare_: Callable[[nn.Module, Any, int], None]
+    prepare_: Callable[[nn.Module, Any, int, Graph], None]
     hook: Callable[[Any, nn.Module], PruneHook | ShareHook | QuantizeHook]
     holds: str | None
 
 
-def prepare_(model: nn.Module, config: Retrained, seed: int) -> Metrics:
+def prepare_(model: nn.Module, config: Retrained, seed: int, graph: Graph) -> Metrics:
     """The part of a pass that needs no training, in place.
 
     A gradual `prune`, one by movement, or a `quantize` that retrains changes nothing yet: its
@@ -45,14 +47,16 @@ def prepare_(model: nn.Module, config: Retrained, seed: int) -> Metrics:
         model: the network.
         config: the pass's settings.
         seed: of whatever is random in the pass.
+        graph: what `trace` makes of the model.
 
     Returns:
         `num_weights`, `num_nonzero` and `sparsity` of all conv and fc layers together.
 
     Raises:
-        JobError: a setting names a layer that the model does not have.
+        JobError: a setting names a layer that the model does not have, or does not suit a layer's
+            weights.
     """
-    PASSES[type(config)].prepare_(model, config, seed)
+    PASSES[type(config)].prepare_(model, config, seed, graph)
     weights = [weight_of(model, layer.name) for layer in layers_of(model)]
     num_weights = sum(weight.numel() for weight in weights)
     num_nonzero = sum(int(weight.count_nonzero()) for weight in weights)
@@ -99,8 +103,8 @@ def hook_for(config: Retrained, model: nn.Module, held: Collection[str] = ()) ->
 
     Returns:
         An object with `before_epoch(model, epoch, num_epochs)`, `after_backward(model)`,
-        `after_step(model)` and `after_epoch(model, epoch, num_epochs)`. It holds no state that the
-        weights do not hold.
+        `after_step(model)`, `after_last_step(model)` and `after_epoch(model, epoch, num_epochs)`.
+        It holds no state that the weights do not hold.
 
     Raises:
         JobError: a setting names a layer that the model does not have.
@@ -117,7 +121,7 @@ def _bits(config: Share, model: nn.Module) -> dict[str, int]:
     return per_layer(config.bits, layers_of(model), "share.bits")
 
 
-def _prepare_prune_(model: nn.Module, config: Prune, _seed: int) -> None:
+def _prepare_prune_(model: nn.Module, config: Prune, _seed: int, _graph: Graph) -> None:
     at_once = config.schedule == "one-shot" and config.importance == "magnitude"
     if at_once or config.epochs == 0:
         prune_(model, _sparsity(config, model))
@@ -128,7 +132,7 @@ def _prune_hook(config: Prune, model: nn.Module) -> PruneHook:
     return PruneHook(sparsity, config.schedule, config.ramp, config.importance)
 
 
-def _prepare_share_(model: nn.Module, config: Share, seed: int) -> None:
+def _prepare_share_(model: nn.Module, config: Share, seed: int, _graph: Graph) -> None:
     share_(model, _bits(config, model), config.init, seed)
 
 
@@ -141,7 +145,7 @@ def _steps(config: Quantize, model: nn.Module) -> dict[str, float]:
     return parameter_steps(model, layers, config.bias_step)
 
 
-def _prepare_quantize_(model: nn.Module, config: Quantize, _seed: int) -> None:
+def _prepare_quantize_(model: nn.Module, config: Quantize, _seed: int, _graph: Graph) -> None:
     if config.epochs == 0:
         quantize_(model, _steps(config, model))
         if config.norm_step is not None:
@@ -157,8 +161,8 @@ def _rdoq_steps(config: Rdoq, model: nn.Module) -> dict[str, float]:
     return per_layer(config.step, layers_of(model), "rdoq.step")
 
 
-def _prepare_rdoq_(model: nn.Module, config: Rdoq, _seed: int) -> None:
-    rdoq_(model, _rdoq_steps(config, model), config.rate_lambda, config.bias_step)
+def _prepare_rdoq_(model: nn.Module, config: Rdoq, _seed: int, graph: Graph) -> None:
+    rdoq_(model, graph, _rdoq_steps(config, model), config.rate_lambda, config.bias_step)
 
 
 def _rdoq_hook(config: Rdoq, model: nn.Module) -> ShareHook:

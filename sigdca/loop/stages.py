@@ -45,7 +45,7 @@ def compress(run: Run, iteration: int, step: Pass, state: str) -> Record:
 
     def work(key: str) -> Work:
         model = model_with(run.job, unpack(run.artifacts.get(state)))
-        metrics = prepare_(model, config, seed=_seed(key))
+        metrics = prepare_(model, config, _seed(key), run.graph)
         return Work(metrics, pack(state_of(model)))
 
     return run.stage("compress", step.name, iteration, inputs, work)

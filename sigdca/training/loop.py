@@ -45,6 +45,9 @@ class Hook(Protocol):
     def after_step(self, model: nn.Module) -> None:
         """Called after the optimizer's step; may change the weights."""
 
+    def after_last_step(self, model: nn.Module) -> None:
+        """Called after an epoch's steps, before its sparsity is taken; may change the weights."""
+
     def after_epoch(self, model: nn.Module, epoch: int, num_epochs: int) -> None:
         """Called after epoch `epoch` of `num_epochs` (from 0); may change the weights."""
 
@@ -270,6 +273,9 @@ class _Stage:
                 rate = (step + 1) * parallel.setting.batch_size / (told - start)
                 done = StepFigures(epoch + 1, step + 1, self._num_steps, float(loss), rate)
                 self._on_step(done)
+        if hook is not None:
+            with parallel.weights() as whole:
+                hook.after_last_step(whole)
         sparsity = parallel.sparsity()
         if hook is not None:
             with parallel.weights() as whole:

@@ -109,11 +109,11 @@ def test_masks_hold_on_every_worker(executor, job, task):
 
 def test_shared_weights_stay_tied_on_every_worker(executor, job, task):
     from sigdca.compression import prepare_
-    from sigdca.loop.network import model_with, state_of
+    from sigdca.loop.network import graph_of, model_with, state_of
 
     share = job.compress.recipe[1].share
     model = model_with(job, task.state)
-    prepare_(model, share, seed=1)
+    prepare_(model, share, 1, graph_of(job, model))
     start = state_of(model)
     shared = replace(task, state=start, config=share, retrained=share)
     outcome = executor.train(shared, Unobserved())

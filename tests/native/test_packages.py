@@ -43,6 +43,12 @@ def output(*command: object) -> str:
     ).stdout
 
 
+def configure(folder: Path, *settings: str) -> None:
+    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert cmake is not None, "cmake is not installed: make setup"
+    output(cmake, "-G", "Ninja", "-S", NATIVE, "-B", folder, *settings)
+
+
 def dynamic(library: Path, tag: str) -> set[str]:
     return set(re.findall(rf"\({tag}\).*\[(.*)\]", output("readelf", "-dW", library)))
 
@@ -82,10 +88,18 @@ def test_library_is_small_and_stripped(library):
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="AMX is x86-64's")
 def test_a_library_with_amx_has_avx512_too(tmp_path):
     """AMX's tables name its kernels."""
-    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    assert cmake is not None, "cmake is not installed: make setup"
-    output(cmake, "-G", "Ninja", "-S", NATIVE, "-B", tmp_path, "-DSIGDCA_ISAS=amx")
+    configure(tmp_path, "-DSIGDCA_ISAS=amx")
     assert "kernels/avx512/fc.cc" in (tmp_path / "build.ninja").read_text()
+
+
+@pytest.mark.parametrize("folder", ["lib", "lib64", "lib/x86_64-linux-gnu"])
+def test_pkg_config_leads_back_to_where_it_lies(folder, tmp_path):
+    configure(tmp_path, f"-DCMAKE_INSTALL_LIBDIR={folder}")
+    lines = (tmp_path / "sigdca.pc").read_text().splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line.partition(":")[0])
+    prefix = found["prefix"].replace("${pcfiledir}", f"/opt/sigdca/{folder}/pkgconfig")
+    assert os.path.normpath(prefix) == "/opt/sigdca"
+    assert found["libdir"] == f"${{prefix}}/{folder}"
 
 
 def test_library_needs_libc_alone(library):

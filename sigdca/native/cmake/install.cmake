@@ -28,6 +28,8 @@ endif()
 if(SIGDCA_DCA_RUN)
   install(TARGETS dca-run RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+# From its own folder, for a package may be unpacked anywhere.
+file(RELATIVE_PATH SIGDCA_PC_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(cmake/sigdca.pc.in sigdca.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/sigdca.pc
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -4,6 +4,7 @@ import pytest
 from sigdca.codec.assign import assign_levels
 from sigdca.codec.coders import open_coder
 from sigdca.codec.levels import Limits
+from sigdca.codec.values import MAX_GRID_LEVEL, share
 
 
 def weights(shape=(20, 60), seed=0):
@@ -50,10 +51,15 @@ def test_the_sum_of_error_and_price_falls():
     assert cost(chosen) < cost(rounded)
 
 
-@pytest.mark.parametrize(
-    "drawn", [np.zeros((3, 4)), np.full((2, 2), 1e9), np.full((2, 2), -1e9), np.zeros((4, 0))]
-)
-def test_edges(drawn):
-    found = assign_levels(drawn.astype(np.float32), 0, 0.1)
-    assert found.levels.shape == drawn.shape
-    assert np.abs(found.levels).max(initial=0) <= 32767
+@pytest.mark.parametrize("shape", [(3, 4), (4, 0)])
+def test_nothing_but_zeros(shape):
+    found = assign_levels(np.zeros(shape, np.float32), 0, 0.1)
+    assert found.levels.shape == shape
+    assert not found.levels.any()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_largest_levels(fast):
+    drawn = np.float32([[MAX_GRID_LEVEL, 1], [0, -MAX_GRID_LEVEL]])
+    assert np.array_equal(assign_levels(drawn, 0, 0.0, fast=fast).levels, drawn)
+    assert share(drawn.ravel(), 1).step == 1  # a container has it as a grid

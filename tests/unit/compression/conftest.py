@@ -5,6 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sigdca.codec import Graph
+from sigdca.models import trace
+
 
 class SmallNet(nn.Module):
     """A convolution and two fully connected layers on 1x6x6 images, three classes."""
@@ -38,6 +41,12 @@ def net(make_net) -> nn.Module:
 
 
 @pytest.fixture
+def graph(net) -> Graph:
+    """What a container has of the small network besides its weights."""
+    return trace(net, (1, 6, 6), 1.0)
+
+
+@pytest.fixture
 def retrain() -> Callable[..., None]:
     """Runs epochs of a hook as a training loop does, each on images that depend on its number."""
 
@@ -53,6 +62,7 @@ def retrain() -> Callable[..., None]:
                 hook.after_backward(model)
                 optimizer.step()
                 hook.after_step(model)
+            hook.after_last_step(model)
             hook.after_epoch(model, epoch, num_epochs)
 
     return run

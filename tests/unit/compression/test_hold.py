@@ -7,6 +7,7 @@ from sigdca.compression.quantize import grid_step
 STEPS = {"ip1.weight": 0.05, "ip2.weight": 0.05}
 INNER = {
     "prune": lambda: PruneHook({"ip2": 0.5}),
+    "movement": lambda: PruneHook({"ip2": 0.5}, importance="movement"),
     "share": lambda: ShareHook(["ip2"]),
     "quantize": lambda: QuantizeHook(STEPS, 1e-5),
 }
@@ -28,6 +29,12 @@ def test_zeros_stay_and_all_else_moves(net, retrain, make_optimizer, make_inner)
         was = before["conv1.weight" if layer is net.conv1 else "ip1.weight"]
         assert (layer.weight[was == 0] == 0).all()
         assert (layer.weight[was != 0] != was[was != 0]).any()
+
+
+def test_the_passes_own_hook_works_at_an_epochs_end(net, retrain, make_optimizer):
+    hook = HoldHook(PruneHook({"ip2": 0.5}, "one-shot", importance="movement"), ["ip1"])
+    retrain(net, hook, make_optimizer(net), [0], 1)
+    assert int((net.ip2.weight == 0).sum()) == 30
 
 
 def test_a_weight_that_rounds_to_zero_is_not_held(net, retrain, make_optimizer):

@@ -158,13 +158,19 @@ def test_resuming_at_any_epoch_changes_nothing(resumed_equals_whole):
 def moved(net, steps, pull):
     """Steps of movement pruning in which the gradient of `ip2` is `pull`."""
     hook = PruneHook({"ip2": 0.5}, "one-shot", importance="movement")
+    before = num_zero(net.ip2.weight)
     hook.before_epoch(net, 0, 1)
-    assert num_zero(net.ip2.weight) == 0
+    assert num_zero(net.ip2.weight) == before
     for _ in range(steps):
-        net.ip2.weight.grad = pull.clone()
-        hook.after_backward(net)
-        hook.after_step(net)
+        step(net, hook, pull)
     return hook
+
+
+def step(net, hook, pull):
+    """One step in which the gradient of `ip2` is `pull`; the optimizer moves nothing."""
+    net.ip2.weight.grad = pull.clone()
+    hook.after_backward(net)
+    hook.after_step(net)
 
 
 @pytest.mark.parametrize("steps", [1, SCORE_STEPS - 1])
@@ -174,7 +180,7 @@ def test_movement_takes_the_weights_that_training_shrinks(net, steps):
     weight = net.ip2.weight.detach().clone()
     hook = moved(net, steps, pull)
     assert num_zero(net.ip2.weight) == 0
-    hook.after_epoch(net, 0, 1)
+    hook.after_last_step(net)
     gone = net.ip2.weight == 0
     assert gone.sum() == 30
     growing = -weight * pull
@@ -186,7 +192,7 @@ def test_movement_prunes_as_soon_as_it_has_seen_enough(net):
     hook = moved(net, SCORE_STEPS, pull)
     gone = net.ip2.weight == 0
     assert gone.sum() == 30
-    hook.after_epoch(net, 0, 1)
+    hook.after_last_step(net)
     assert torch.equal(net.ip2.weight == 0, gone)
 
 
@@ -197,11 +203,35 @@ def test_movement_does_not_count_steps_that_overflow(net, overflow):
     hook = moved(net, 1, pull)
     bad = -10 * pull
     bad[:, ::2] = overflow
-    net.ip2.weight.grad = bad
-    hook.after_backward(net)
-    hook.after_step(net)
-    hook.after_epoch(net, 0, 1)
+    step(net, hook, bad)
+    hook.after_last_step(net)
     assert torch.equal(net.ip2.weight != 0, mask_for(-weight * pull, 0.5))
+
+
+def test_movement_does_not_count_steps_that_overflow_in_another_layer(net):
+    """GradScaler skips the whole step."""
+    pull = torch.randn(net.ip2.weight.shape, generator=torch.Generator().manual_seed(0))
+    weight = net.ip2.weight.detach().clone()
+    hook = moved(net, SCORE_STEPS - 1, pull)
+    net.conv1.bias.grad = torch.full((4,), math.inf)
+    for _ in range(3):
+        step(net, hook, -SCORE_STEPS * pull)
+    assert num_zero(net.ip2.weight) == 0
+    net.conv1.bias.grad = None
+    step(net, hook, pull)
+    assert torch.equal(net.ip2.weight != 0, mask_for(-weight * pull, 0.5))
+
+
+def test_movement_does_not_count_steps_that_overflow_where_weights_are_pruned(net):
+    pull = torch.randn(net.ip2.weight.shape, generator=torch.Generator().manual_seed(0))
+    prune_(net, {"ip2": 0.1})
+    gone = net.ip2.weight == 0
+    weight = net.ip2.weight.detach().clone()
+    hook = moved(net, 1, pull)
+    step(net, hook, torch.where(gone, math.inf, -10 * pull))
+    hook.after_last_step(net)
+    growing = (-weight * pull).masked_fill(gone, -math.inf)
+    assert torch.equal(net.ip2.weight != 0, mask_for(growing, 0.5))
 
 
 def test_movement_never_brings_a_weight_back(net, retrain, make_optimizer):

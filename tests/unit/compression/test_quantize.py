@@ -140,9 +140,10 @@ def test_a_folded_norm_computes_the_same_with_few_values():
 
 def test_a_channel_that_is_always_the_same_has_no_scale():
     net, images = NormedNet().eval(), torch.randn(4, 1, 8, 8)
+    net.conv1.bias = nn.Parameter(torch.full((6,), 0.1))
     with torch.no_grad():
         net.conv1.weight[2] = 0
-        net.norm1.running_mean[2] = 0
+        net.norm1.running_mean[2] = 0.1
         net.norm1.running_var[2] = 1e-12
     before = net(images)
     fold_norms_(net, 1e-6)

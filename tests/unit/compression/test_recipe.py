@@ -22,9 +22,9 @@ def test_the_table_has_every_pass_but_encode():
     assert {config.__name__.lower() for config in PASSES} == set(Pass.model_fields) - {"encode"}
 
 
-def test_a_gradual_prune_that_retrains_leaves_it_to_the_hook(net):
+def test_a_gradual_prune_that_retrains_leaves_it_to_the_hook(net, graph):
     config = Prune(sparsity=0.5, epochs=4, ramp=0.5)
-    assert prepare_(net, config, seed=0)["sparsity"] == 0.0
+    assert prepare_(net, config, 0, graph)["sparsity"] == 0.0
     hook = hook_for(config, net)
     assert isinstance(hook, PruneHook)
     num_zero = []
@@ -37,8 +37,8 @@ def test_a_gradual_prune_that_retrains_leaves_it_to_the_hook(net):
 @pytest.mark.parametrize(
     "settings", [{"epochs": 0}, {"schedule": "one-shot"}, {"schedule": "one-shot", "epochs": 0}]
 )
-def test_other_prunes_prune_at_once(net, settings):
-    metrics = prepare_(net, Prune(sparsity={"fc": 0.5}, **settings), seed=0)
+def test_other_prunes_prune_at_once(net, settings, graph):
+    metrics = prepare_(net, Prune(sparsity={"fc": 0.5}, **settings), 0, graph)
     assert metrics == {
         "num_weights": NUM_WEIGHTS,
         "num_nonzero": NUM_WEIGHTS - 670,
@@ -48,34 +48,37 @@ def test_other_prunes_prune_at_once(net, settings):
 
 
 @pytest.mark.parametrize("schedule", ["gradual", "one-shot"])
-def test_a_prune_by_movement_leaves_it_to_the_hook(net, schedule):
+def test_a_prune_by_movement_leaves_it_to_the_hook(net, schedule, graph):
     config = Prune(sparsity=0.5, importance="movement", schedule=schedule, epochs=2, ramp=0.5)
-    assert prepare_(net, config, seed=0)["sparsity"] == 0.0
+    assert prepare_(net, config, 0, graph)["sparsity"] == 0.0
     hook = hook_for(config, net)
     hook.before_epoch(net, 0, 2)
-    hook.after_epoch(net, 0, 2)
+    net(torch.ones(1, 1, 6, 6)).sum().backward()
+    hook.after_backward(net)
+    hook.after_step(net)
+    hook.after_last_step(net)
     assert int((net.ip1.weight == 0).sum()) == 640
 
 
-def test_share_shares_at_once_and_its_hook_keeps_it(net):
+def test_share_shares_at_once_and_its_hook_keeps_it(net, graph):
     config = Share(bits={"conv": 3, "ip": 2})
-    assert prepare_(net, config, seed=0)["sparsity"] == 0.0
+    assert prepare_(net, config, 0, graph)["sparsity"] == 0.0
     assert len(net.conv1.weight.unique()) == 8
     assert len(net.ip1.weight.unique()) == len(net.ip2.weight.unique()) == 4
     assert isinstance(hook_for(config, net), ShareHook)
 
 
-def test_a_quantize_that_retrains_leaves_it_to_the_hook(net, make_net):
+def test_a_quantize_that_retrains_leaves_it_to_the_hook(net, make_net, graph):
     config = Quantize(step=0.1, rate_lambda=1e-5, epochs=2)
-    prepare_(net, config, seed=0)
+    prepare_(net, config, 0, graph)
     before = make_net().state_dict()
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert isinstance(hook_for(config, net), QuantizeHook)
 
 
-def test_a_quantize_without_epochs_rounds_at_once(net):
+def test_a_quantize_without_epochs_rounds_at_once(net, graph):
     config = Quantize(step={"fc": 0.125}, bias_step=0.25, rate_lambda=0, epochs=0)
-    prepare_(net, config, seed=0)
+    prepare_(net, config, 0, graph)
     for layer, step in (("ip1.weight", 0.125), ("ip2.weight", 0.125), ("ip2.bias", 0.25)):
         levels = net.get_parameter(layer).detach() / step
         assert torch.equal(levels, levels.round())
@@ -83,19 +86,19 @@ def test_a_quantize_without_epochs_rounds_at_once(net):
     assert not torch.equal(conv, conv.round())
 
 
-def test_rdoq_chooses_at_once_and_its_hook_keeps_it(net):
+def test_rdoq_chooses_at_once_and_its_hook_keeps_it(net, graph):
     config = Rdoq(step=0.1, rate_lambda=0.05)
-    assert prepare_(net, config, seed=0)["sparsity"] > 0.0
+    assert prepare_(net, config, 0, graph)["sparsity"] > 0.0
     levels = net.ip1.weight.detach() / 0.10009765625
     assert torch.allclose(levels, levels.round(), atol=1e-4)
     assert isinstance(hook_for(config, net), ShareHook)
 
 
-def test_the_seed_reaches_the_centroids(make_net):
+def test_the_seed_reaches_the_centroids(make_net, graph):
     weights = []
     for seed in (0, 0, 1):
         model = make_net()
-        prepare_(model, Share(bits=3, init="random"), seed)
+        prepare_(model, Share(bits=3, init="random"), seed, graph)
         weights.append(model.ip1.weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from sigdca.compression.prune import PruneHook
+from sigdca.compression import PruneHook, QuantizeHook
 from sigdca.errors import SigdcaError
 from sigdca.job.recipe import Augment, Optimisation
 from sigdca.training import InMemory, Parallel, Place, load_checkpoint, save_checkpoint, train_
@@ -265,6 +265,9 @@ class Calls:
     def after_step(self, model):
         self.names.append("step")
 
+    def after_last_step(self, model):
+        self.names.append("last")
+
     def after_epoch(self, model, epoch, num_epochs):
         self.names.append(f"end {epoch}/{num_epochs}")
 
@@ -273,8 +276,21 @@ def test_the_hook_is_called_in_its_places():
     hook = Calls()
     run(network(), Optimisation(epochs=2), hook=hook, batch_size=128)
     once = ["backward", "step"] * 2
-    first, second = ["epoch 0/2", *once, "end 0/2"], ["epoch 1/2", *once, "end 1/2"]
+    first = ["epoch 0/2", *once, "last", "end 0/2"]
+    second = ["epoch 1/2", *once, "last", "end 1/2"]
     assert hook.names == first + second
+
+
+def test_an_epochs_sparsity_counts_what_movement_prunes_at_its_end():
+    hook = PruneHook({"1": 0.5, "3": 0.5}, "one-shot", importance="movement")
+    (figures,) = run(network(), Optimisation(epochs=1), hook=hook)
+    assert figures.sparsity == 0.5
+
+
+def test_an_epochs_sparsity_is_that_of_rounded_weights():
+    hook = QuantizeHook({"1.weight": 0.2, "3.weight": 0.2}, 0.0)
+    figures = run(network(), Optimisation(epochs=2), hook=hook)
+    assert min(figure.sparsity for figure in figures) > 0.3
 
 
 def test_a_diverged_loss_is_an_error_that_says_what_to_try():
@@ -339,7 +355,7 @@ def test_model_and_batches_are_on_the_workers_device_and_nothing_is_fetched(monk
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].device.type))
     options = {"place": Place(device="meta"), "strategy": Elsewhere, "accumulation_steps": 2}
     hook = PruneHook({"4": 0.5}, importance="movement")
-    hook.after_epoch = lambda *_: None  # it counts the zeros
+    hook.after_last_step = lambda *_: None  # it counts the zeros
     augment = Augment(shift=0.1, rotate=10, scale=0.1, flip=True)
     config = Optimisation(epochs=1, augment=augment)
     run(model, config, hook=hook, **options)

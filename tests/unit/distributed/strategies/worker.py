@@ -19,6 +19,7 @@ from sigdca.distributed.strategies import STRATEGIES, streamed
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Prune, Quantize, Share
 from sigdca.job.recipe import Optimisation
+from sigdca.models import trace
 from sigdca.training import InMemory, Parallel, Place, loop, meter, train_
 
 BATCH = 12  # of 1, 2 or 3 processes
@@ -180,7 +181,7 @@ def scenes(way, alone=None):
             found[f"taken over {kind}"] = train(way, config, resume=taken)
     for name, config in HOOKED.items() if few else []:
         net = fresh(norm=True)
-        prepare_(net, config, seed=0)
+        prepare_(net, config, 0, trace(net, (1, 8, 8), 1 / 255))
         found[name] = train(way, config, net, config)
     try:
         train(way, net=Headless(), config=CONFIG.model_copy(update={"epochs": 1}))
