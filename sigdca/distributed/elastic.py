@@ -28,12 +28,20 @@ class ServersAlone(ElasticScalingPolicy):  # type: ignore[misc]  # Ray's classes
         self._source = source
 
     def _count_possible_workers(self, reserved_resources: Any) -> int:
-        room = sum(slots(self._source, 1.0 if self.scaling_config.use_gpu else 0.0).values())
-        return min(int(super()._count_possible_workers(reserved_resources)), room)
+        return min(int(super()._count_possible_workers(reserved_resources)), self._room())
 
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
         """Where there is no room for the fewest, they wait for it as a fixed number does."""
         decision = super().make_decision_for_non_running_worker_group()
-        if isinstance(decision, NoopDecision):
-            return self._get_resize_decision(self.scaling_config.min_workers)
-        return decision
+        if not isinstance(decision, NoopDecision):
+            return decision
+        fewest, most = self.scaling_config.min_workers, self.scaling_config.max_workers
+        if self._latest_reserved_resources is not None:
+            return self._get_resize_decision(fewest)
+        # Ray's coordinator has not answered in time, as on a busy machine.
+        return self._get_resize_decision(max(fewest, min(most, self._room())))
+
+    def _room(self) -> int:
+        """For so many workers, if nothing else runs there."""
+        gpus = 1.0 if self.scaling_config.use_gpu else 0.0
+        return sum(slots(self._source, gpus).values())

@@ -30,7 +30,7 @@ def node(name, site, cpus, gpus=0):
     return {"Alive": True, "NodeID": name, "Labels": labels, "Resources": resources}
 
 
-def decided(monkeypatch, nodes, source=ANYWHERE, num_gpus=0):
+def decided(monkeypatch, nodes, source=ANYWHERE, num_gpus=0, answers=True):
     """How many workers are started, after Ray's own coordinator has been asked."""
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     coordinator = _AutoscalingCoordinatorActor(
@@ -42,9 +42,10 @@ def decided(monkeypatch, nodes, source=ANYWHERE, num_gpus=0):
     coordinator.request_resources(
         "a", wanted, 180, priority=ResourceRequestPriority.HIGH, label_selectors=where
     )
-    reserved = coordinator.get_reserved_resources("a")
+    reserved = coordinator.get_reserved_resources("a") if answers else None
     monkeypatch.setattr(policy, "_maybe_send_resource_request", lambda: None)
     monkeypatch.setattr(policy, "_get_reserved_resources", lambda: reserved)
+    monkeypatch.setattr(policy, "_latest_reserved_resources", reserved)
     return policy.make_decision_for_non_running_worker_group().num_workers
 
 
@@ -68,6 +69,12 @@ def test_each_worker_has_a_gpu_where_they_are_used(monkeypatch):
 def test_the_fewest_wait_where_there_is_no_room_for_them(monkeypatch):
     nodes = [node("server", "private", 1), node("board", "edge", 4)]
     assert decided(monkeypatch, nodes) == 2
+
+
+@pytest.mark.parametrize(("cpus", "workers"), [(1, 2), (3, 3), (9, 4)])
+def test_without_an_answer_all_for_whom_there_is_room_are_started(monkeypatch, cpus, workers):
+    nodes = [node("server", "private", cpus), node("board", "edge", 4)]
+    assert decided(monkeypatch, nodes, answers=False) == workers
 
 
 @pytest.mark.parametrize(("least", "elastic"), [(None, False), (2, True)])
