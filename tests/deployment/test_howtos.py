@@ -18,9 +18,10 @@ import typer
 
 from sigdca.cli import app, main
 from sigdca.distributed.joining import PORTS
-from sigdca.job import parse_job
+from sigdca.job import load_job, parse_job
 from sigdca.loop import LocalExecutor
 from sigdca.storage import open_store
+from sigdca.targets import check_emulator, load_target
 from tests.conftest import ROOT
 
 HOWTOS = ("own-model", "own-board", "own-cluster", "kubernetes", "reading-a-report")
@@ -127,6 +128,13 @@ def test_a_how_to_is_run_from_its_own_text(name, place, capsys):
         assert (place / "secrets/token").stat().st_mode & 0o077 == 0
     if name == "own-model":
         assert (place / "tiny.onnx").is_file()
+
+
+def test_the_gate_asks_for_nothing_that_only_a_board_proves():
+    (line,) = [line for line in lines("own-cluster") if "--verb retest" in line]
+    asked = parse(shlex.split(line, comments=True)).params
+    for target in load_job(ROOT / asked["job"], asked["settings"]).targets:
+        check_emulator(load_target(target))
 
 
 def test_the_script_reads_a_report(place, capsys):
