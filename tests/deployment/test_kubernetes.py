@@ -18,7 +18,7 @@ from sigdca.cli import main
 from sigdca.distributed import labels
 from sigdca.job import load_job
 from sigdca.targets import target_names
-from tests.conftest import ROOT
+from tests.conftest import ROOT, emulated
 
 if shutil.which("kubectl") is None:
     pytest.skip("kubectl, which has kustomize, is not installed", allow_module_level=True)
@@ -331,6 +331,9 @@ def test_the_very_commands_run(tmp_path, monkeypatch, capsys):
     import contextlib
 
     from sigdca.loop import LocalExecutor
+
+    emulated("atom-x5-e3940")
+    emulated("jetson-tx2-cpu")
 
     class Here(LocalExecutor):
         cluster = type("Cluster", (), {"address": "in this process"})
