@@ -1,4 +1,4 @@
-"""Makefile and scripts/: what they do where something is missing and cannot be had."""
+"""Makefile, scripts/ and toolchains: what they do where something is missing and cannot be had."""
 
 import platform
 import shutil
@@ -12,6 +12,7 @@ from tests.conftest import ROOT, lacks
 
 TOOLS = ("cut", "dirname", "find", "sh", "uname")
 FOREIGN = "aarch64-a57" if platform.machine() == "x86_64" else "x86-64-v2-goldmont"
+GOLDMONT = ROOT / "sigdca/native/toolchains/x86-64-v2-goldmont.cmake"
 
 
 @pytest.fixture
@@ -48,6 +49,15 @@ def test_a_package_without_its_compiler_is_skipped(bare):
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"\n== no compiler for {FOREIGN}: skipped\n")
     assert "clang" not in done.stdout + done.stderr  # packages need none
+
+
+@pytest.mark.parametrize(("machine", "code"), [("x86_64", 0), ("aarch64", 1)])
+def test_a_machines_own_compiler_builds_for_its_own_kind_alone(bare, tmp_path, machine, code):
+    for name in ("gcc", "g++"):
+        (tmp_path / name).symlink_to(shutil.which("true"))
+    done = bare("cmake", f"-DCMAKE_HOST_SYSTEM_PROCESSOR={machine}", "-P", GOLDMONT)
+    assert done.returncode == code, done.stderr
+    assert ("x86_64-linux-gnu-gcc" in done.stderr) is (code == 1)
 
 
 def test_a_test_without_its_tool_is_skipped_but_in_ci(monkeypatch):
