@@ -82,12 +82,15 @@ emulators:
 	  || echo "== no qemu-user: targets will be reported as device-required"
 
 compilers:
-	@./scripts/compilers.sh native aarch64 fuzzer
+	@for target in $(NATIVE_TARGETS); do ./scripts/compilers.sh $$target \
+	  || echo "== no compiler for $$target: tests of its package will be skipped"; done
+	@./scripts/compilers.sh fuzzer || echo "== no clang with libFuzzer: fuzz tests will be skipped"
 
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 	  || { echo "== set-up: chromium, in which a test opens the report"; \
-	       ./scripts/apt-install.sh chromium; }
+	       ./scripts/apt-install.sh chromium; } \
+	  || echo "== no chromium: tests of the report's looks will be skipped"
 
 launcher:
 	@test -x /usr/sbin/sshd && command -v rsync >/dev/null \
@@ -102,8 +105,11 @@ broker:
 	  || echo "== no mosquitto: tests of MQTT will be skipped"
 
 ## Header, libraries, dca-run and examples for boards: dist/sigdca-native-<version>-<target>.tar.gz
-native-targets: setup compilers
-	@for target in $(NATIVE_TARGETS); do ./scripts/native-target.sh $$target || exit; done
+native-targets: setup
+	@for target in $(NATIVE_TARGETS); do \
+	  ./scripts/compilers.sh $$target || { echo "== no compiler for $$target: skipped"; continue; }; \
+	  ./scripts/native-target.sh $$target || exit; \
+	done
 
 ## dca-run for boards of another kind than this machine, which the emulated legs run.
 native-programs: $(AARCH64_RUN)

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from sigdca.targets import Target
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +32,26 @@ edge_test: {num_samples: 100}
 """
 
 Sigdca = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def lacks(why: str) -> NoReturn:
+    """Skips a test for want of a tool; in CI, which must have all of them, the test fails."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def emulated(target: Target | str) -> Target:
+    """A target, or that of a name, which must be one that can be emulated here."""
+    from sigdca.errors import TargetError
+    from sigdca.targets import find_emulator, load_target
+
+    found = load_target(target) if isinstance(target, str) else target
+    try:
+        find_emulator(found)
+    except TargetError as error:
+        lacks(str(error))
+    return found
 
 
 @pytest.fixture

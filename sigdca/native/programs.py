@@ -8,6 +8,12 @@ from pathlib import Path
 
 import sigdca.native
 
+# How one gets a program that is missing; the braces are the environment variable.
+_WAYS = {
+    "aarch64": "build it with `make native-programs` or set {}",
+    "x86_64": "set {} to the one in a package for boards (`make native-targets`)",
+}
+
 
 def find_program(machine: str) -> Path | None:
     """The `dca-run` that runs on such a machine; None if there is none.
@@ -31,7 +37,7 @@ def missing_program(machine: str) -> str:
     name = f"SIGDCA_DCA_RUN_{machine.upper()}"
     if os.environ.get(name):
         return f"{name}={os.environ[name]} is not a program"
-    return f"dca-run for {machine} not found; build it with `make native-programs` or set {name}"
+    return f"dca-run for {machine} not found; " + _WAYS.get(machine, "set {} to one").format(name)
 
 
 def _program(path: Path) -> Path | None:

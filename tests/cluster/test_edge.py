@@ -16,6 +16,7 @@ from sigdca.engines import to_onnx
 from sigdca.loop import EdgeTask, TestTask
 from sigdca.targets import load_target, spec
 from tests.cluster.processes import kill_one
+from tests.conftest import emulated
 
 ATOM, TX2_CPU = "atom-x5-e3940", "jetson-tx2-cpu"
 
@@ -29,7 +30,7 @@ def edge_task(executor, job, initial, target, engine="native"):
 
 
 def test_each_leg_runs_on_its_own_emulating_node(executor, job):
-    targets = [load_target(ATOM), load_target(TX2_CPU)]
+    targets = [emulated(ATOM), emulated(TX2_CPU)]
     with emulating_nodes(executor.cluster, targets, 1) as failed:
         assert failed == {}
         node_ids = {
@@ -74,7 +75,7 @@ def test_a_board_serves_all_targets_of_its_label(executor, monkeypatch):
 
 
 def test_both_emulated_targets_are_exact_and_the_gpu_needs_its_board(executor, job, initial):
-    names = [ATOM, "jetson-tx2", TX2_CPU]
+    names = [emulated(ATOM).name, "jetson-tx2", emulated(TX2_CPU).name]
     task = edge_task(executor, job, initial, ATOM)
     tasks = [EdgeTask(name, task.model, job.data, 50, task.reference_logits) for name in names]
     results = executor.edge_tests(tasks)
@@ -91,6 +92,7 @@ def test_both_emulated_targets_are_exact_and_the_gpu_needs_its_board(executor, j
 
 
 def test_onnxruntime_stays_an_engine_of_targets(executor, job, initial, tmp_path):
+    emulated(ATOM)
     text = (spec.Path(spec.__file__).parent / f"{ATOM}.toml").read_text()
     mine = tmp_path / "mine.toml"
     mine.write_text(text.replace('engine = "native"', 'engine = "onnxruntime"'))
@@ -118,6 +120,7 @@ def test_without_qemu_the_loop_is_told_and_goes_on(executor, job, initial, monke
 def test_a_leg_that_is_lost_is_given_up_and_said(
     executor, job, initial, monkeypatch, number, said
 ):
+    emulated(ATOM)
     task = dataclasses.replace(edge_task(executor, job, initial, ATOM), timeout_s=1.0)
     monkeypatch.setattr("sigdca.distributed.edge.GRACE_S", 1.0)
     # As soon as it has begun, well before it could give a result.

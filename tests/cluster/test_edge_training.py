@@ -4,8 +4,8 @@ from sigdca.distributed.cluster import emulating_nodes
 from sigdca.edge.delta import apply_delta
 from sigdca.edge.train_plan import TrainConfig
 from sigdca.loop import EdgeTrainTask, LocalExecutor
-from sigdca.targets import load_target
 from tests.bright import model, write_samples
+from tests.conftest import emulated
 
 ATOM = "atom-x5-e3940"
 CONFIG = TrainConfig(epochs=5, learning_rate=0.1, time_limit_s=100)
@@ -16,7 +16,7 @@ def test_a_delta_comes_back_from_the_board(executor, tmp_path):
     task = EdgeTrainTask(ATOM, model(), data, CONFIG)
     nowhere = EdgeTrainTask("jetson-tx2-cpu", model(), data, CONFIG)
     without = EdgeTrainTask(ATOM, model(), str(tmp_path / "none"), CONFIG)
-    with emulating_nodes(executor.cluster, [load_target(ATOM)], 2) as failed:
+    with emulating_nodes(executor.cluster, [emulated(ATOM)], 2) as failed:
         assert failed == {}
         found, lost, empty = executor.edge_trains([task, nowhere, without])
     (here,) = LocalExecutor().edge_trains([task])

@@ -18,10 +18,12 @@ import typer
 
 from sigdca.cli import app, main
 from sigdca.distributed.joining import PORTS
-from sigdca.job import parse_job
+from sigdca.job import load_job, parse_job
 from sigdca.loop import LocalExecutor
 from sigdca.storage import open_store
+from sigdca.targets import check_emulator, load_target
 from tests.conftest import ROOT
+from tests.deployment.units import settings
 
 HOWTOS = ("own-model", "own-board", "own-cluster", "kubernetes", "reading-a-report")
 FENCE = re.compile(r"(?:`([\w./-]+)`:\n\n)?```(\w+)\n(.*?)```", re.S)
@@ -30,8 +32,12 @@ PARSED_VERBS = {"submit", "submitted", "edge"}
 ELSEWHERE = {"docker", "cp", "ray", "make", "pip"}
 
 
+def page(name):
+    return (ROOT / "docs" / f"{name}.md").read_text()
+
+
 def blocks(name):
-    return FENCE.findall((ROOT / "docs" / f"{name}.md").read_text())
+    return FENCE.findall(page(name))
 
 
 def lines(name):
@@ -125,8 +131,20 @@ def test_a_how_to_is_run_from_its_own_text(name, place, capsys):
     if name == "own-cluster":
         assert (place / "secrets/tls/10.0.0.2.crt").is_file()
         assert (place / "secrets/token").stat().st_mode & 0o077 == 0
+        sent = dict(re.findall(r"^\| `(secrets/\S+)` \| `(/etc/\S+)` \|", page(name), re.M))
+        given = settings((ROOT / "cluster/cluster.env").read_text()).values()
+        assert set(sent.values()) == {path for path in given if path.startswith("/etc/")}
+        assert all((place / path).is_file() for path in sent)
+        assert "secrets/tls/ca.key" not in sent
     if name == "own-model":
         assert (place / "tiny.onnx").is_file()
+
+
+def test_the_gate_asks_for_nothing_that_only_a_board_proves():
+    (line,) = [line for line in lines("own-cluster") if "--verb retest" in line]
+    asked = parse(shlex.split(line, comments=True)).params
+    for target in load_job(ROOT / asked["job"], asked["settings"]).targets:
+        check_emulator(load_target(target))
 
 
 def test_the_script_reads_a_report(place, capsys):
@@ -149,15 +167,13 @@ def test_the_section_on_evidence_is_one():
 
 
 def test_the_table_of_ports_is_right():
-    text = (ROOT / "docs/own-cluster.md").read_text()
-    rows = re.findall(r"^\| (\d+)(?: to (\d+))? \|", text, re.M)
+    rows = re.findall(r"^\| (\d+)(?: to (\d+))? \|", page("own-cluster"), re.M)
     told = {port for first, last in rows for port in range(int(first), int(last or first) + 1)}
     assert set(PORTS.values()) | {6379, 8265} <= told
 
 
 def test_the_parts_of_the_page_are_named_in_its_order():
-    text = (ROOT / "docs/reading-a-report.md").read_text()
-    parts = re.findall(r"^\| ([A-Z][a-z ]+) \|", text, re.M)
-    page = (ROOT / "sigdca/report/report.html.j2").read_text()
-    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", page)
+    parts = re.findall(r"^\| ([A-Z][a-z ]+) \|", page("reading-a-report"), re.M)
+    report = (ROOT / "sigdca/report/report.html.j2").read_text()
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", report)
     assert parts == [heading.partition(":")[0] for heading in headings]

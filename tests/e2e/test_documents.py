@@ -58,7 +58,7 @@ def test_readmes_commands_exist_with_those_options(words):
         assert words[1:] == ["--logdir", f"runs/lenet-5-mnist/{FOLDER}"]
         return
     if words[0] == "pip":
-        extra = words[2].removeprefix("sigdca[").removesuffix("]")
+        extra = words[-1].removeprefix("sigdca[").removesuffix("]")
         assert re.search(rf"^{extra} = ", (ROOT / "pyproject.toml").read_text(), re.M)
         return
     assert words[0] == "sigdca"
@@ -74,6 +74,16 @@ def test_readmes_commands_exist_with_those_options(words):
     job = context.params.get("job")
     if job is not None:
         load_job(ROOT / job, context.params["settings"] or ())
+
+
+def test_sigdca_is_installed_from_where_it_lies():
+    """It is on no package index."""
+    installing = re.compile(r"pip (?:install|wheel)[^`#\n]*\bsigdca\b[^`#\n]*")
+    pages = [ROOT / "README.md", ROOT / "sigdca/native/examples/README.md"]
+    pages += [*ROOT.glob("docs/*.md"), *ROOT.glob("ci/*"), *ROOT.glob("cluster/*.yaml")]
+    told = [command for page in pages for command in installing.findall(page.read_text())]
+    assert len(told) >= 8
+    assert [command for command in told if "--find-links" not in command] == []
 
 
 def test_the_training_section_that_is_shown_is_one():

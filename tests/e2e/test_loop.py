@@ -12,7 +12,7 @@ import pytest
 
 from sigdca.codec import decode_container
 from sigdca.storage import Ledger, open_store
-from tests.conftest import ROOT, SMALL_JOB
+from tests.conftest import ROOT, SMALL_JOB, emulated
 
 
 def run_sigdca(*arguments):
@@ -34,6 +34,8 @@ def write_job(folder):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """A finished run: its folder, and what the command printed."""
+    emulated("atom-x5-e3940")
+    emulated("jetson-tx2-cpu")
     folder = tmp_path_factory.mktemp("undisturbed")
     done = run_sigdca("run", write_job(folder), "--json")
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from sigdca.report import build_report
+from tests.conftest import lacks
 
 SAMPLES = Path(__file__).parents[1] / "unit" / "report" / "samples"
 NAMES = ("lenet-300-100", "lenet-5", "incomplete")
@@ -156,7 +157,7 @@ def chromium() -> Iterator[int]:
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
-        pytest.fail("chromium not found: install Debian's package 'chromium' to see the report")
+        lacks("chromium is not installed: make browser")
     flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
     quiet = "--disable-background-networking --disable-component-update --disable-sync"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

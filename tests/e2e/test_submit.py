@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sigdca.data import load
-from tests.conftest import ROOT, SMALL_JOB
+from tests.conftest import ROOT, SMALL_JOB, emulated
 from tests.images import write_image
 
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -191,9 +191,7 @@ def test_submit_waits_shows_and_gives_the_jobs_own_exit_code(head, working_dir):
 def emulating_node(head, tmp_path_factory):
     """`sigdca edge join` on this machine; gives the target that it stands for."""
     environment, _, address = head
-    target = "atom-x5-e3940"
-    if shutil.which("qemu-x86_64") is None and shutil.which("qemu-x86_64-static") is None:
-        pytest.skip("no qemu-user")
+    target = emulated("atom-x5-e3940").name
     words = ["edge", "join", "--address", address, "--target", target, "--emulated"]
     log = tmp_path_factory.mktemp("j") / "log"
     with log.open("w") as file:

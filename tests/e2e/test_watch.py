@@ -12,7 +12,7 @@ from sigdca.cli import main
 from sigdca.edge.samples import ids_of
 from sigdca.native import Model, Session
 from sigdca.storage import Releases, open_store
-from tests.conftest import ROOT
+from tests.conftest import ROOT, emulated
 from tests.pairs import images_of, write_data
 
 JOB = """
@@ -65,6 +65,7 @@ def wait_for(watcher, line):
 
 
 def test_from_a_boards_frames_to_its_update(tmp_path, board):
+    emulated("jetson-tx2-cpu")
     write_data(tmp_path / "old")
     (tmp_path / "closed.yaml").write_text(JOB.format(folder=tmp_path))
     board("keygen", tmp_path / "k")

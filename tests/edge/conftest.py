@@ -11,8 +11,8 @@ from sigdca.codec import Graph, Op, encode_container
 from sigdca.codec.graph import expected_tensors
 from sigdca.engines import Logits, open_engine
 from sigdca.engines.onnxruntime import OnnxRuntimeEngine
-from sigdca.errors import TargetError
-from sigdca.targets import Target, find_emulator, load_target
+from sigdca.targets import Target, load_target
+from tests.conftest import emulated
 
 NUM_IMAGES = 50
 
@@ -27,22 +27,14 @@ class Case:
     reference: Logits
 
 
-def emulated(target: Target) -> Target:
-    try:
-        find_emulator(target)
-    except TargetError as error:
-        pytest.fail(f"these tests need the emulator: {error}", pytrace=False)
-    return target
-
-
 @pytest.fixture(scope="session")
 def atom() -> Target:
-    return emulated(load_target("atom-x5-e3940"))
+    return emulated("atom-x5-e3940")
 
 
 @pytest.fixture(scope="session")
 def tx2_cpu() -> Target:
-    return emulated(load_target("jetson-tx2-cpu"))
+    return emulated("jetson-tx2-cpu")
 
 
 @pytest.fixture(scope="session")

@@ -191,8 +191,8 @@ def test_engines_without_a_leg_are_told_before_anything_is_made_for_them(atom):
 
 
 @pytest.mark.parametrize("emulated", [True, False])
-def test_missing_program_is_a_reason(case, tmp_path, monkeypatch, emulated):
-    target = load_target("atom-x5-e3940") if emulated else this_machine(tmp_path)
+def test_missing_program_is_a_reason(request, case, tmp_path, monkeypatch, emulated):
+    target = request.getfixturevalue("atom") if emulated else this_machine(tmp_path)
     name = f"SIGDCA_DCA_RUN_{target.device.machine.upper()}"
     monkeypatch.setenv(name, str(tmp_path / "none"))
     result = run(target, case, emulated=emulated)

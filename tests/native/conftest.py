@@ -24,11 +24,16 @@ from sigdca.codec.graph import expected_tensors
 from sigdca.engines import Logits
 from sigdca.native import Model, Session
 from sigdca.native.programs import find_program
+from tests.conftest import lacks
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "sigdca/native"
 NUM_IMAGES = 37
 FLAGS = ("-O1", "-g1", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
+COMPILERS = {
+    "aarch64-a57": "aarch64-linux-gnu-g++",
+    "x86-64-v2-goldmont": "g++" if platform.machine() == "x86_64" else "x86_64-linux-gnu-g++",
+}
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # cmake may lie beside Python
 
 Package = Callable[[str], Path]
@@ -112,9 +117,9 @@ def native_package(tmp_path_factory: pytest.TempPathFactory) -> Package:
 
     @functools.cache
     def unpacked(target: str) -> Path:
-        compiler = "aarch64-linux-gnu-g++" if target.startswith("aarch64") else "g++"
+        compiler = COMPILERS[target]
         if shutil.which(compiler) is None:
-            pytest.skip(f"{compiler} is not installed: make compilers")
+            lacks(f"{compiler} is not installed: make compilers")
         script = ROOT / "scripts/native-target.sh"
         built = subprocess.run([script, target], capture_output=True, text=True, check=False)
         assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-4000:]
@@ -137,7 +142,7 @@ def emulator() -> Callable[[str], list[str]]:
         }[target]
         found = shutil.which(program) or shutil.which(f"{program}-static")
         if found is None:
-            pytest.skip(f"{program} is not installed: make emulators")
+            lacks(f"{program} is not installed: make emulators")
         return [found, "-cpu", cpu]
 
     return command

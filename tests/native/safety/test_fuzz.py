@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import lacks
+
 FUZZ = Path(__file__).resolve().parents[3] / "sigdca/native/fuzz"
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 SECONDS = int(os.environ.get("SIGDCA_FUZZ_S", "10"))
@@ -28,10 +30,10 @@ def clang(tmp_path_factory):
     )
     compiler = shutil.which("clang++")
     if compiler is None:
-        pytest.skip("clang++ is not installed: make compilers")
+        lacks("clang++ is not installed: make compilers")
     command = [compiler, "-fsanitize=fuzzer,address", probe, "-o", probe.with_suffix("")]
     if subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("clang++ has no libFuzzer: make compilers")
+        lacks("clang++ has no libFuzzer: make compilers")
     return "clang++"
 
 

@@ -8,6 +8,7 @@ from sigdca.cli import main
 from sigdca.data import Dataset
 from sigdca.loop import LocalExecutor
 from tests.bright import model, samples
+from tests.conftest import emulated
 from tests.images import write_shards
 
 TEST = ("edge", "test", "m.dca", "--data", "./bright", "--target")
@@ -33,6 +34,8 @@ def sigdca(capsys, tmp_path, monkeypatch):
 
 
 def test_emulated_targets_give_the_servers_logits(sigdca):
+    emulated("atom-x5-e3940")
+    emulated("jetson-tx2-cpu")
     both = (*TEST, "atom-x5-e3940", "--target", "jetson-tx2-cpu", "--limit", "20")
     code, out, _ = sigdca(*both, "--json")
     legs = json.loads(out)["legs"]

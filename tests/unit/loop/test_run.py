@@ -14,6 +14,7 @@ from sigdca.loop import LocalExecutor, TrainOutcome, run_job
 from sigdca.storage import Ledger, open_store
 from sigdca.targets import load_target, spec
 from sigdca.training import SpeedChoice, TestCounts
+from tests.conftest import emulated
 
 JOB = """
 name: told
@@ -391,6 +392,8 @@ def test_what_a_way_of_computing_gains_stands_in_the_record_and_not_in_its_key(t
 
 
 def test_the_local_executor_runs_the_whole_loop(tmp_path):
+    emulated("atom-x5-e3940")
+    emulated("jetson-tx2-cpu")
     job = parse_job(JOB, "told.yaml", ["compress.recipe.0.prune.sparsity=0.5"])
     store = open_store(str(tmp_path)).child("told")
     outcome = run_job(job, LocalExecutor(), store, Quiet())

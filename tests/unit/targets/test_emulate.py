@@ -9,6 +9,7 @@ import pytest
 from sigdca.errors import TargetError
 from sigdca.native.programs import find_program
 from sigdca.targets import Target, find_emulator, load_target
+from tests.conftest import emulated
 
 
 def atom(engine: str = "onnxruntime", **changes: str) -> Target:
@@ -26,13 +27,13 @@ def script(folder: Path, name: str, body: str) -> Path:
 
 
 def test_qemu_is_found_and_named():
-    emulator = find_emulator(atom())
+    emulator = find_emulator(emulated(atom()))
     assert emulator.version.startswith("qemu-x86_64 version ")
     assert str(emulator) == f"{emulator.version} -cpu Denverton"
 
 
 def test_command_passes_cpu_environment_and_arguments():
-    emulator = find_emulator(atom())
+    emulator = find_emulator(emulated(atom()))
     command = emulator.command(["/bin/sh", "-c", 'echo "$COLOUR"; exit 7'], {"COLOUR": "blue"})
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("blue\n", 7)
@@ -61,24 +62,38 @@ def test_emulator_beside_the_interpreter_and_under_its_static_name(tmp_path, mon
 
 @pytest.mark.parametrize("name", ["atom-x5-e3940", "jetson-tx2-cpu"])
 def test_native_targets_are_probed_with_their_own_program(name):
-    target = load_target(name)
+    target = emulated(name)
     emulator = find_emulator(target)
     assert find_program(target.device.machine) is not None
     assert str(emulator).endswith(f"-cpu {target.emulator.cpu}")
 
 
-def test_missing_program_says_how_to_get_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "machine", "way"),
+    [
+        ("jetson-tx2-cpu", "aarch64", "build it with `make native-programs` or set {}"),
+        (
+            "atom-x5-e3940",
+            "x86_64",
+            "set {} to the one in a package for boards (`make native-targets`)",
+        ),
+    ],
+)
+def test_missing_program_says_how_to_get_it(tmp_path, monkeypatch, name, machine, way):
+    target = emulated(name)
+    variable = f"SIGDCA_DCA_RUN_{machine.upper()}"
     monkeypatch.setattr("sigdca.native.__path__", [str(tmp_path)])
-    monkeypatch.delenv("SIGDCA_DCA_RUN_AARCH64", raising=False)
+    monkeypatch.delenv(variable, raising=False)
     with pytest.raises(TargetError) as caught:
-        find_emulator(load_target("jetson-tx2-cpu"))
+        find_emulator(target)
     assert str(caught.value) == (
-        "target 'jetson-tx2-cpu': dca-run for aarch64 not found; build it with "
-        "`make native-programs` or set SIGDCA_DCA_RUN_AARCH64; or run on the device"
+        f"target '{name}': dca-run for {machine} not found; {way.format(variable)}; "
+        "or run on the device"
     )
 
 
 def test_a_program_that_the_emulator_cannot_run(tmp_path, monkeypatch):
+    emulated(atom())
     monkeypatch.setenv("SIGDCA_DCA_RUN_X86_64", str(script(tmp_path, "dca-run", "exit 0")))
     with pytest.raises(TargetError, match=r"cannot run /.*/dca-run: ") as caught:
         find_emulator(atom("native"))
@@ -87,6 +102,7 @@ def test_a_program_that_the_emulator_cannot_run(tmp_path, monkeypatch):
 
 
 def test_unknown_cpu_is_found_out_by_the_probe():
+    emulated(atom())
     with pytest.raises(TargetError, match="qemu-x86_64 -cpu abacus cannot run /") as caught:
         find_emulator(atom(cpu="abacus"))
     assert "unable to find CPU model 'abacus'" in str(caught.value)

@@ -1,0 +1,69 @@
+"""Makefile, scripts/ and toolchains: what they do where something is missing and cannot be had."""
+
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, lacks
+
+TOOLS = ("cut", "dirname", "find", "sh", "uname")
+FOREIGN = "aarch64-a57" if platform.machine() == "x86_64" else "x86-64-v2-goldmont"
+GOLDMONT = ROOT / "sigdca/native/toolchains/x86-64-v2-goldmont.cmake"
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Runs a command where there are no compilers, no browser and no apt-get."""
+    for tool in TOOLS:
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+
+    def run(program, *words):
+        found = shutil.which(
+            program, path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin"
+        )
+        return subprocess.run(
+            [found, *words],
+            cwd=ROOT,
+            env={"PATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_what_tests_need_may_be_missing(bare):
+    done = bare("make", "compilers", "browser")
+    assert done.returncode == 0, done.stderr
+    for said in (f"no compiler for {FOREIGN}", "no clang with libFuzzer", "no chromium"):
+        assert f"== {said}: " in done.stdout
+
+
+def test_a_package_without_its_compiler_is_skipped(bare):
+    done = bare("make", "--old-file=setup", "native-targets", f"NATIVE_TARGETS={FOREIGN}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"\n== no compiler for {FOREIGN}: skipped\n")
+    assert "clang" not in done.stdout + done.stderr  # packages need none
+
+
+@pytest.mark.parametrize(("machine", "code"), [("x86_64", 0), ("aarch64", 1)])
+def test_a_machines_own_compiler_builds_for_its_own_kind_alone(bare, tmp_path, machine, code):
+    for name in ("gcc", "g++"):
+        (tmp_path / name).symlink_to(shutil.which("true"))
+    done = bare("cmake", f"-DCMAKE_HOST_SYSTEM_PROCESSOR={machine}", "-P", GOLDMONT)
+    assert done.returncode == code, done.stderr
+    assert ("x86_64-linux-gnu-gcc" in done.stderr) is (code == 1)
+
+
+def test_a_test_without_its_tool_is_skipped_but_in_ci(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception):
+        lacks("this")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception):
+        lacks("this")
