@@ -18,7 +18,7 @@ from ray.util.queue import Queue
 
 from sigdca.distributed.faults import root_cause
 from sigdca.loop.executor import Observer
-from sigdca.training import EpochFigures, SpeedChoice, StepFigures
+from sigdca.training import SpeedChoice, StepFigures
 
 
 class News:
@@ -28,9 +28,9 @@ class News:
         """Puts all it is told into `queue`."""
         self._queue = queue
 
-    def epoch(self, figures: EpochFigures) -> None:
-        """An epoch is done."""
-        self._queue.put(("epoch", asdict(figures)))
+    def epoch(self, figures: dict[str, Any]) -> None:
+        """An epoch is done, and its checkpoint is kept."""
+        self._queue.put(("epoch", figures))
 
     def step(self, figures: StepFigures) -> None:
         """Some steps of an epoch are done."""
@@ -49,12 +49,21 @@ class News:
         self._queue.put(("note", line))
 
 
-class Losses(UserCallback):  # type: ignore[misc]  # Ray's classes are not typed here
-    """Ray Train's controller says which workers ended, and why."""
+class FromController(UserCallback):  # type: ignore[misc]  # Ray's classes are not typed here
+    """Ray Train's controller tells of epochs, and which workers ended, and why."""
 
     def __init__(self, news: News) -> None:
         """Passes it on."""
         self._news = news
+
+    def after_report(
+        self,
+        run_context: Any,
+        metrics: list[dict[str, Any]],
+        checkpoint: ray.train.Checkpoint | None,
+    ) -> None:
+        """Only now is the checkpoint one to go on from: a worker does not know when that is."""
+        self._news.epoch(metrics[0])
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Of several reasons, the first worker's: the others lost their peer."""

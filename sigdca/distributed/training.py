@@ -24,7 +24,7 @@ from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.elastic import ServersAlone
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
-from sigdca.distributed.news import Losses, News, Unplaced, listening
+from sigdca.distributed.news import FromController, News, Unplaced, listening
 from sigdca.distributed.preemption import Preemptions
 from sigdca.distributed.sites import servers_of, wait_for_servers
 from sigdca.distributed.snapshot import mend_record
@@ -130,7 +130,7 @@ def _trainer(
             # The last but one is for the case that the last is damaged.
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
-            callbacks=[Losses(config["news"]), Unplaced(config["news"])],
+            callbacks=[FromController(config["news"]), Unplaced(config["news"])],
         ),
     )
 
@@ -240,7 +240,7 @@ def _worker(config: dict[str, Any]) -> _Trained:
 
     def on_epoch(figures: EpochFigures, checkpoint: Callable[[], Checkpoint]) -> None:
         preemptions.look()
-        _report(news, rank, figures, checkpoint())
+        _report(rank, figures, checkpoint())
 
     try:
         model, figures = train_share(
@@ -287,7 +287,7 @@ def _read(checkpoint: ray.train.Checkpoint) -> Checkpoint:
         return load_checkpoint(folder)
 
 
-def _report(news: News, rank: int, figures: EpochFigures, checkpoint: Checkpoint) -> None:
+def _report(rank: int, figures: EpochFigures, checkpoint: Checkpoint) -> None:
     """Tells Ray Train, with a checkpoint from rank 0; all workers must call this."""
     metrics = asdict(figures)
     if rank != 0:
@@ -296,7 +296,6 @@ def _report(news: News, rank: int, figures: EpochFigures, checkpoint: Checkpoint
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(folder, checkpoint)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
-    news.epoch(figures)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from ray.train.v2._internal.execution.controller.state import (
     RunningState,
 )
 
-from sigdca.distributed.news import Unplaced, _listen
+from sigdca.distributed.news import FromController, News, Unplaced, _listen
 from tests.observers import Noting
 
 
@@ -80,3 +80,10 @@ def test_workers_that_find_no_room_are_said_once_until_they_run():
         "no room for 4 workers on the servers that may work on the data: waiting for it",
         "workers did not start: one of them died; trying again",
     ]
+
+
+def test_an_epoch_is_told_once_its_checkpoint_is_one_to_go_on_from():
+    queue = SimpleQueue()
+    FromController(News(queue)).after_report(None, [{"epoch": 3}, {"epoch": 3, "other": 1}], None)
+    assert queue.get() == ("epoch", {"epoch": 3})
+    assert queue.empty()
