@@ -67,3 +67,11 @@ def test_a_test_without_its_tool_is_skipped_but_in_ci(monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception):
         lacks("this")
+
+
+def test_ci_lets_no_test_be_skipped_for_want_of_a_tool(bare, tmp_path):
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "CI=$CI make $*"\n')
+    make.chmod(0o755)
+    done = bare("bash", ".ci/run")
+    assert (done.stdout, done.returncode) == ("CI=true make test\n", 0), done.stderr
