@@ -35,22 +35,28 @@ Sigdca = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def lacks(why: str) -> NoReturn:
-    """Skips a test for want of a tool; in CI, which must have all of them, the test fails."""
+    """Skips a test for want of a tool that `make test` installs; in CI the test fails."""
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
 
 
 def emulated(target: Target | str) -> Target:
-    """A target, or that of a name, which must be one that can be emulated here."""
-    from sigdca.errors import TargetError
-    from sigdca.targets import find_emulator, load_target
+    """A target, or that of a name, which can be emulated here.
+
+    What is not installed is lacking; what is installed and does not work is an error.
+    """
+    from sigdca.native.programs import find_program, missing_program
+    from sigdca.targets import check_emulator, find_emulator, load_target
+    from sigdca.targets.emulate import _which
 
     found = load_target(target) if isinstance(target, str) else target
-    try:
-        find_emulator(found)
-    except TargetError as error:
-        lacks(str(error))
+    emulator, machine = check_emulator(found).program, found.device.machine
+    if _which(emulator) is None:
+        lacks(f"{emulator} is not installed: make emulators")
+    if found.engine == "native" and find_program(machine) is None:
+        lacks(missing_program(machine))
+    find_emulator(found)
     return found
 
 

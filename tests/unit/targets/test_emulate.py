@@ -101,6 +101,27 @@ def test_a_program_that_the_emulator_cannot_run(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_tests_lack_a_target_whose_programs_are_not_installed(tmp_path, monkeypatch):
+    emulated(atom())
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="none-such is not installed"):
+        emulated(atom(program="none-such"))
+    monkeypatch.setattr("sigdca.native.__path__", [str(tmp_path)])
+    monkeypatch.delenv("SIGDCA_DCA_RUN_X86_64", raising=False)
+    with pytest.raises(pytest.fail.Exception, match="dca-run for x86_64 not found"):
+        emulated(atom("native"))
+
+
+def test_tests_fail_where_an_installed_program_does_not_work(monkeypatch):
+    emulated(atom())
+    monkeypatch.setenv("CI", "true")  # where a skip, too, would fail
+    monkeypatch.setenv("SIGDCA_DCA_RUN_X86_64", "/bin/false")
+    with pytest.raises(TargetError, match="cannot run /bin/false: "):
+        emulated(atom("native"))
+    with pytest.raises(TargetError, match="unable to find CPU model 'abacus'"):
+        emulated(atom(cpu="abacus"))
+
+
 def test_unknown_cpu_is_found_out_by_the_probe():
     emulated(atom())
     with pytest.raises(TargetError, match="qemu-x86_64 -cpu abacus cannot run /") as caught:
