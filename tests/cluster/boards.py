@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.cluster.lab import Lab, why_not
-from tests.conftest import ROOT
+from sigdca.targets import find_emulator
+from tests.cluster.lab import Lab
+from tests.conftest import ROOT, emulated
 
 BOARDS = {"two": "atom-x5-e3940", "three": "jetson-tx2-cpu"}
 FAULTS = ("killed", "frozen", "cut off")
@@ -38,14 +39,7 @@ case " $* " in *" test "*)
 esac
 exec {program} "$@"
 """
-PROGRAMS = ("qemu-x86_64", "qemu-aarch64")
 BUDGET_MISSED = 1  # that is how every one of these runs ends: two iterations are wanted
-
-
-def why_no_boards():
-    """Why there can be no such lab here, or an empty text."""
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    return why_not() or (f"{missing[0]} is not installed" if missing else "")
 
 
 @dataclass(frozen=True)
@@ -77,6 +71,7 @@ class BoardsLab(Lab):
     """`head` is the driver's, `one` a server; `two` and `three` join by `sigdca edge join`."""
 
     def __init__(self):
+        targets = [emulated(name) for name in BOARDS.values()]
         # A busy machine: three answers of 3 s may be missed, and a start may take its time.
         super().__init__(RAY_health_check_timeout_ms="3000")
         patient = {"RAY_NUM_REDIS_GET_RETRIES": "20", "RAY_raylet_start_wait_time_s": "40"}
@@ -84,9 +79,10 @@ class BoardsLab(Lab):
         programs = self._folder / "bin"
         for folder in (self._legs, programs):
             folder.mkdir()
-        for name in PROGRAMS:
-            program = programs / name
-            program.write_text(EMULATOR.format(legs=self._legs, program=shutil.which(name)))
+        for target in targets:
+            path = find_emulator(target).path
+            program = programs / target.emulator.program
+            program.write_text(EMULATOR.format(legs=self._legs, program=path))
             program.chmod(0o755)
         self._environment |= patient | {"PATH": f"{programs}:{os.environ['PATH']}"}
 

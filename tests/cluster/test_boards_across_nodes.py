@@ -2,12 +2,13 @@
 
 import pytest
 
-from tests.cluster.boards import BOARDS, FAULTS, MOMENTS, BoardsLab, why_no_boards
+from tests.cluster.boards import BOARDS, FAULTS, MOMENTS, BoardsLab
+from tests.cluster.lab import why_not
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(bool(why_no_boards()), reason=why_no_boards() or "-"),
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
 ]
 
 
