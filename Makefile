@@ -85,6 +85,10 @@ compilers:
 	@for target in $(NATIVE_TARGETS); do ./scripts/compilers.sh $$target \
 	  || echo "== no compiler for $$target: tests of its package will be skipped"; done
 	@./scripts/compilers.sh fuzzer || echo "== no clang with libFuzzer: fuzz tests will be skipped"
+	@command -v pkg-config >/dev/null \
+	  || { echo "== set-up: pkg-config, by which a test builds the examples"; \
+	       ./scripts/apt-install.sh pkg-config; } \
+	  || echo "== no pkg-config: the examples will not be built by it"
 
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \

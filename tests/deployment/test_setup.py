@@ -1,6 +1,7 @@
 """Makefile, scripts/ and toolchains: what they do where something is missing and cannot be had."""
 
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -40,8 +41,8 @@ def bare(tmp_path):
 def test_what_tests_need_may_be_missing(bare):
     done = bare("make", "compilers", "browser")
     assert done.returncode == 0, done.stderr
-    for said in (f"no compiler for {FOREIGN}", "no clang with libFuzzer", "no chromium"):
-        assert f"== {said}: " in done.stdout
+    for said in (f"compiler for {FOREIGN}", "clang with libFuzzer", "pkg-config", "chromium"):
+        assert f"== no {said}: " in done.stdout
 
 
 def test_a_package_without_its_compiler_is_skipped(bare):
@@ -67,6 +68,13 @@ def test_a_test_without_its_tool_is_skipped_but_in_ci(monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception):
         lacks("this")
+
+
+@pytest.mark.parametrize("tool", ["chromium", "clang", "mosquitto", "pkg-config", "qemu"])
+def test_what_make_test_installs_is_skipped_by_lacks_alone(tool):
+    skips = re.compile(rf"(skipif|pytest\.skip)\([^\n]*{tool}")
+    files = (ROOT / "tests").rglob("*.py")
+    assert [path.name for path in files if skips.search(path.read_text())] == []
 
 
 def test_ci_lets_no_test_be_skipped_for_want_of_a_tool(bare, tmp_path):

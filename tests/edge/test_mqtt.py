@@ -12,18 +12,20 @@ import pytest
 
 from sigdca.edge.mqtt import MAX_OUTSTANDING, Mqtt
 from sigdca.errors import JobError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, lacks
 
 mqtt = pytest.importorskip("paho.mqtt.client")
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 MOSQUITTO = os.environ.get("SIGDCA_MOSQUITTO") or shutil.which("mosquitto", path=PLACES)
-needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto (Debian's package)")
 
 
 class Broker:
     """Mosquitto, on a port of its own."""
 
     def __init__(self, folder: Path) -> None:
+        if MOSQUITTO is None:
+            lacks("mosquitto is not installed: make broker")
+        self.program = MOSQUITTO
         with socket.create_server(("127.0.0.1", 0)) as one:
             self.port = one.getsockname()[1]
         self.config = folder / "mosquitto.conf"
@@ -32,7 +34,7 @@ class Broker:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [MOSQUITTO, "-c", self.config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [self.program, "-c", self.config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until(self._answers)
 
@@ -86,7 +88,6 @@ def until(condition) -> None:
         time.sleep(0.01)
 
 
-@needs_broker
 def test_each_line_is_a_message(broker):
     subscriber = Subscriber(broker.port)
     output = Mqtt(f"mqtt://127.0.0.1:{broker.port}/line/7")
@@ -101,7 +102,6 @@ def test_each_line_is_a_message(broker):
     subscriber.close()
 
 
-@needs_broker
 def test_a_broker_that_comes_later_and_goes_away(tmp_path):
     broker = Broker(tmp_path)
     output = Mqtt(f"mqtt://127.0.0.1:{broker.port}/line/7")
@@ -131,12 +131,12 @@ def test_a_broker_that_comes_later_and_goes_away(tmp_path):
 @pytest.fixture
 def guarded(tmp_path, monkeypatch):
     """A broker with TLS, whose authority this process trusts, and a user with a password."""
+    broker = Broker(tmp_path)
     for words in (["ca", tmp_path], ["node", tmp_path, "127.0.0.1"]):
         subprocess.run([ROOT / "cluster/tls.sh", *words], check=True)
     users = tmp_path / "users"
-    program = str(Path(MOSQUITTO or "").parent).replace("sbin", "bin") + "/mosquitto_passwd"
+    program = str(Path(broker.program).parent).replace("sbin", "bin") + "/mosquitto_passwd"
     subprocess.run([program, "-b", "-c", users, "line", "right"], check=True)
-    broker = Broker(tmp_path)
     with broker.config.open("a") as config:
         config.write(f"user root\nallow_anonymous false\npassword_file {users}\n")
         config.write(f"certfile {tmp_path}/127.0.0.1.crt\nkeyfile {tmp_path}/127.0.0.1.key\n")
@@ -146,7 +146,6 @@ def guarded(tmp_path, monkeypatch):
     broker.stop()
 
 
-@needs_broker
 def test_tls_and_a_password(guarded, monkeypatch, capfd):
     monkeypatch.setenv("SIGDCA_MQTT_PASSWORD", "right")
     output = Mqtt(f"mqtts://line@127.0.0.1:{guarded.port}/line/7")
@@ -168,7 +167,6 @@ def test_tls_and_a_password(guarded, monkeypatch, capfd):
     refused.close()
 
 
-@needs_broker
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho's socket
 def test_a_broker_whose_authority_is_not_trusted(guarded, monkeypatch, capfd):
     monkeypatch.delenv("SSL_CERT_FILE")

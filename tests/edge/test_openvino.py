@@ -11,7 +11,8 @@ import pytest
 
 from sigdca.edge.legs import run_test_leg
 from sigdca.engines import logits_sha256, open_engine, to_int8, to_onnx
-from sigdca.targets import find_emulator, load_target
+from sigdca.targets import load_target
+from tests.conftest import emulated
 
 pytest.importorskip(
     "openvino",
@@ -32,7 +33,7 @@ def has_vnni() -> bool:
 @pytest.fixture(scope="module")
 def atom():
     target = load_target("atom-x5-e3940")
-    return target.model_copy(update={"engine": "openvino-int8"})
+    return emulated(target.model_copy(update={"engine": "openvino-int8"}))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,6 @@ def leg(atom, model, images):
 @pytest.mark.slow
 @pytest.mark.skipif(not has_vnni(), reason="this server has no VNNI: int8 saturates here too")
 def test_int8_that_saturates_on_the_atom_is_not_proven(atom, network):
-    find_emulator(atom)
     onnx_model, images = network
     tested = images[:NUM_IMAGES]
     saturating = leg(atom, to_int8(onnx_model, images, overflow_fix=False), tested)

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import lacks
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "sigdca/native/examples"
 HOST = "x86-64-v2-goldmont" if platform.machine() == "x86_64" else "aarch64-a57"
 LINE = re.compile(r"class (\d+), logit (-?[\d.]+), [\d.]+ us\n")
@@ -79,7 +81,7 @@ def test_against_the_shared_library(shared_build, case, program, tmp_path):
 
 def test_by_pkg_config(native_package, case, tmp_path):
     if shutil.which("pkg-config") is None:
-        pytest.skip("pkg-config is not installed")
+        lacks("pkg-config is not installed: make compilers")
     folder = copy_examples(tmp_path)
     library = native_package(HOST) / "lib"
     make(folder, PKG_CONFIG_PATH=str(library / "pkgconfig"))

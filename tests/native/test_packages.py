@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from sigdca.native import library_path
+from tests.conftest import emulated
 
 ROOT = Path(__file__).resolve().parents[2]
 _spec = spec_from_file_location("release", ROOT / "scripts/release.py")
@@ -280,18 +281,18 @@ def test_the_wheel_works_in_an_empty_environment_without_compilers(distributions
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-x86_64 is not installed")
 def test_the_demo_runs_from_the_wheel(distributions, tmp_path):
     """Its smoke test, with what pip would bring for a server."""
+    target = emulated("atom-x5-e3940").name
     _, _, run = installed(distributions[0], tmp_path, "cluster")
-    target = ("--set", "targets=[atom-x5-e3940]")
+    wanted = ("--set", f"targets=[{target}]")
     job = ROOT / "jobs/lenet-300-100-mnist.yaml"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sigdca"
     changes = {
         "PATH": f"{tmp_path}/venv/bin:{os.environ['PATH']}",  # the emulator's too
         "SIGDCA_CACHE": os.environ.get("SIGDCA_CACHE", str(cache)),
     }
-    done = run("sigdca", "run", job, "--smoke-test", "--json", *target, **changes)
+    done = run("sigdca", "run", job, "--smoke-test", "--json", *wanted, **changes)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["targets"][0]["verdict"] == "exact"
