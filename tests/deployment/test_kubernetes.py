@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from sigdca.cli import main
 from sigdca.distributed import labels
 from sigdca.job import load_job
-from sigdca.targets import target_names
+from sigdca.targets import check_emulator, load_target, target_names
 from tests.conftest import ROOT, emulated
 
 if shutil.which("kubectl") is None:
@@ -324,6 +324,17 @@ def test_overlays_change_the_storage_and_nothing_else_of_a_command():
     for name, words in private.items():
         changed = [(a, b) for a, b in zip(words, public[name], strict=True) if a != b]
         assert changed == [("storage=/data/runs", "storage=s3://my-bucket/runs")]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_board_is_retested_and_nothing_that_only_a_missing_one_proves(overlay):
+    words = dict(entrypoints(overlay))["retest"]
+    settings = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+    asked = load_job(words[2].replace("/opt/sigdca/", f"{ROOT}/"), settings).targets
+    boards = {group["labels"].get(labels.TARGET_LABEL) for _, group, _ in pods(overlay)} - {None}
+    assert boards <= set(asked)
+    for target in set(asked) - boards:
+        check_emulator(load_target(target))
 
 
 def test_the_very_commands_run(tmp_path, monkeypatch, capsys):
