@@ -111,6 +111,7 @@ broker:
 ## Header, libraries, dca-run and examples for boards: dist/sigdca-native-<version>-<target>.tar.gz
 native-targets: setup
 	@for target in $(NATIVE_TARGETS); do \
+	  rm -f dist/sigdca-native-*-$$target.tar.gz; \
 	  ./scripts/compilers.sh $$target || { echo "== no compiler for $$target: skipped"; continue; }; \
 	  ./scripts/native-target.sh $$target || exit; \
 	done
@@ -122,11 +123,12 @@ $(AARCH64_RUN): $(NATIVE_SOURCES) $(STAMP)
 	@./scripts/compilers.sh aarch64 \
 	  && { echo "== set-up: dca-run for aarch64"; \
 	       ./scripts/native-target.sh aarch64-a57 dca-run $@; } \
-	  || echo "== no dca-run for aarch64: its targets will be reported as device-required"
+	  || { rm -f $@; \
+	       echo "== no dca-run for aarch64: its targets will be reported as device-required"; }
 
 ## What a release is: wheel, source distribution, packages for boards, bill of materials, licences, checksums.
 dist: setup native-targets native-programs
-	@$(BIN)/python scripts/release.py
+	@$(BIN)/python scripts/release.py $(NATIVE_TARGETS)
 
 ## Claims of benchmarks/, quickly; without QUICK=--quick they take hours.
 bench: setup emulators

@@ -1,7 +1,8 @@
 """What goes out: the wheel, the source distribution, a bill of materials, licences, checksums.
 
-    python scripts/release.py           into dist/, beside the packages for targets
+    python scripts/release.py TARGET...     into dist/, beside the packages for these targets
 
+Packages that could not be built here, for want of a compiler, are named at the end.
 A commit with a tag v* is a release: the tag and the version in pyproject.toml must agree.
 """
 
@@ -12,6 +13,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
+AARCH64_RUN = ROOT / "sigdca/native/bin/dca-run-aarch64"  # which the wheel brings
 EXTRAS = ("edge", "join", "cluster", "deepspeed")
 
 
 def main() -> int:
-    """Builds everything; 2 if the tag and the version differ."""
+    """Builds all but those packages; 2 if the tag and the version differ."""
     version = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[0]
     wrong = wrong_tags(version, tags())
     if wrong:
@@ -45,6 +48,8 @@ def main() -> int:
     ]
     write("SHA256SUMS", "\n".join(sums) + "\n")
     print("\n".join(sums))
+    if missing := lacking(version, sys.argv[1:]):
+        print(f"== this release lacks what could not be built here: {', '.join(missing)}")
     return 0
 
 
@@ -63,6 +68,12 @@ def tags() -> list[str]:
 def wrong_tags(version: str, found: list[str]) -> list[str]:
     """Those that call this commit another version."""
     return [tag for tag in found if tag.startswith("v") and tag != f"v{version}"]
+
+
+def lacking(version: str, targets: Sequence[str]) -> list[str]:
+    """The files that a whole release has and this one has not."""
+    packages = [DIST / f"sigdca-native-{version}-{target}.tar.gz" for target in targets]
+    return [path.name for path in (*packages, AARCH64_RUN) if not path.exists()]
 
 
 def components(extras: tuple[str, ...]) -> dict[str, tuple[Distribution, set[str]]]:

@@ -1,5 +1,6 @@
 """Makefile, scripts/ and toolchains: what they do where something is missing and cannot be had."""
 
+import os
 import platform
 import re
 import shutil
@@ -11,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, lacks
 
-TOOLS = ("cut", "dirname", "find", "sh", "uname")
+TOOLS = ("cut", "dirname", "find", "rm", "sh", "uname")
 FOREIGN = "aarch64-a57" if platform.machine() == "x86_64" else "x86-64-v2-goldmont"
 GOLDMONT = ROOT / "sigdca/native/toolchains/x86-64-v2-goldmont.cmake"
 
@@ -22,13 +23,13 @@ def bare(tmp_path):
     for tool in TOOLS:
         (tmp_path / tool).symlink_to(shutil.which(tool))
 
-    def run(program, *words):
+    def run(program, *words, at=ROOT):
         found = shutil.which(
             program, path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin"
         )
         return subprocess.run(
             [found, *words],
-            cwd=ROOT,
+            cwd=at,
             env={"PATH": str(tmp_path)},
             capture_output=True,
             text=True,
@@ -45,11 +46,45 @@ def test_what_tests_need_may_be_missing(bare):
         assert f"== no {said}: " in done.stdout
 
 
-def test_a_package_without_its_compiler_is_skipped(bare):
-    done = bare("make", "--old-file=setup", "native-targets", f"NATIVE_TARGETS={FOREIGN}")
+@pytest.fixture
+def place(tmp_path):
+    """The sources, with a `dist/` and a `bin/` of its own."""
+    made = tmp_path / "place"
+    for name in ("dist", "bin"):
+        (made / name).mkdir(parents=True)
+    for name in ("Makefile", "scripts", "sigdca"):
+        (made / name).symlink_to(ROOT / name)
+    return made
+
+
+def test_a_package_without_its_compiler_is_skipped_and_no_older_one_stays(bare, place):
+    older, other = (
+        place / f"dist/sigdca-native-0.1.0-{target}.tar.gz" for target in (FOREIGN, "riscv64")
+    )
+    older.touch()
+    other.touch()
+    words = ("--old-file=setup", "native-targets", f"NATIVE_TARGETS={FOREIGN}")
+    done = bare("make", *words, at=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"\n== no compiler for {FOREIGN}: skipped\n")
     assert "clang" not in done.stdout + done.stderr  # packages need none
+    assert (older.exists(), other.exists()) == (False, True)
+
+
+def test_no_older_program_for_aarch64_stays_where_none_can_be_built(bare, place):
+    older = place / "bin/dca-run-aarch64"
+    older.touch()
+    os.utime(older, (0, 0))
+    words = ("--old-file=.venv/.installed", "native-programs", "AARCH64_RUN=bin/dca-run-aarch64")
+    done = bare("make", *words, at=place)
+    assert done.returncode == 0, done.stderr
+    assert "== no dca-run for aarch64: " in done.stdout
+    assert not older.exists()
+
+
+def test_a_release_is_told_which_packages_belong_to_it(bare):
+    done = bare("make", "--dry-run", "dist", "NATIVE_TARGETS=this that")
+    assert done.stdout.endswith("/python scripts/release.py this that\n"), done.stderr
 
 
 @pytest.mark.parametrize(("machine", "code"), [("x86_64", 0), ("aarch64", 1)])

@@ -321,6 +321,18 @@ def test_the_bill_of_materials_says_what_is_needed_and_its_licence():
     assert "see the package" not in text
 
 
+def test_a_release_names_what_it_lacks(tmp_path, monkeypatch):
+    run = tmp_path / "dca-run-aarch64"
+    names = [f"sigdca-native-0.2.0-{target}.tar.gz" for target in TARGETS]
+    monkeypatch.setattr(release, "DIST", tmp_path)
+    monkeypatch.setattr(release, "AARCH64_RUN", run)
+    (tmp_path / names[1]).touch()
+    assert release.lacking("0.2.0", TARGETS) == [names[0], run.name]
+    (tmp_path / names[0]).touch()
+    run.touch()
+    assert release.lacking("0.2.0", TARGETS) == []
+
+
 def test_a_tag_and_the_version_must_agree():
     assert release.wrong_tags("0.2.0", ["v0.2.0", "nightly"]) == []
     assert release.wrong_tags("0.2.0", ["v0.3.0"]) == ["v0.3.0"]
