@@ -1,9 +1,10 @@
 """NEW DATA closes the loop: when boards have sent enough, it goes round again.
 
 A cycle is a run of its own, with the old images and the new ones, which begins with the weights of
-the last accepted one. Its container is accepted if it meets the job's budget, is right on no fewer
-of the test images than the one that is live, and a target's verdict allows it; then it is
-released. Whatever happens to a cycle, the release before stays.
+the last accepted one. Its container is accepted if TRAIN was as accurate as the job asks, if it
+meets the job's budget, is right on no fewer of the test images than the one that is live, and a
+target's verdict allows it; then it is released. Whatever happens to a cycle, the release before
+stays.
 """
 
 from __future__ import annotations

@@ -217,6 +217,22 @@ def test_why_nothing_is_released(place, settings, verdict, reason, monkeypatch):
     assert place.released == []
 
 
+def test_what_train_has_not_made_accurate_enough_is_not_released(place):
+    place.send(range(10))
+
+    class Half(Told):
+        def test(self, task):
+            if task.container is not None:
+                return super().test(task)
+            count = num_images(task.source, "test")
+            return TestCounts(count // 2, np.zeros((count, 10), np.float32))
+
+    ends = place.watch(Half(0.8, 0.9), "watch.cycles=1", "train.accuracy_at_least=60")
+    reason = "budget not met: accuracy: bound 60, got 50"
+    assert [(end.accepted, end.reason) for end in ends] == [(False, reason)] * 2
+    assert place.released == []
+
+
 def test_faults_are_tried_again_and_then_given_up(place):
     place.send(range(10))
     calls = []
