@@ -35,6 +35,10 @@ _NETPBM = re.compile(
 )
 
 
+class FrameShapeError(FormatError):
+    """A source is there, but has no frames of the shape that the model takes."""
+
+
 class Frames(Protocol):
     """A source of frames.
 
@@ -336,6 +340,7 @@ def open_frames(
 
     Raises:
         JobError: an option does not fit the source.
+        FrameShapeError: a camera cannot give what the model takes.
         SigdcaError: it cannot be opened.
     """
     if where == "-":

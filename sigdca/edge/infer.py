@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from sigdca.edge.aside import Aside, acquire_command
-from sigdca.edge.frames import END, Frames, open_frames
+from sigdca.edge.frames import END, Frames, FrameShapeError, open_frames
 from sigdca.edge.metrics import Counts, MetricsServer, prometheus, rss_bytes
 from sigdca.edge.outputs import Lines, Output, Server
 from sigdca.edge.ready import Models, Ready, open_models
@@ -164,6 +164,8 @@ def _run(given: argparse.Namespace) -> int:
             loop, output = _open_loop(given, models, counts, stack)
             models.watch()
             _prepare_loop(given.cpu, given.fifo)
+        except FrameShapeError:  # by the model: such a start counts
+            raise
         except SigdcaError:  # a camera that is not there yet must not use up an update's starts
             models.uncount()
             raise

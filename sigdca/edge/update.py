@@ -281,10 +281,12 @@ class Device:
 
     def _go_live(self, manifest: Manifest, received: Path) -> None:
         with self._slots.lock("state"):
-            state = self._slots.state()
+            before = self._slots.state()
+            state = self._without_trial(before)
             self._check(manifest, state)
-            if state.trial:  # its slot is about to change: until then the good one is live
-                state = self._slots.save(trial=None, starts=0, trial_version=0)
+            if state != before:  # the other slot is about to change: until then this one is live
+                good, floor = state.good, state.floor
+                self._slots.save(good=good, floor=floor, trial=None, starts=0, trial_version=0)
             slot = other(state.good)
             self._slots.place(received, slot)
             note = f"version {manifest.version} is live"
@@ -298,6 +300,18 @@ class Device:
                     starts=0,
                     note=f"{note}, on trial",
                 )
+
+    def _without_trial(self, state: State) -> State:
+        """The record with none on trial, and with the slot that then runs as the good one.
+
+        It is another one where the record's cannot be taken: no update may be written over it.
+        """
+        state = replace(state, trial=None, starts=0, trial_version=0)
+        try:
+            slot, live, _ = self._first_sound(state)
+        except TargetError:  # there is nothing to go back to
+            return state
+        return replace(state, good=slot, floor=max(state.floor, live.manifest.version))
 
     def _save(self, state: State, **changes: Any) -> State:
         """A disk that refuses must not keep a device from starting."""

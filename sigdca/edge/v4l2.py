@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigdca.edge import v4l2_abi as abi
-from sigdca.edge.frames import IDLE, WAIT_S, Pixels, Shape
+from sigdca.edge.frames import IDLE, WAIT_S, FrameShapeError, Pixels, Shape
 from sigdca.errors import FormatError, StorageError
 
 NUM_BUFFERS = 4
@@ -72,7 +72,8 @@ class Camera:
 
         Raises:
             StorageError: it cannot be opened or set up.
-            FormatError: it is no camera, or has no format that fits the model.
+            FormatError: it is no camera.
+            FrameShapeError: it has no format that fits the model.
         """
         self.lost, self.label = 0, ""
         self._path, self._ioctl_of, self._shape = path, ioctl, shape
@@ -80,7 +81,9 @@ class Camera:
         self._views: list[NDArray[np.uint8]] = []
         self._sequence: int | None = None
         if shape[0] not in _FORMATS:
-            raise FormatError(f"{path}: the model takes {shape[0]} channels, a camera has 1 or 3")
+            raise FrameShapeError(
+                f"{path}: the model takes {shape[0]} channels, a camera has 1 or 3"
+            )
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
@@ -162,7 +165,7 @@ class Camera:
             least = wanted.width * _PIXEL_BYTES[name]
             if 0 < least <= wanted.bytesperline and wanted.height > 0:
                 return PictureFormat(name, wanted.width, wanted.height, wanted.bytesperline)
-        raise FormatError(f"{self._path}: has none of the formats {', '.join(names)}")
+        raise FrameShapeError(f"{self._path}: has none of the formats {', '.join(names)}")
 
     def _set_rate(self, fps: float) -> None:
         rate = abi.StreamParameters(

@@ -61,7 +61,7 @@ def best_of_deltas(run: Run, arrivals: Arrivals, names: Sequence[str], live: Cyc
     edge = edge_tests(run, best.iteration, run.job.targets, best.container)
     run.walk.end()
     best = measured(run.job, best, edge)
-    return Result(live.weights, live.baseline_accuracy, best, edge)
+    return Result(live.weights, live.baseline_accuracy, best, best.lines, edge)
 
 
 def _gain(info: DeltaInfo, name: str) -> float:

@@ -12,6 +12,7 @@ from sigdca.edge.legs import is_proven
 from sigdca.edge.signing import sign_container
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Job, Watch
+from sigdca.job.budget import BudgetLine
 from sigdca.loop.run import Candidate, Outcome
 from sigdca.storage import Record, Releases, open_store
 from sigdca.targets import load_target
@@ -27,34 +28,37 @@ class Result:
         weights: sha256 of the uncompressed weights.
         baseline_accuracy: of these, percent.
         best: the container.
+        lines: the bounds that count for it.
         edge: the test points of the targets.
     """
 
     weights: str
     baseline_accuracy: float
     best: Candidate
+    lines: Sequence[BudgetLine]
     edge: Sequence[Record]
 
     @classmethod
     def of(cls, outcome: Outcome) -> Result:
-        """That of a whole run."""
-        assert outcome.best is not None
-        accuracy = outcome.baseline.metrics["accuracy"]
-        return cls(outcome.weights, accuracy, outcome.best, outcome.edge)
+        """That of a whole run: its network must be accurate enough before it is compressed."""
+        best, accuracy = outcome.best, outcome.baseline.metrics["accuracy"]
+        assert best is not None
+        lines = [*([] if outcome.accuracy is None else [outcome.accuracy]), *best.lines]
+        return cls(outcome.weights, accuracy, best, lines, outcome.edge)
 
 
 def why_not(job: Job, result: Result, live_error: float | None) -> str:
     """Why a cycle's container is not accepted; empty if it is.
 
     Args:
-        job: of the cycle; its budget counts.
+        job: of the cycle.
         result: of the cycle.
         live_error: what the live container's error is on the same images, which the new one's must
             not exceed; None: it may be any that the budget allows.
     """
     missed = [
         f"{line.name}: bound {line.bound:g}, got {line.value:g}"
-        for line in result.best.lines
+        for line in result.lines
         if line.met is False and line.value is not None
     ]
     if missed:

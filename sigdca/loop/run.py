@@ -70,7 +70,7 @@ class Outcome:
         baseline: its test point.
         best: the best container; None if the run stopped before COMPRESS.
         edge: the test points of the targets.
-        is_accurate: whether TRAIN reached `train.accuracy_at_least`, where the job asks for it.
+        accuracy: `train.accuracy_at_least`, held against the baseline; None where it is not asked.
         unproven: one line for each target without the evidence that `edge_test.require` asks for.
         lines: the budget, bound by bound, of a job that does not compress.
     """
@@ -79,9 +79,14 @@ class Outcome:
     baseline: Record
     best: Candidate | None
     edge: list[Record]
-    is_accurate: bool
+    accuracy: BudgetLine | None
     unproven: tuple[str, ...] = ()
     lines: Sequence[BudgetLine] = ()
+
+    @property
+    def is_accurate(self) -> bool:
+        """Whether TRAIN reached `train.accuracy_at_least`, where the job asks for it."""
+        return self.accuracy is None or self.accuracy.met is True
 
     @property
     def meets_budget(self) -> bool:
@@ -136,19 +141,19 @@ def run_job(
 
 def _run(run: Run, initial: str, until: Until) -> Outcome:
     job = run.job
-    trained, baseline, is_accurate = _train_until_accurate(run, initial)
+    trained, baseline, accuracy = _train_until_accurate(run, initial)
     if job.compress is None:
         lines = check_uncompressed(job, baseline.metrics["error"])
-        return Outcome(trained, baseline, None, [], is_accurate, lines=lines)
+        return Outcome(trained, baseline, None, [], accuracy, lines=lines)
     if until == "test":
-        return Outcome(trained, baseline, None, [], is_accurate)
+        return Outcome(trained, baseline, None, [], accuracy)
     best = _compress_until_budget(run, trained, baseline)
     if until == "retest":
-        return Outcome(trained, baseline, best, [], is_accurate)
+        return Outcome(trained, baseline, best, [], accuracy)
     edge = edge_tests(run, best.iteration, job.targets, best.container)
     run.store.remove("checkpoints")
     best = measured(job, best, edge)
-    return Outcome(trained, baseline, best, edge, is_accurate, _unproven(job, edge))
+    return Outcome(trained, baseline, best, edge, accuracy, _unproven(job, edge))
 
 
 def _unproven(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
@@ -177,11 +182,11 @@ def device_fps(edge_test: Record) -> float | None:
     return 1e6 / float(latency_us)
 
 
-def _train_until_accurate(run: Run, state: str) -> tuple[str, Record, bool]:
+def _train_until_accurate(run: Run, state: str) -> tuple[str, Record, BudgetLine | None]:
     """TRAIN and TEST until accurate enough.
 
     Returns:
-        The best weights, their test point, and whether they are accurate enough.
+        The best weights, their test point, and whether they are as accurate as is asked.
     """
     config = run.job.train
     best: tuple[str, Record] | None = None
@@ -197,10 +202,9 @@ def _train_until_accurate(run: Run, state: str) -> tuple[str, Record, bool]:
         if line is None or line.met or config.epochs == 0 or _out_of_time(run):
             break
     assert best is not None
-    if line is None or line.met:
-        return *best, True
-    run.progress.note(f"accuracy {line.value:g} %, {line.note}")
-    return *best, False
+    if line is not None and not line.met:
+        run.progress.note(f"accuracy {line.value:g} %, {line.note}")
+    return *best, line
 
 
 def _compress_until_budget(run: Run, trained: str, baseline: Record) -> Candidate:

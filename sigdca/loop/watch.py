@@ -1,9 +1,10 @@
 """NEW DATA closes the loop: when boards have sent enough, it goes round again.
 
 A cycle is a run of its own, with the old images and the new ones, which begins with the weights of
-the last accepted one. Its container is accepted if it meets the job's budget, is right on no fewer
-of the test images than the one that is live, and a target's verdict allows it; then it is
-released. Whatever happens to a cycle, the release before stays.
+the last accepted one. Its container is accepted if TRAIN was as accurate as the job asks, if it
+meets the job's budget, is right on no fewer of the test images than the one that is live, and a
+target's verdict allows it; then it is released. Whatever happens to a cycle, the release before
+stays.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from sigdca.loop.release import (
 )
 from sigdca.loop.run import run_job
 from sigdca.loop.stages import container_task, evaluation_metrics
-from sigdca.storage import Store, beneath, open_store
+from sigdca.storage import Store, Walk, beneath, open_store
 
 MAX_ATTEMPTS = 3
 
@@ -211,20 +212,21 @@ class _Watching:
             more=job.data.more,
             ended_s=0,
         )
-        if live is not None:
-            container = cycles.store.get(live.container)
-            end = end.model_copy(
-                update={"live_error": self._error_of(job, container, executor, folder)}
-            )
         if plan.kind == "deltas":
             assert live is not None
-            run = self._run(job, cycles.store.get(live.container), executor, folder)
+            Walk(folder).begin()  # elsewhere `run_job` does
+            base = cycles.store.get(live.container)
+            folder.put(base)
+            run = self._run(job, base, executor, folder)
             result = best_of_deltas(run, self.arrivals, plan.names, live)
         else:
             begin = unpack(cycles.store.get((live or cycles.ends[0]).weights))
             outcome = run_job(job, executor, folder, self.where.progress, initial=begin)
             result = Result.of(outcome)
             run = self._run(job, folder.get(result.best.container), executor, folder)
+        if live is not None:
+            error = self._error_of(run, cycles.store.get(live.container))
+            end = end.model_copy(update={"live_error": error})
         return self._end(run, end, result, is_last)
 
     def _job(self, number: int, kind: str) -> Job:
@@ -246,13 +248,12 @@ class _Watching:
         graph = decode_container(container).graph
         return Run(job, graph, folder, executor, self.where.progress)
 
-    def _error_of(self, job: Job, container: bytes, executor: Executor, folder: Store) -> float:
+    def _error_of(self, run: Run, container: bytes) -> float:
         """What the live container's error is on this cycle's test images."""
-        run, engine = self._run(job, container, executor, folder), container_engine()
-        digest = folder.put(container)
+        digest, engine = run.artifacts.put(container), container_engine()
 
         def work(_key: str) -> Work:
-            counts = executor.test(container_task(run, digest, engine))
+            counts = run.executor.test(container_task(run, digest, engine))
             return Work(evaluation_metrics(counts, engine))
 
         inputs = {"container": digest, "engine": engine}

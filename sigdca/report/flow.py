@@ -19,6 +19,7 @@ from sigdca.report.wording import (
     verdict,
 )
 
+_RETEST_OF_LIVE = ("retest", "live")
 MAX_TARGETS = 2  # edge tests told in the box; the rest are counted
 
 
@@ -77,7 +78,12 @@ def _new_data_box(report: Report) -> Box:
 
 
 def _points_of(report: Report, stage: Stage) -> list[TestPoint]:
-    points = [point for point in report.test_points if point.stage == stage]
+    """A stage's own: RETEST of what was live before a cycle is of another run's container."""
+    points = [
+        point
+        for point in report.test_points
+        if point.stage == stage and (stage, point.label) != _RETEST_OF_LIVE
+    ]
     if stage not in ("train", "test"):
         chosen = chosen_iteration(report)
         points = [point for point in points if point.iteration == chosen]

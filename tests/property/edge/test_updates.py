@@ -46,7 +46,10 @@ def bundle(version: int, kind: str) -> bytes:
 
 
 class Updates(RuleBasedStateMachine):
-    """The model: what lies in the slots (None: damaged), which is good, which is on trial."""
+    """The model: what lies in the slots (None: damaged), which is good, which is on trial.
+
+    A slot may be away: what lies there cannot be taken, until it is back.
+    """
 
     @initialize()
     def begin(self) -> None:
@@ -56,6 +59,7 @@ class Updates(RuleBasedStateMachine):
         set_up(Path(self.folder.name), told)
         self.device = Device(Path(self.folder.name), prove=logits_of)
         self.slots: dict[str, int | None] = {"a": None, "b": None}
+        self.away: dict[str, bytes] = {}
         self.good: str | None = None
         self.trial: str | None = None
         self.floor = self.starts = 0
@@ -64,20 +68,25 @@ class Updates(RuleBasedStateMachine):
         if hasattr(self, "folder"):
             self.folder.cleanup()
 
+    def path(self, slot: str) -> Path:
+        return Path(self.folder.name, f"slot-{slot}.dcu")
+
     @property
-    def live(self) -> int | None:
+    def sound(self) -> str | None:
+        """The slot that runs."""
         for slot in (self.trial, self.good, "a", "b"):
-            if slot and self.slots[slot]:
-                return self.slots[slot]
+            if slot and self.slots[slot] and slot not in self.away:
+                return slot
         return None
 
+    @property
+    def live(self) -> int | None:
+        return self.slots[self.sound] if self.sound else None
+
     def settle(self) -> None:
-        """Whoever starts what is live goes over to what is sound."""
-        for slot in (self.trial, self.good, "a", "b"):
-            if slot and self.slots[slot]:
-                if slot != (self.trial or self.good):
-                    self.good, self.trial, self.starts = slot, None, 0
-                return
+        """Whoever starts what is live goes over to what is sound, unless the other may be back."""
+        if self.sound != (self.trial or self.good) and not self.away:
+            self.good, self.trial, self.starts = self.sound, None, 0
 
     @rule(step=st.integers(-1, 2), kind=st.sampled_from(["sound"] * 3 + ["tampered", "target"]))
     def install(self, step: int, kind: str) -> None:
@@ -88,7 +97,10 @@ class Updates(RuleBasedStateMachine):
                 self.device.install(bundle(version, kind))
             return
         self.device.install(bundle(version, kind))
+        self.trial, self.starts = None, 0
+        self.good = self.sound  # never is an update written over what runs
         slot = other(self.good)
+        self.away.pop(slot, None)
         self.slots[slot] = self.floor = version
         if self.good is None:
             self.good = slot
@@ -124,12 +136,23 @@ class Updates(RuleBasedStateMachine):
             self.trial, self.starts = None, 0
 
     @rule(slot=st.sampled_from(["a", "b"]))
-    @precondition(lambda self: all(self.slots.values()))
+    @precondition(lambda self: all(self.slots.values()) and not self.away)
     def damage(self, slot: str) -> None:
         """One slot at a time: of two, nobody has a third."""
-        path = Path(self.folder.name, f"slot-{slot}.dcu")
-        path.write_bytes(path.read_bytes()[:-1])
+        self.path(slot).write_bytes(self.path(slot).read_bytes()[:-1])
         self.slots[slot] = None
+
+    @rule(slot=st.sampled_from(["a", "b"]))
+    @precondition(lambda self: all(self.slots.values()) and not self.away)
+    def take_away(self, slot: str) -> None:
+        self.away[slot] = self.path(slot).read_bytes()
+        self.path(slot).write_bytes(bundle(1, "target"))
+
+    @rule()
+    @precondition(lambda self: self.away)
+    def bring_back(self) -> None:
+        slot, content = self.away.popitem()
+        self.path(slot).write_bytes(content)
 
     @invariant()
     def is_as_the_model(self) -> None:

@@ -89,7 +89,7 @@ def test_without_a_container_none_is_named(there_is_one, capsys, tmp_path):
     lines = [BudgetLine("error", 1.0, 2.0, False)]
     test = Record(number=1, key="k", stage="test", iteration=1, duration_s=0, seed=0)
     container = Candidate(1, "", {}, lines) if there_is_one else None
-    outcome = Outcome("", test, container, [], True, lines=() if there_is_one else lines)
+    outcome = Outcome("", test, container, [], None, lines=() if there_is_one else lines)
     assert _exit_code(parse_job(JOB, "t.yaml"), outcome, open_store(str(tmp_path))) == 1
     said = capsys.readouterr().err
     assert said.startswith("the budget was not met")

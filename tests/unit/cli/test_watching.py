@@ -53,7 +53,7 @@ def sigdca(capsys, tmp_path, monkeypatch):
 
 def test_each_cycle_has_a_report_and_the_last_one_decides(sigdca, tmp_path):
     command = ("run", "t.yaml", "--watch", "--set", "watch.cycles=1", "--json")
-    code, out, err = sigdca(Told(0.8, 0.8, 0.9), *command)
+    code, out, err = sigdca(Told(0.8, 0.9, 0.8), *command)
     _, end = json.loads(out)["cycles"]
     assert (code, end["accepted"], end["reason"]) == (0, True, "watch.releases is not set")
     assert "watch: cycle 1 begins with 10 new images" in err
@@ -62,7 +62,7 @@ def test_each_cycle_has_a_report_and_the_last_one_decides(sigdca, tmp_path):
     assert "not released" in page
     code, out, err = sigdca(Told(), *command, "--resume")
     assert (code, len(json.loads(out)["cycles"])) == (0, 2)
-    code, out, err = sigdca(Told(0.8, 0.9, 0.6), *command)
+    code, out, err = sigdca(Told(0.8, 0.6, 0.9), *command)
     assert (code, json.loads(out)["cycles"][1]["accepted"]) == (1, False)
     assert "is now t.1" in err
 

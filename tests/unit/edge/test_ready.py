@@ -46,3 +46,14 @@ def test_starts_that_fail_by_what_is_around_the_model_do_not_count(device, bundl
     state = device.state()
     assert (state.trial_version, state.starts) == (2, 0)
     assert device.start().manifest.version == 2
+
+
+def test_starts_that_fail_by_frames_no_camera_gives_do_count(device, bundle):
+    device.install(bundle(1))
+    device.install(bundle(2, (2, 4, 4)))
+    given = ["--device", str(device._slots.root), "--frames", f"camera:{device._slots.root}/none"]
+    for _ in range(device.settings.max_starts):
+        assert device.state().trial_version == 2
+        assert main(given) == 2
+    assert main(given) == 3, "version 1 misses the camera"
+    assert device.state().note == "version 2 rolled back: 3 starts"

@@ -303,6 +303,58 @@ def test_a_slot_that_may_be_sound_again_is_not_given_up(device, bundle, tmp_path
     assert device.live().on_trial
 
 
+@pytest.mark.parametrize("spoilt", ["a stranger's", "of another target", "not to be read"])
+def test_an_update_is_never_written_over_the_only_slot_that_runs(
+    device, bundle, tmp_path, monkeypatch, spoilt
+):
+    good(device, bundle(1))
+    good(device, bundle(2))
+    path = tmp_path / "device" / f"slot-{device.state().good}.dcu"
+    if spoilt == "not to be read":
+        damage = b"bad blocks"
+    elif spoilt == "of another target":
+        damage = bundle(2, targets=("another",))
+    else:
+        damage = bundle(2, key=Ed25519PrivateKey.generate())
+    path.write_bytes(damage)
+
+    def read(one):
+        content = one.read_bytes()
+        if content == b"bad blocks":
+            raise StorageError(f"{one}: cannot read: Input/output error")
+        return content
+
+    monkeypatch.setattr("sigdca.edge.update.read_bundle", read)
+    assert device.start().manifest.version == 1
+    device.install(bundle(3))
+    assert [device.start().manifest.version for _ in range(4)] == [3, 3, 3, 1]
+    assert device.state().note == "version 3 rolled back: 3 starts"
+    device.install(bundle(4))
+    assert device.report(4, WELL) == "good"
+    assert version(device) == 4
+
+
+def test_an_update_during_a_trial_whose_good_slot_is_lost(device, bundle, tmp_path):
+    good(device, bundle(1))
+    path = tmp_path / "device" / f"slot-{device.state().good}.dcu"
+    device.install(bundle(2))
+    path.write_bytes(bundle(1, targets=("another",)))
+    device.install(bundle(3))
+    assert device.report(3, Health(1, 0, 5000, 0)) == "rolled back"
+    assert version(device) == 2, "there was no other"
+
+
+def test_an_update_when_both_records_are_lost(device, bundle, tmp_path):
+    good(device, bundle(2))
+    for number in (0, 1):
+        (tmp_path / "device" / f"state.{number}").unlink()
+    refused(device, bundle(1), OlderError, "version 1 is not newer than 2, which was live here")
+    device.install(bundle(3))
+    assert device.start().on_trial
+    assert device.report(3, Health(1, 0, 5000, 0)) == "rolled back"
+    assert version(device) == 2
+
+
 def test_a_start_that_is_taken_back_is_none(device, bundle):
     good(device, bundle(1))
     device.install(bundle(2))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sigdca.edge import v4l2_abi as abi
-from sigdca.edge.frames import IDLE
+from sigdca.edge.frames import IDLE, FrameShapeError
 from sigdca.edge.v4l2 import Camera
 from sigdca.errors import FormatError, StorageError
 
@@ -212,7 +212,7 @@ def test_unplugged(driver):
 
 
 def test_what_is_no_camera(driver, tmp_path):
-    with pytest.raises(FormatError, match="the model takes 4 channels, a camera has 1 or 3"):
+    with pytest.raises(FrameShapeError, match="the model takes 4 channels, a camera has 1 or 3"):
         opened(driver, (4, 2, 2))
     with pytest.raises(StorageError, match="cannot open: No such file"):
         Camera(str(tmp_path / "none"), (1, 2, 2), None)
@@ -225,7 +225,7 @@ def test_what_is_no_camera(driver, tmp_path):
 
 def test_no_format_that_fits(tmp_path):
     driver = Driver(tmp_path / "video0", formats=("RGB3",))
-    with pytest.raises(FormatError, match="has none of the formats GREY, YUYV"):
+    with pytest.raises(FrameShapeError, match="has none of the formats GREY, YUYV"):
         opened(driver, (1, 2, 2))
 
 

@@ -21,7 +21,7 @@ from sigdca.job import parse_job
 from sigdca.loop import Surroundings, TrainOutcome, watch_job
 from sigdca.loop.dataset import num_images
 from sigdca.loop.network import pack
-from sigdca.storage import Ledger, Releases, Store, open_store
+from sigdca.storage import Ledger, Releases, Store, Walk, open_store
 from sigdca.targets import load_target
 from sigdca.training import TestCounts
 from tests.images import write_data_set
@@ -139,7 +139,7 @@ def place(tmp_path):
 def test_new_data_becomes_a_release(place):
     place.send(range(8))
     place.send(range(6, 12), board="b2")  # 6 and 7 came already
-    executor = Told(0.8, 0.7, 0.9)  # the first; the same on the new images; the next
+    executor = Told(0.8, 0.9, 0.7)  # the first; the next; the first on the new images
     first, second = place.watch(executor, "watch.cycles=1")
     assert (first.version, first.number, first.redeployment_s) == (1, 0, None)
     assert (second.version, second.num_images, second.kind) == (2, 12, "data")
@@ -165,7 +165,7 @@ def test_new_data_becomes_a_release(place):
 
 def test_data_are_used_once_and_then_it_waits(place):
     place.send(range(12))
-    place.watch(Told(0.8, 0.7, 0.9), "watch.cycles=1")
+    place.watch(Told(0.8, 0.9, 0.7), "watch.cycles=1")
     with pytest.raises(Stopped):
         place.watch(Told(), "watch.cycles=2")
     assert place.lines[-1] == "watch: 0 of 10 new images are there"
@@ -174,7 +174,7 @@ def test_data_are_used_once_and_then_it_waits(place):
         place.watch(Told(), "watch.cycles=2")
     assert place.lines[-1] == "watch: 3 of 10 new images are there"
     place.send(range(15, 24))
-    executor = Told(0.9, 0.95)
+    executor = Told(0.95, 0.9)
     *_, third = place.watch(executor, "watch.cycles=2")
     assert (third.num_images, third.version) == (12, 3)
     assert len(executor.trained[0].source.more) == 2
@@ -182,13 +182,13 @@ def test_data_are_used_once_and_then_it_waits(place):
 
 def test_what_is_worse_is_not_released_and_its_data_stay(place):
     place.send(range(10))
-    *_, end = place.watch(Told(0.8, 0.9, 0.6), "watch.cycles=1")
+    *_, end = place.watch(Told(0.8, 0.6, 0.9), "watch.cycles=1")
     assert (end.accepted, end.version) == (False, None)
     assert end.reason.startswith("no better: error ")
     assert [version for version, _ in place.released] == [1]
     assert "the release before stays" in place.lines[-1]
     place.send(range(10, 20))
-    executor = Told(0.8, 0.9)
+    executor = Told(0.9, 0.8)
     *_, end = place.watch(executor, "watch.cycles=2")
     assert end.version == 2
     assert len(executor.trained[0].source.more) == 2
@@ -209,11 +209,27 @@ def test_why_nothing_is_released(place, settings, verdict, reason, monkeypatch):
     new = open_store(f"{place.folder}/new")
     monkeypatch.setattr("sigdca.loop.watch.open_store", lambda _: new)
     place.send(range(120))
-    executor = Told(0.8, 0.8, 0.9, verdict=verdict)
+    executor = Told(0.8, 0.9, 0.8, verdict=verdict)
     pauses = []
     ends = place.watch(executor, "watch.cycles=1", *settings, pause=pauses.append)
     assert pauses == [1.0] * (4 if verdict == "device-required" else 0)  # a board may come back
     assert all(end.version is None and end.reason.startswith(reason) for end in ends), ends
+    assert place.released == []
+
+
+def test_what_train_has_not_made_accurate_enough_is_not_released(place):
+    place.send(range(10))
+
+    class Half(Told):
+        def test(self, task):
+            if task.container is not None:
+                return super().test(task)
+            count = num_images(task.source, "test")
+            return TestCounts(count // 2, np.zeros((count, 10), np.float32))
+
+    ends = place.watch(Half(0.8, 0.9), "watch.cycles=1", "train.accuracy_at_least=60")
+    reason = "budget not met: accuracy: bound 60, got 50"
+    assert [(end.accepted, end.reason) for end in ends] == [(False, reason)] * 2
     assert place.released == []
 
 
@@ -234,7 +250,7 @@ def test_faults_are_tried_again_and_then_given_up(place):
                 raise SigdcaError("a worker was lost")
             return super().train(task, observer)
 
-    executor = Failing(0.8, 0.8)
+    executor = Failing(0.8)
     where = Surroundings(
         *(place.store, f"{place.folder}/runs/t", connect, place.progress, lambda store: None),
         pause=lambda seconds: None,
@@ -259,7 +275,7 @@ def test_what_fails_behind_its_end_does_not_begin_a_cycle_anew(place, fails, mon
     if fails == "remove":
         monkeypatch.setattr(Store, "remove", lambda _, name: name == "artifacts" and fail())
     place.send(range(10))
-    executor = Told(0.8, 0.8, 0.9)
+    executor = Told(0.8, 0.9, 0.8)
     report = fail if fails == "report" else lambda store: None
     where = Surroundings(
         *(place.store, f"{place.folder}/runs/t", connect, place.progress, report),
@@ -273,7 +289,7 @@ def test_what_fails_behind_its_end_does_not_begin_a_cycle_anew(place, fails, mon
 
 def test_a_board_that_comes_back_is_asked_again(place):
     place.send(range(10))
-    executor = Told(0.8, 0.8, 0.9, verdict="device-required")
+    executor = Told(0.8, 0.9, 0.8, verdict="device-required")
 
     def comes_back(_seconds):
         executor.verdict = "exact"
@@ -281,6 +297,40 @@ def test_a_board_that_comes_back_is_asked_again(place):
     first, second = place.watch(executor, "watch.cycles=1", pause=comes_back)
     assert (first.version, second.version) == (1, 2)
     assert len(executor.trained) == 2, "all but EDGE TEST is in the ledger"
+
+
+def points_of(run):
+    """What the cycle's report is of."""
+    walk = Walk(run)
+    assert walk.ended
+    return [f"{point.stage} {point.label}".strip() for point in walk.of(Ledger(run))]
+
+
+def test_a_cycle_s_report_has_the_retest_of_what_was_live(place):
+    place.send(range(10))
+    place.watch(Told(0.8, 0.9, 0.8), "watch.cycles=1")
+    assert points_of(place.store.child("watch/0001")) == [
+        *("train", "test", "compress encode", "retest encode", "package"),
+        *(f"edge-test {TARGET}", "retest live", "release canary"),
+    ]
+
+
+def test_a_report_of_deltas_is_of_the_last_attempt(place):
+    with pytest.raises(Stopped):
+        place.watch(Told(0.8))
+    base = place.store.read("model.dca")
+    delta = make_delta(base, tuned(base, 0.5), Evidence(400, 100, 60, 90))
+    send_delta("b1", delta, open_store(str(place.folder / "new")))
+    executor = Told(0.9, 0.8, verdict="device-required")
+
+    def comes_back(_seconds):
+        executor.verdict = "exact"
+
+    _, end = place.watch(executor, "watch.cycles=1", pause=comes_back)
+    assert end.version == 2, end.reason
+    assert points_of(place.store.child("watch/0001")) == [
+        *("retest encode", "package", f"edge-test {TARGET}", "retest live", "release canary")
+    ]
 
 
 CRASHES = ["/cycle.json", "-train.json", "/releases/canary/", "-release.json", "/0001/end.json"]
@@ -307,12 +357,11 @@ def test_killed_at_any_moment_it_goes_on(ready, crash, when, monkeypatch):
         if hit:
             raise Stopped
 
-    executor = Told(0.7, 0.9)
+    executor = Told(0.9, 0.7)
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write", dying)
         with pytest.raises(Stopped):
             ready.watch(executor, "watch.cycles=1")
-    executor.accuracies = executor.accuracies or [0.9]
     first, second = ready.watch(executor, "watch.cycles=1")
     assert (first.version, second.version, second.num_images) == (1, 2, 10)
     assert [version for version, _ in ready.released] == [1, 2]
@@ -417,7 +466,7 @@ def test_a_delta_whose_logits_are_not_finite_costs_the_others_nothing(place):
                 raise NotFiniteError("native: logits of image 7 are not finite")
             return super().test(task)
 
-    executor = Servers(0.8, 0.9)
+    executor = Servers(0.9, 0.8)
     _, end = place.watch(executor, "watch.cycles=1", pause=lambda seconds: None)
     assert (end.kind, end.version) == ("deltas", 2), end.reason
     assert place.released[1][1] == wanted
@@ -437,7 +486,7 @@ def test_a_delta_that_its_board_finds_too_slow_is_not_released(place):
             told = {"emulated": False, "latency_us": 50_000.0}
             return [LegResult(t.target, "exact", "device", "told so", **told) for t in tasks]
 
-    _, end = place.watch(Board(0.8, 0.9), "watch.cycles=1", "budget={fps: 30}")
+    _, end = place.watch(Board(0.9, 0.8), "watch.cycles=1", "budget={fps: 30}")
     assert (end.kind, end.accepted) == ("deltas", False)
     assert end.reason == f"budget not met: fps@{TARGET}: bound 30, got 20"
 
@@ -448,7 +497,7 @@ def test_without_a_bound_a_delta_may_not_cost_anything(place):
     base = place.store.read("model.dca")
     delta = make_delta(base, tuned(base, 0.5), Evidence(400, 100, 60, 90))
     send_delta("b1", delta, open_store(str(place.folder / "new")))
-    _, end = place.watch(Told(0.8, 0.7), "watch.cycles=1")
+    _, end = place.watch(Told(0.7, 0.8), "watch.cycles=1")
     assert (end.accepted, end.reason[:9]) == (False, "no better")
 
 

@@ -29,6 +29,14 @@ def test_a_box_sums_its_seconds_and_keeps_its_last_figures(lenet_300_100):
     assert (state, lines) == ("done", ["error 1.52 %", "20,985 bytes", "2.5 s"])
 
 
+def test_the_retest_of_what_was_live_is_in_no_box(lenet_300_100):
+    before = texts(lenet_300_100, "RETEST")
+    points = lenet_300_100["test_points"]
+    live = {"number": points[-1]["number"] + 1, "stage": "retest", "label": "live"}
+    points += [live | {"iteration": 1, "duration_s": 9.0, "metrics": {"error": 9.0}}]
+    assert texts(lenet_300_100, "RETEST") == before
+
+
 def test_an_emulated_edge_test_shows_no_bare_time(lenet_300_100):
     state, lines = texts(lenet_300_100, "EDGE TEST")
     assert state == "done"
