@@ -107,6 +107,14 @@ class ParetoScheduler(InOrder):
             return str(TrialScheduler.STOP)
         return super().on_trial_result(tune_controller, trial, result)
 
+    def on_trial_complete(
+        self, tune_controller: Any, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        """Notes what a trial gave at full fidelity: of a last result Tune tells only here."""
+        if result.get("share") == 1.0:  # else it is noted, or has given nothing yet
+            last = len(self._study.search.fidelities) - 1
+            self._add(result["number"], last, trial_figures(result))
+
 
 def make_scheduler(study: Study) -> TrialScheduler:
     """One that lets the best go on, where there is something to go on to and some do not."""
