@@ -29,9 +29,10 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Whether there is time for a trial's next fidelity."""
-        if self._study.spending.has_time(result["fidelity"] - 1, result["trial_s"]):
+        number = result["number"]
+        if self._study.has_time(number, result["fidelity"] - 1, result["trial_s"]):
             return str(TrialScheduler.CONTINUE)
-        self._study.late.add(result["number"])
+        self._study.late.add(number)
         return str(TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:

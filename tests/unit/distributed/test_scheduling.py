@@ -105,6 +105,7 @@ def figures(container_bytes, error):
 
 
 def goes_on(scheduler, number, fidelity, *values, trial_s=1.0):
+    scheduler._study.begin(number, "sampler", {}, Settings())
     result = {"number": number, "fidelity": fidelity, "figures": figures(*values)}
     result["trial_s"] = trial_s
     return scheduler.on_trial_result(None, None, result) == TrialScheduler.CONTINUE
@@ -159,7 +160,8 @@ def test_a_study_that_goes_on_knows_who_was_better(make_study):
 
 @pytest.mark.parametrize("keep", [0.5, 1.0])
 def test_what_would_not_end_in_time_does_not_go_on(make_study, keep):
-    study = make_study("search.time_budget_s=1000", f"search.keep={keep}")
+    epochs = "compress.recipe.0.prune.epochs=12"
+    study = make_study("search.time_budget_s=1000", f"search.keep={keep}", epochs)
     scheduler = make_scheduler(study)
     assert goes_on(scheduler, 1, 2, 400, 0.5, trial_s=200)
     assert goes_on(scheduler, 2, 1, 300, 0.5, trial_s=5000), "without epochs it tells nothing"
