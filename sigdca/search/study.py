@@ -123,12 +123,13 @@ class Study:
         return self._trials[number]
 
     def unfinished(self) -> list[TrialRecord]:
-        """Those that were cut off: they run again, before any new one."""
-        return [self._trials[number] for number in sorted(self._open)]
+        """Those that were cut off: they run again, before any new one; not those that are late."""
+        return [self._trials[number] for number in sorted(self._open - self.late)]
 
     def running(self) -> list[TrialRecord]:
-        """Of the unfinished, those without an end: at work, or waiting to be so again."""
-        return [record for record in self.unfinished() if record.status == "running"]
+        """Those without an end: at work, or waiting to be so again."""
+        found = (self._trials[number] for number in sorted(self._open))
+        return [record for record in found if record.status == "running"]
 
     @property
     def newest(self) -> int:

@@ -93,6 +93,15 @@ def test_another_grid_runs_those_of_its_points_that_were_not_tried(
     assert enqueued(Study(parse_job(GRID, "s", settings), folder)) == (num_trials, runs)
 
 
+def test_the_next_round_leaves_out_what_there_is_no_time_for(tmp_path):
+    study = Study(parse_job(GRID, "s"), StudyFolder(open_store(str(tmp_path))))
+    for number, origin, bits in ((1, "job", 4), (2, "sampler", 5), (3, "sampler", 6)):
+        study.begin(number, origin, {BITS: bits}, Settings())
+    study.late.add(2)
+    study.end(2, "stopped", TOO_LATE)
+    assert enqueued(study) == (2, [(1, "job", 4), (3, "sampler", 6)])
+
+
 def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, monkeypatch):
     store = open_store(str(tmp_path))
     study = Study(parse_job(GRID, "s"), StudyFolder(store))

@@ -204,6 +204,17 @@ def test_the_time_for_the_next_fidelity_is_by_the_trials_own_epochs(make_job, fo
     assert not study.has_time(2, 1, 252.0), "four times as long, without the second pass"
 
 
+def test_trials_that_are_late_do_not_run_again_in_the_same_start(make_job, folder):
+    study = Study(make_job(), folder)
+    for number in (1, 2):
+        study.begin(number, "sampler", {"p": number}, Settings())
+    study.late.add(1)
+    study.end(1, "stopped")
+    assert [trial.number for trial in study.unfinished()] == [2]
+    again = Study(make_job(), folder)
+    assert [trial.number for trial in again.unfinished()] == [1, 2]
+
+
 def test_a_failed_trial_is_kept_and_paid_for(make_job, folder):
     study = Study(make_job(), folder)
     study.begin(1, "sampler", {}, Settings())
