@@ -34,6 +34,7 @@ NOTES = "search-fronts.json"
 PLAIN = ("search.sensitivity_images=0", "search.fidelities=[1.0]")
 SIDES = {"ours": (), "random": ("search.sampler=random", *PLAIN), "tpe": PLAIN}
 Front = list[tuple[float, float]]  # error and bytes
+MOST = 1000.0  # times a rival's hypervolume, of one without any too: JSON knows no infinity
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _claims(name: str, found: Sequence[Seed], error: float) -> list[Claim]:
     volumes = {side: [seed.volume(side) for seed in found] for side in SIDES}
 
     def against(side: str) -> list[float]:
-        return [a / b for a, b in zip(volumes["ours"], volumes[side], strict=True)]
+        return [ratio(a, b) for a, b in zip(volumes["ours"], volumes[side], strict=True)]
 
     return [
         at_least(
@@ -102,6 +103,13 @@ def _claims(name: str, found: Sequence[Seed], error: float) -> list[Claim]:
         at_least(f"{name}: hypervolume / random's", against("random"), 1.3, "x", "random"),
         at_least(f"{name}: hypervolume / plain TPE's", against("tpe"), 1.0, "x", "plain TPE"),
     ]
+
+
+def ratio(ours: float, theirs: float) -> float:
+    """How many times as much, at most `MOST`; 1 where neither side has anything."""
+    if not theirs:
+        return MOST if ours else 1.0
+    return min(ours / theirs, MOST)
 
 
 def smallest(front: Front, error: float) -> float:
