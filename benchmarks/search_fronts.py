@@ -2,9 +2,10 @@
 
 Plain TPE and random search know of no scan, no seeds and no fidelities, but their first trial is
 the job's own recipe too. The sides of a seed run one after the other, each on the whole machine.
-Studies stay in .cache/search: one that was cut off goes on. What an ended one has found is noted
-in `search-fronts.json`, with the commit; it is run again where the job, the version or the kind of
-machine is another one, or its entry is deleted.
+Studies stay in .cache/search, and beside each what it is a study of, and the commit and the day of
+its start: one that was cut off goes on. What an ended one has found is noted with these in
+`search-fronts.json`. A study is run anew where the job, the version, the kind of machine or
+whether it is plain is another; to run it again, delete its entry and its file in .cache/search.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from claims import Claim, at_least, processor
 
 from sigdca.job import dump_job, load_job
 from sigdca.report.published import published
-from sigdca.search import FrontRecord, StudyRecord, hypervolume
-from sigdca.storage import open_store
+from sigdca.search import FrontRecord, StudyFolder, hypervolume
+from sigdca.storage import Store, open_store
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = open_store(str(Path(__file__).resolve().parent))
@@ -34,6 +35,7 @@ NOTES = "search-fronts.json"
 PLAIN = ("search.sensitivity_images=0", "search.fidelities=[1.0]")
 SIDES = {"ours": (), "random": ("search.sampler=random", *PLAIN), "tpe": PLAIN}
 Front = list[tuple[float, float]]  # error and bytes
+MOST = 1000.0  # times what a rival has; also where it has nothing: JSON knows no infinity
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _claims(name: str, found: Sequence[Seed], error: float) -> list[Claim]:
     volumes = {side: [seed.volume(side) for seed in found] for side in SIDES}
 
     def against(side: str) -> list[float]:
-        return [a / b for a, b in zip(volumes["ours"], volumes[side], strict=True)]
+        return [ratio(a, b) for a, b in zip(volumes["ours"], volumes[side], strict=True)]
 
     return [
         at_least(
@@ -102,6 +104,13 @@ def _claims(name: str, found: Sequence[Seed], error: float) -> list[Claim]:
         at_least(f"{name}: hypervolume / random's", against("random"), 1.3, "x", "random"),
         at_least(f"{name}: hypervolume / plain TPE's", against("tpe"), 1.0, "x", "plain TPE"),
     ]
+
+
+def ratio(ours: float, theirs: float) -> float:
+    """How many times as much, at most `MOST`; 1 where neither side has anything."""
+    if not theirs:
+        return MOST if ours else 1.0
+    return min(ours / theirs, MOST)
 
 
 def smallest(front: Front, error: float) -> float:
@@ -124,32 +133,44 @@ def _job(network: str) -> Path:
 def _noted(folder: Path, network: str, seed: int, budget_s: int, side: str) -> dict[str, Any]:
     """What the study of one side has found; it is run if that has not been noted."""
     settings = (f"seed={seed}", f"search.time_budget_s={budget_s}", *SIDES[side])
-    job = dump_job(load_job(_job(network), settings))
-    of = {
-        "job": hashlib.sha256(job.encode()).hexdigest()[:16],
-        "machine": f"{os.cpu_count()} cores, {processor()}",
-        "version": version("sigdca"),
-    }
-    name = f"{network}-{budget_s}-{seed}-{side}"
-    notes = json.loads(HERE.read(NOTES)) if HERE.exists(NOTES) else {}
-    if notes.get(name, {}).get("of") != of:
-        plain = side == "tpe"
+    name, plain = f"{network}-{budget_s}-{seed}-{side}", side == "tpe"
+    notes = _read(HERE, NOTES)
+    if notes.get(name, {}).get("of") != _of(_job(network), settings, plain):
         study = ended_study(_job(network), folder, name, *settings, plain=plain)
         first = json.loads((study / "trials" / "0001.json").read_text())["rungs"][-1]["figures"]
-        head = ["git", "rev-parse", "--short", "HEAD"]
-        notes[name] = {
-            "of": of,
-            "commit": subprocess.run(
-                head, capture_output=True, text=True, cwd=ROOT
-            ).stdout.strip(),
-            "day": time.strftime("%Y-%m-%d", time.gmtime()),
+        notes[name] = _read(open_store(str(folder)), _start(name)) | {
             "first": [first["error"], first["container_bytes"]],
             "front": front_of(study),
             "trials": len(list((study / "trials").glob("*.json"))),
         }
-        HERE.write(NOTES, f"{json.dumps(notes, indent=1, sort_keys=True)}\n".encode())
+        _write(HERE, NOTES, notes)
     noted: dict[str, Any] = notes[name]
     return noted
+
+
+def _of(job: Path, settings: Sequence[str], plain: bool) -> dict[str, Any]:
+    """What a study is a study of: all that may change what it finds, but for the code itself."""
+    text = dump_job(load_job(job, settings))
+    return {
+        "job": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "machine": f"{os.cpu_count()} cores, {processor()}",
+        "plain": plain,
+        "version": version("sigdca"),
+    }
+
+
+def _start(name: str) -> str:
+    """The file, beside a study, that says how it was started."""
+    return f"{name}.json"
+
+
+def _read(store: Store, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(store.read(name)) if store.exists(name) else {}
+    return found
+
+
+def _write(store: Store, name: str, content: Mapping[str, Any]) -> None:
+    store.write(name, f"{json.dumps(content, indent=1, sort_keys=True)}\n".encode())
 
 
 def _tell(network: str, seed: int, found: Seed, error: float) -> None:
@@ -177,23 +198,27 @@ def ended_study(job: Path, folder: Path, name: str, *settings: str, plain: bool 
     Raises:
         RuntimeError: the command has failed.
     """
-    study = folder / name
+    store, of = open_store(str(folder)), _of(job, settings, plain)
+    is_same = _read(store, _start(name)).get("of") == of
+    known = StudyFolder(store.child(name)).study() if is_same else None
+    if known is not None and known.status == "done":
+        return folder / name
+    if known is None:
+        store.set_aside(name)  # before it is said that a study of that name is of something else
+        commit = ["git", "rev-parse", "--short", "HEAD"]
+        head = subprocess.run(commit, capture_output=True, text=True, check=False, cwd=ROOT)
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        _write(store, _start(name), {"of": of, "commit": head.stdout.strip(), "day": day})
     options = [f"name={name}", f"storage={folder}", *settings]
-    resume = False
-    if (study / "study.json").is_file():
-        known = StudyRecord.model_validate_json((study / "study.json").read_text())
-        resume = known.job == dump_job(load_job(job, options))
-        if resume and known.status == "done":
-            return study
     program = [str(Path(__file__).with_name("search_plain.py"))] if plain else ["-m", "sigdca"]
     command = [sys.executable, *program, "search", str(job), "--json"]
-    command += ["--resume"] if resume else []
+    command += ["--resume"] if known is not None else []
     for option in options:
         command += ["--set", option]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
-    return study
+    return folder / name
 
 
 def front_of(study: Path) -> Front:

@@ -29,9 +29,10 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Whether there is time for a trial's next fidelity."""
-        if self._study.spending.has_time(result["fidelity"] - 1, result["trial_s"]):
+        number = result["number"]
+        if self._study.has_time(number, result["fidelity"] - 1, result["trial_s"]):
             return str(TrialScheduler.CONTINUE)
-        self._study.late.add(result["number"])
+        self._study.late.add(number)
         return str(TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
@@ -106,6 +107,14 @@ class ParetoScheduler(InOrder):
         if not self._promotion.goes_on(number, fidelity):
             return str(TrialScheduler.STOP)
         return super().on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(
+        self, tune_controller: Any, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        """Notes what a trial gave at full fidelity: of a last result Tune tells only here."""
+        if result.get("share") == 1.0:  # else it is noted, or has given nothing yet
+            last = len(self._study.search.fidelities) - 1
+            self._add(result["number"], last, trial_figures(result))
 
 
 def make_scheduler(study: Study) -> TrialScheduler:

@@ -286,18 +286,14 @@ def _quieten() -> None:
 def _todo(study: Study, own: Point | None, first: Sequence[First]) -> dict[int, First]:
     """The points to begin with that are still to be tried, by the numbers of their trials.
 
-    Of a grid, those that no trial has: it may be another grid than before --resume.
+    Those that no trial has: the space may be another one than before --resume.
     """
     records = study.trials()
-    if study.search.sampler == "grid":
-        tried = {frozenset(record.point.items()) for record in records}
-        left = [(origin, at) for origin, at in first if frozenset(at.items()) not in tried]
-        numbered = enumerate(left, max(2, study.newest + 1))
-    else:
-        numbered = enumerate(first, 2)
-    known = {record.number for record in records}
-    job: First = ("job", own or {})
-    return {number: found for number, found in [(1, job), *numbered] if number not in known}
+    tried = {frozenset(record.point.items()) for record in records}
+    left = [(origin, at) for origin, at in first if frozenset(at.items()) not in tried]
+    begun = any(record.number == 1 for record in records)
+    todo: dict[int, First] = {} if begun else {1: ("job", own or {})}
+    return todo | dict(enumerate(left, max(2, study.newest + 1)))
 
 
 def _num_trials(study: Study, todo: Mapping[int, First]) -> int:

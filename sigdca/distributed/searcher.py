@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from ray.tune.search.optuna import OptunaSearch
 
 from sigdca.search import (
+    Origin,
     Point,
     Settings,
     Space,
@@ -87,10 +88,14 @@ def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space
 
 
 def enqueue(told: optuna.Study, record: TrialRecord, point: Point, space: Space) -> None:
-    """Has a trial that was drawn before drawn again; anew if its point is of another space."""
-    attributes = {"number": record.number, "origin": record.origin}
-    known = point if distributions_of(space, point) is not None else {}
-    told.enqueue_trial(known, user_attrs=attributes)
+    """Has a trial that was drawn before drawn again.
+
+    Where its point is of another space, it is drawn anew by the sampler, whoever gave the point.
+    """
+    origin: Origin = record.origin
+    if distributions_of(space, point) is None:
+        point, origin = {}, "sampler"
+    told.enqueue_trial(point, user_attrs={"number": record.number, "origin": origin})
 
 
 def distributions_of(space: Space, point: Point) -> Distributions | None:

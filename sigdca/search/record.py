@@ -37,7 +37,7 @@ class Rung(_Record):
         missed: the budget's bounds that do not hold, by name -> by how much, relative.
         container: sha256 among the study's artifacts.
         run: the run's folder in the study.
-        duration_s: how long it took.
+        duration_s: how long it took; where the trial was drawn again, the longest time.
     """
 
     share: float

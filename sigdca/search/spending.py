@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sigdca.job import Search
+from sigdca.job import Job, Search
 from sigdca.search.record import TrialRecord
+from sigdca.search.space import trial_job
 
 TOO_LATE = "time_budget_s: what is left is too short for the next fidelity"
 
@@ -73,20 +74,28 @@ class Spending:
             return f"cost: {cost:.4g} of {most:g} are spent"
         return None
 
-    def has_time(self, fidelity: int, duration_s: float) -> bool:
-        """Whether the time left is enough for a trial's next fidelity, by the share of epochs.
+    def has_time(self, job: Job, fidelity: int, duration_s: float) -> bool:
+        """Whether the time left is enough for a trial's next fidelity, by the epochs of both.
 
         Without epochs a fidelity tells nothing of the next one, which then may begin.
 
         Args:
+            job: the job with the trial's values.
             fidelity: that the trial has come to, from 0.
             duration_s: how long that took.
         """
         limit, shares = self._search.time_budget_s, self._search.fidelities
-        if limit is None or not shares[fidelity]:
+        if limit is None:
             return True
-        needed_s = duration_s * shares[fidelity + 1] / shares[fidelity]
-        return self.elapsed_s + needed_s <= limit
+        done, more = (_num_epochs(job, share) for share in shares[fidelity : fidelity + 2])
+        return done == 0 or self.elapsed_s + duration_s * more / done <= limit
+
+
+def _num_epochs(job: Job, share: float) -> int:
+    """How many epochs a trial trains at a fidelity, over all passes."""
+    compress = trial_job(job, job.name, share).compress
+    assert compress is not None
+    return sum(getattr(step.config, "epochs", 0) for step in compress.recipe)
 
 
 def _charge(duration_s: float, where: Where) -> float:

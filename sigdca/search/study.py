@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from sigdca.job import Job, dump_job
+from sigdca.job import Job, dump_job, with_values
 from sigdca.job.budget import check_budget
 from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
@@ -51,6 +51,7 @@ class Study:
         self.watchers: list[OnChange] = []
         self.losses: Counter[int] = Counter()  # of nodes, by trial, since this start
         self.late: set[int] = set()  # trials that may not go on: too little time is left
+        self._took: dict[tuple[int, float], float] = {}  # by trial and share, when drawn before
         self._now = now
         before = folder.study()
         if before is not None:
@@ -122,12 +123,13 @@ class Study:
         return self._trials[number]
 
     def unfinished(self) -> list[TrialRecord]:
-        """Those that were cut off: they run again, before any new one."""
-        return [self._trials[number] for number in sorted(self._open)]
+        """Those that were cut off: they run again, before any new one; not those that are late."""
+        return [self._trials[number] for number in sorted(self._open - self.late)]
 
     def running(self) -> list[TrialRecord]:
-        """Of the unfinished, those without an end: at work, or waiting to be so again."""
-        return [record for record in self.unfinished() if record.status == "running"]
+        """Those without an end: at work, or waiting to be so again."""
+        found = (self._trials[number] for number in sorted(self._open))
+        return [record for record in found if record.status == "running"]
 
     @property
     def newest(self) -> int:
@@ -138,6 +140,8 @@ class Study:
         """A trial is drawn, or drawn again: what it has cost stays."""
         before = self._trials.get(number)
         spent = before.model_dump(include=SPENT) if before is not None else {}
+        if before is not None and before.point == point:
+            self._took |= {(number, rung.share): rung.duration_s for rung in before.rungs}
         self.late.discard(number)
         self._put(
             TrialRecord(
@@ -161,7 +165,9 @@ class Study:
             ends: the trial is done with it.
         """
         record = self._trials[number]
-        rungs = [known for known in record.rungs if known.share != rung.share] + [rung]
+        took_s = self._longest(number, rung.share, rung.duration_s)
+        rungs = [known for known in record.rungs if known.share != rung.share]
+        rungs.append(rung.model_copy(update={"duration_s": took_s}))
         rungs.sort(key=lambda known: known.share)
         changes = {"rungs": tuple(rungs)} | self.spending.pay(record, rung.duration_s, where)
         if ends:
@@ -214,6 +220,23 @@ class Study:
         record = self._trials[number]
         changes = {"status": status, "reason": reason, "ended": self._now()}
         self._put(record.model_copy(update=changes | self.spending.cut_off(record)))
+
+    def has_time(self, number: int, fidelity: int, duration_s: float) -> bool:
+        """Whether the time left is enough for a trial's next fidelity.
+
+        Args:
+            number: which trial.
+            fidelity: that it has come to, from 0.
+            duration_s: how long that took just now.
+        """
+        record = self._trials[number]
+        job = with_values(self.job, record.values, f"trial {number}:", record.without)
+        took_s = self._longest(number, self.search.fidelities[fidelity], duration_s)
+        return self.spending.has_time(job, fidelity, took_s)
+
+    def _longest(self, number: int, share: float, duration_s: float) -> float:
+        """How long a fidelity takes: one that was drawn before may find it done in a second."""
+        return max(duration_s, self._took.get((number, share), 0.0))
 
     def why_over(self) -> str | None:
         """What ends the study now; None: it goes on."""

@@ -1,11 +1,13 @@
 """Which trial goes on, and in which process: a controller like Tune's, a check of Tune's own."""
 
 import inspect
+import math
 from types import SimpleNamespace
 
 import pytest
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.utils import flatten_dict
 
 from sigdca.distributed import scheduling
 from sigdca.distributed.scheduling import START_S, InOrder, let_start, make_scheduler
@@ -103,18 +105,44 @@ def figures(container_bytes, error):
 
 
 def goes_on(scheduler, number, fidelity, *values, trial_s=1.0):
+    scheduler._study.begin(number, "sampler", {}, Settings())
     result = {"number": number, "fidelity": fidelity, "figures": figures(*values)}
     result["trial_s"] = trial_s
     return scheduler.on_trial_result(None, None, result) == TrialScheduler.CONTINUE
 
 
+def ends(scheduler, number, share, *values, failed=""):
+    """What Tune tells when a trial has ended, flattened as it does."""
+    found = figures(*values) if values else {}
+    result = {"number": number, "share": share, "failed": failed, "done": True}
+    scheduler.on_trial_complete(None, None, flatten_dict(result | {"figures": found}))
+
+
 def test_the_smallest_does_not_go_on_where_it_misses_the_budget(make_study):
     scheduler = make_scheduler(make_study())
-    assert goes_on(scheduler, 1, 3, 900, 0.5), "the job's own, at full fidelity"
+    ends(scheduler, 1, 1.0, 900, 0.5)
     assert goes_on(scheduler, 2, 1, 1000, 0.9), "the first at this one"
     assert not goes_on(scheduler, 3, 1, 100, 90.0)
     assert goes_on(scheduler, 4, 1, 950, 0.9)
     assert not goes_on(scheduler, 5, 1, 1100, 0.9)
+
+
+@pytest.mark.parametrize(("error", "follows"), [(0.9, False), (1.1, True)])
+def test_what_met_the_budget_at_full_fidelity_counts_during_the_run(make_study, error, follows):
+    scheduler = make_scheduler(make_study("search.fidelities=[0.1, 1.0]"))
+    assert goes_on(scheduler, 1, 1, 900, 1.2)
+    assert not goes_on(scheduler, 2, 1, 800, 1.3)
+    ends(scheduler, 2, 0.1, 800, 1.3)
+    ends(scheduler, 1, 1.0, 900, error)
+    assert goes_on(scheduler, 3, 1, 500, 1.5) == follows, "it misses by more than twice as much"
+
+
+@pytest.mark.parametrize("values", [(), (900, math.nan)], ids=["failed", "no number"])
+def test_a_trial_that_ends_without_figures_is_no_example(make_study, values):
+    scheduler = make_scheduler(make_study())
+    ends(scheduler, 1, 1.0, *values, failed="the loss is nan")
+    scheduler.on_trial_complete(None, None, {"trial_id": "lost before its first result"})
+    assert goes_on(scheduler, 2, 1, 1000, 0.9)
 
 
 def test_a_study_that_goes_on_knows_who_was_better(make_study):
@@ -132,7 +160,8 @@ def test_a_study_that_goes_on_knows_who_was_better(make_study):
 
 @pytest.mark.parametrize("keep", [0.5, 1.0])
 def test_what_would_not_end_in_time_does_not_go_on(make_study, keep):
-    study = make_study("search.time_budget_s=1000", f"search.keep={keep}")
+    epochs = "compress.recipe.0.prune.epochs=12"
+    study = make_study("search.time_budget_s=1000", f"search.keep={keep}", epochs)
     scheduler = make_scheduler(study)
     assert goes_on(scheduler, 1, 2, 400, 0.5, trial_s=200)
     assert goes_on(scheduler, 2, 1, 300, 0.5, trial_s=5000), "without epochs it tells nothing"

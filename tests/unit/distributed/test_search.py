@@ -93,6 +93,31 @@ def test_another_grid_runs_those_of_its_points_that_were_not_tried(
     assert enqueued(Study(parse_job(GRID, "s", settings), folder)) == (num_trials, runs)
 
 
+def test_what_is_new_among_the_points_to_begin_with_is_tried_when_a_study_goes_on(tmp_path):
+    settings = ["search.sampler=tpe", "search.num_trials=9"]
+    study = Study(parse_job(GRID, "s", settings), StudyFolder(open_store(str(tmp_path))))
+    own, written, new = {BITS: 4}, ("job", {BITS: 5}), ("job", {BITS: 3})
+    gentle, harsh = ("seed", {BITS: 6}), ("seed", {BITS: 2})
+    first = [written, gentle, harsh]
+    numbered = {2: written, 3: gentle, 4: harsh}
+    assert _todo(study, own, first) == {1: ("job", own)} | numbered
+    for number, (origin, point) in {1: ("job", own), **numbered}.items():
+        study.begin(number, origin, point, Settings())
+        left = {later: found for later, found in numbered.items() if later > number}
+        assert _todo(study, own, first) == left, "in the same order, by the same numbers"
+    study.begin(5, "sampler", {BITS: 7}, Settings())
+    assert _todo(study, own, [written, new, gentle, harsh]) == {6: new}
+
+
+def test_the_next_round_leaves_out_what_there_is_no_time_for(tmp_path):
+    study = Study(parse_job(GRID, "s"), StudyFolder(open_store(str(tmp_path))))
+    for number, origin, bits in ((1, "job", 4), (2, "sampler", 5), (3, "sampler", 6)):
+        study.begin(number, origin, {BITS: bits}, Settings())
+    study.late.add(2)
+    study.end(2, "stopped", TOO_LATE)
+    assert enqueued(study) == (2, [(1, "job", 4), (3, "sampler", 6)])
+
+
 def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, monkeypatch):
     store = open_store(str(tmp_path))
     study = Study(parse_job(GRID, "s"), StudyFolder(store))

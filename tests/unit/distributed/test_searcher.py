@@ -155,7 +155,7 @@ SCHEDULE = "compress.recipe.0.prune.schedule"
 def test_what_was_tried_in_another_space_is_not_told(study, space):
     point = {SPARSITY: 0.9, SCHEDULE: "gradual"}
     for number in (1, 2):
-        study.begin(number, "sampler", point, Settings())
+        study.begin(number, "job", point, Settings())
     study.add(1, rung(study, 1.0, 1.0), PLACE, ends=True)
     words = ", ".join(f"{path}: {dimension}" for path, dimension in space.items())
     job = parse_job(JOB, "study.yaml", [f"search.space={{{words}}}"])
@@ -166,6 +166,17 @@ def test_what_was_tried_in_another_space_is_not_told(study, space):
     config = searcher.suggest("t2")
     assert config["number"] == 2
     assert set(config["point"]) == set(space), "drawn anew"
+    assert (config["origin"], again.trial(2).origin) == ("sampler", "sampler")
+    assert config["shares"] == list(again.search.fidelities), "nobody has written it down"
+
+
+def test_a_point_that_was_written_down_is_drawn_again_as_such(study):
+    point = {SPARSITY: 0.95, SCHEDULE: "one-shot"}
+    study.begin(2, "job", point, Settings())
+    searcher, told = searcher_of(study)
+    enqueue(told, study.trial(2), point, study.search.space)
+    config = searcher.suggest("t2")
+    assert (config["origin"], config["point"], config["shares"]) == ("job", point, [1.0])
 
 
 @pytest.mark.parametrize("dimension", ["{uniform: [0.01, 0.1]}", "{int: [1, 4]}"])

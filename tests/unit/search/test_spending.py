@@ -64,15 +64,28 @@ def test_what_is_cut_off_is_paid_by_the_time_since_it_began(make, clock):
 
 
 @pytest.mark.parametrize(
-    ("fidelity", "duration_s", "fits"),
-    [(1, 100, True), (1, 101, False), (0, 1000, True)],
-    ids=["just", "not", "without epochs nobody knows"],
+    ("importance", "fidelity", "duration_s", "fits"),
+    [
+        ("magnitude", 1, 109, True),  # 2 + 1 epochs, then 8 + 3
+        ("magnitude", 1, 110, False),
+        ("magnitude", 0, 1000, True),  # without epochs nobody knows
+        ("movement", 0, 133, True),  # 1 epoch, then 2 + 1
+        ("movement", 0, 134, False),
+    ],
 )
-def test_there_is_time_for_what_ends_before_the_study(make, clock, fidelity, duration_s, fits):
+def test_there_is_time_for_what_ends_before_the_study(
+    make, make_job, clock, importance, fidelity, duration_s, fits
+):
     spending = make("search.time_budget_s=1000", elapsed_s=200.0)
     clock.now += 400
-    assert spending.has_time(fidelity, duration_s) == fits
+    job = make_job(f"compress.recipe.0.prune.importance={importance}")
+    assert spending.has_time(job, fidelity, duration_s) == fits
 
 
-def test_without_a_clock_there_is_time(make):
-    assert make().has_time(1, 1e9)
+def test_a_recipe_without_epochs_has_time(make, make_job):
+    job = make_job("compress.recipe=[encode]")
+    assert make("search.time_budget_s=1000").has_time(job, 1, 1e9)
+
+
+def test_without_a_clock_there_is_time(make, make_job):
+    assert make().has_time(make_job(), 1, 1e9)

@@ -180,6 +180,41 @@ def test_a_fidelity_that_runs_again_replaces_the_first(make_job, folder):
     assert study.trial(1).cost == pytest.approx(3 * 2.0 * 36 / 3600), "all of it was paid for"
 
 
+def test_how_long_a_fidelity_took_is_known_when_it_is_found_done(make_job, folder):
+    job = make_job("search.time_budget_s=1000")  # 3 epochs at a quarter, 11 in all
+    for took_s in (300.0, 1.0, 1.0):  # at first, and found done by two more starts
+        study = Study(job, folder, Clock())
+        study.begin(1, "sampler", {"p": 1}, Settings())
+        assert not study.has_time(1, 1, took_s)
+        study.add(1, rung(study, 100, 9.0, share=0.25, duration_s=took_s), PLACE)
+        study.end(1, "stopped")
+    record = study.trial(1)
+    assert (record.last.duration_s, record.duration_s) == (300.0, 302.0), "what it took is paid"
+    study = Study(job, folder, Clock())
+    study.begin(1, "sampler", {"p": 2}, Settings())
+    assert study.has_time(1, 1, 1.0), "drawn anew, it is another trial"
+
+
+def test_the_time_for_the_next_fidelity_is_by_the_trials_own_epochs(make_job, folder):
+    study = Study(make_job("search.time_budget_s=1000"), folder, Clock())
+    longer = {"compress.recipe.0.prune.epochs": 80}  # 20 + 1 epochs, then 80 + 3
+    study.begin(1, "sampler", {"p": 1}, Settings(longer))
+    study.begin(2, "sampler", {"p": 2}, Settings(longer, ["compress.recipe.1"]))
+    assert study.has_time(1, 1, 252.0)
+    assert not study.has_time(2, 1, 252.0), "four times as long, without the second pass"
+
+
+def test_trials_that_are_late_do_not_run_again_in_the_same_start(make_job, folder):
+    study = Study(make_job(), folder)
+    for number in (1, 2):
+        study.begin(number, "sampler", {"p": number}, Settings())
+    study.late.add(1)
+    study.end(1, "stopped")
+    assert [trial.number for trial in study.unfinished()] == [2]
+    again = Study(make_job(), folder)
+    assert [trial.number for trial in again.unfinished()] == [1, 2]
+
+
 def test_a_failed_trial_is_kept_and_paid_for(make_job, folder):
     study = Study(make_job(), folder)
     study.begin(1, "sampler", {}, Settings())
