@@ -89,14 +89,18 @@ class ParetoScheduler(InOrder):
         for record in study.trials():
             known = (rung for rung in record.rungs if rung.share in search.fidelities)
             for rung in known:  # others are of before --resume
-                self._add(record.number, search.fidelities.index(rung.share), rung.figures)
+                fidelity = search.fidelities.index(rung.share)
+                failed = record.status == "failed" and rung is record.last
+                self._add(record.number, fidelity, rung.figures, went_on=failed)
 
-    def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:
+    def _add(
+        self, number: int, fidelity: int, figures: Mapping[str, float], *, went_on: bool = False
+    ) -> bool:
         values = values_of(self._study.search.objectives, figures)
         if values is None:
             return False
         violation = sum(missed_bounds(self._study.job, figures).values())
-        self._promotion.add(number, fidelity, violation, values)
+        self._promotion.add(number, fidelity, violation, values, went_on=went_on)
         return True
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:

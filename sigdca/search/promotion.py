@@ -44,7 +44,15 @@ class Promotion:
         self._known: list[dict[int, _Known]] = [{} for _ in range(num_fidelities)]
         self._met_later: list[float | None] = [None] * num_fidelities
 
-    def add(self, trial: int, fidelity: int, violation: float, values: Values) -> None:
+    def add(
+        self,
+        trial: int,
+        fidelity: int,
+        violation: float,
+        values: Values,
+        *,
+        went_on: bool = False,
+    ) -> None:
         """Notes what a trial gave at a fidelity.
 
         Args:
@@ -52,6 +60,7 @@ class Promotion:
             fidelity: which.
             violation: by how much it missed the budget; 0: not at all.
             values: its objectives, each to be minimised.
+            went_on: of one from before: whether it went on, and then came to nothing.
         """
         for below in range(fidelity):
             if (lower := self._known[below].get(trial)) is not None:
@@ -60,7 +69,7 @@ class Promotion:
                     self._met_later[below] = max(lower.violation, self._met_later[below] or 0.0)
         known = self._known[fidelity]
         known.pop(trial, None)
-        known[trial] = _Known(violation, values)
+        known[trial] = _Known(violation, values, went_on)
         if len(known) > WINDOW:
             del known[next(iter(known))]
 

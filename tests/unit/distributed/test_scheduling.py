@@ -158,6 +158,19 @@ def test_a_study_that_goes_on_knows_who_was_better(make_study):
     assert goes_on(make_scheduler(others), 3, 1, 300, 0.5), "nobody else came to these"
 
 
+@pytest.mark.parametrize(("came_to", "follows"), [("failed", False), ("pruned", True)])
+def test_one_that_went_on_and_failed_has_taken_its_place(make_study, came_to, follows):
+    study = make_study("search.objectives={container_bytes: min, error: min}")
+    for number, (size, error) in ((1, (100, 0.9)), (2, (200, 0.8))):
+        container = study.folder.store.child("shared").put(b"container")
+        found = figures(size, error)
+        rung = Rung(share=0.0, figures=found, container=container, run="r", duration_s=1.0)
+        study.begin(number, "sampler", {}, Settings())
+        study.add(number, rung, {"node": "n", "site": "private", "price": 0.0})
+        study.end(number, came_to, "the loss is nan")
+    assert goes_on(make_scheduler(study), 3, 1, 300, 0.7) == follows
+
+
 @pytest.mark.parametrize("keep", [0.5, 1.0])
 def test_what_would_not_end_in_time_does_not_go_on(make_study, keep):
     epochs = "compress.recipe.0.prune.epochs=12"
