@@ -34,12 +34,10 @@ class Rules:
     Attributes:
         margin: only what is less certain than this.
         share: of all frames that were looked at, at most.
-        every_s: what was chosen goes to the disk after so long.
     """
 
     margin: float = 0.5
     share: float = 0.05
-    every_s: float = 60.0
 
 
 @dataclass(frozen=True, order=True)
