@@ -4,8 +4,9 @@ Plain TPE and random search know of no scan, no seeds and no fidelities, but the
 the job's own recipe too. The sides of a seed run one after the other, each on the whole machine.
 Studies stay in .cache/search, and beside each what it is a study of, and the commit and the day of
 its start: one that was cut off goes on. What an ended one has found is noted with these in
-`search-fronts.json`. A study is run anew where the job, the version, the kind of machine or
-whether it is plain is another; to run it again, delete its entry and its file in .cache/search.
+`search-fronts.json`. A study is run anew where the job, the version or whether it is plain is
+another, and where the sides of its seed were not on one kind of machine; to run it again, delete
+its entry and its file in .cache/search.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ def smallest(front: Front, error: float) -> float:
 
 
 def _run(folder: Path, network: str, seed: int, budget_s: int) -> Seed:
-    found = {side: _noted(folder, network, seed, budget_s, side) for side in SIDES}
+    where = _where(network, seed, budget_s)
+    found = {side: _noted(folder, network, seed, budget_s, side, where) for side in SIDES}
     fronts = {side: [(error, size) for error, size in found[side]["front"]] for side in SIDES}
     error, size = found["ours"]["first"]
     bounds = dict(load_job(_job(network)).budget)
@@ -130,12 +132,27 @@ def _job(network: str) -> Path:
     return ROOT / "jobs" / f"{network}-mnist-search.yaml"
 
 
-def _noted(folder: Path, network: str, seed: int, budget_s: int, side: str) -> dict[str, Any]:
-    """What the study of one side has found; it is run if that has not been noted."""
-    settings = (f"seed={seed}", f"search.time_budget_s={budget_s}", *SIDES[side])
-    name, plain = f"{network}-{budget_s}-{seed}-{side}", side == "tpe"
+def _name(network: str, seed: int, budget_s: int, side: str) -> str:
+    return f"{network}-{budget_s}-{seed}-{side}"
+
+
+def _where(network: str, seed: int, budget_s: int) -> str:
+    """The kind of machine that a seed is of: another one only where all sides are noted there."""
     notes = _read(HERE, NOTES)
-    if notes.get(name, {}).get("of") != _of(_job(network), settings, plain):
+    noted = [notes.get(_name(network, seed, budget_s, side)) for side in SIDES]
+    machines = {entry["of"]["machine"] for entry in noted if entry is not None}
+    return machines.pop() if None not in noted and len(machines) == 1 else _machine()
+
+
+def _noted(
+    folder: Path, network: str, seed: int, budget_s: int, side: str, where: str
+) -> dict[str, Any]:
+    """What the study of one side has found on a machine; it is run if that is not noted."""
+    settings = (f"seed={seed}", f"search.time_budget_s={budget_s}", *SIDES[side])
+    name, plain = _name(network, seed, budget_s, side), side == "tpe"
+    notes = _read(HERE, NOTES)
+    of = _of(_job(network), settings, plain) | {"machine": where}
+    if notes.get(name, {}).get("of") != of:
         study = ended_study(_job(network), folder, name, *settings, plain=plain)
         first = json.loads((study / "trials" / "0001.json").read_text())["rungs"][-1]["figures"]
         notes[name] = _read(open_store(str(folder)), _start(name)) | {
@@ -153,10 +170,14 @@ def _of(job: Path, settings: Sequence[str], plain: bool) -> dict[str, Any]:
     text = dump_job(load_job(job, settings))
     return {
         "job": hashlib.sha256(text.encode()).hexdigest()[:16],
-        "machine": f"{os.cpu_count()} cores, {processor()}",
+        "machine": _machine(),
         "plain": plain,
         "version": version("sigdca"),
     }
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {processor()}"
 
 
 def _start(name: str) -> str:

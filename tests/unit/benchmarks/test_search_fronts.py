@@ -97,7 +97,8 @@ def test_a_study_goes_on_only_where_it_is_of_the_same(fronts, command, tmp_path,
 
 def test_what_is_noted_is_of_the_commit_at_which_the_study_began(fronts, command, tmp_path):
     def noted(side):
-        return json.loads(json.dumps(fronts._noted(tmp_path, "lenet-5", 0, 600, side)))
+        found = fronts._noted(tmp_path, "lenet-5", 0, 600, side, fronts._machine())
+        return json.loads(json.dumps(found))
 
     command.status = "interrupted"
     settings = ("seed=0", "search.time_budget_s=600")
@@ -111,3 +112,19 @@ def test_what_is_noted_is_of_the_commit_at_which_the_study_began(fronts, command
     assert len(command.calls) == 2, "it is noted"
     assert noted("tpe")["commit"] == "bbbbbbb"
     assert noted("tpe")["of"]["plain"]
+
+
+def test_a_seed_is_of_one_kind_of_machine(fronts, command, tmp_path, monkeypatch):
+    def ran():
+        command.calls.clear()
+        fronts._run(tmp_path, "lenet-5", 0, 600)
+        return len(command.calls)
+
+    monkeypatch.setattr(fronts, "processor", lambda: "one")
+    assert ran() == 3
+    monkeypatch.setattr(fronts, "processor", lambda: "another")
+    assert ran() == 0, "all sides are of one"
+    notes = json.loads((tmp_path / "here" / fronts.NOTES).read_text())
+    del notes["lenet-5-600-0-tpe"]
+    (tmp_path / "here" / fronts.NOTES).write_text(json.dumps(notes))
+    assert ran() == 3, "the sides would be of two"
