@@ -114,11 +114,14 @@ def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> in
         print_json(summary | {"best": _row(best) | {"path": path}, "front": front})
     else:
         results.print(front_table(study, outcome))
+        if (bound := outcome.error_bound) is not None:
+            line = f"the budget bounds no error: at most trial 1's, {bound:.2f} %, is chosen"
+            results.print(line, soft_wrap=True)
         results.print(f"report: {shown_path(store.path('report.html'))}", soft_wrap=True)
     if not outcome.meets_budget:
         place = shown_path(store.path("model.dca"))
-        line = f"the budget was not met; the best so far, trial {best.number}, is in {place}"
-        errors.print(line, soft_wrap=True)
+        line = f"the budget was not met ({'; '.join(outcome.unmet)}); the best so far"
+        errors.print(f"{line}, trial {best.number}, is in {place}", soft_wrap=True)
     return 0 if outcome.meets_budget else 1
 
 
@@ -138,16 +141,17 @@ def _row(trial: TrialRecord) -> dict[str, object]:
 
 
 def front_table(study: Study, outcome: StudyRecord) -> Table:
-    """The Pareto front, the chosen trial marked."""
+    """The Pareto front and the chosen trial, which is marked."""
     names = list(dict.fromkeys(["error", "container_bytes", *study.search.objectives]))
     counts = ", ".join(f"{count} {status}" for status, count in outcome.num_trials.items())
     title = f"{outcome.name}: {outcome.status}; trials: {counts}; {outcome.why}"
     table = Table("", "trial", *names, "budget", title=Text(title), title_justify="left")
-    for trial in study.front():
+    for trial in study.shown():
         full = trial.full
         assert full is not None
         figures = (figure(name, full.figures.get(name)) for name in names)
-        met = Text("missed", style="red") if full.missed else Text("met", style="green")
+        missed = study.unmet(full)
+        met = Text("missed", style="red") if missed else Text("met", style="green")
         mark = "->" if trial.number == outcome.chosen else ""
         table.add_row(mark, str(trial.number), *figures, met)
     return table

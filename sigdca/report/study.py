@@ -66,6 +66,9 @@ def _view(
     job = parse_job(study.job, store.path("job.yaml"))
     chosen = next((trial for trial in trials if trial.number == study.chosen), None)
     numbers = [trial.number for trial in front.trials]
+    rows = list(front.trials)
+    if chosen is not None and chosen.number not in numbers:
+        rows.append(chosen)
     others = published(job.model, job.data.source)
     known = store.exists("sensitivity.json")
     scan = Sensitivity.model_validate_json(store.read("sensitivity.json")) if known else None
@@ -83,7 +86,7 @@ def _view(
         "others": others,
         "height": HEIGHT,
         "columns": [title(name) for name in names],
-        "front": [_front_row(trial, names, study.chosen) for trial in front.trials],
+        "front": [_front_row(trial, names, study) for trial in rows],
         "settings": _settings(chosen),
         "passes": _passes(store, chosen),
         "scan": scan,
@@ -124,12 +127,14 @@ def _headline(study: StudyRecord, chosen: TrialRecord | None, trials: list[Trial
         f"{quantity('error', figures['error'])}"
     )
     own = _own(trials)
+    rule = " The budget bounds no error: at most trial 1's is chosen."
+    rule = rule if study.error_bound is not None else ""
     if own is None or chosen.number == 1:
-        return f"{text}."
+        return f"{text}.{rule}"
     times = own.figures["container_bytes"] / figures["container_bytes"]
     how = f"{times:.2f}x smaller" if times >= 1 else f"{1 / times:.2f}x larger"
     before = quantity("error", own.figures["error"])
-    return f"{text}, {how} than the job's own recipe ({before})."
+    return f"{text}, {how} than the job's own recipe ({before}).{rule}"
 
 
 def _own(trials: list[TrialRecord]) -> Rung | None:
@@ -157,19 +162,22 @@ def _tiles(
     return tiles
 
 
-def _front_row(trial: TrialRecord, names: list[str], chosen: int | None) -> dict[str, Any]:
-    full = trial.full
+def _front_row(trial: TrialRecord, names: list[str], study: StudyRecord) -> dict[str, Any]:
+    full, bound = trial.full, study.error_bound
     assert full is not None
+    missed = [title(name) for name in full.missed]
+    if bound is not None and full.figures["error"] > bound + 1e-9:
+        missed.append("trial 1's error")
     cells = []
     for name in names:
         mark = " (predicted)" if name in full.predicted else ""
         cells.append(quantity(name, full.figures.get(name)) + mark)
     return {
         "number": trial.number,
-        "chosen": trial.number == chosen,
+        "chosen": trial.number == study.chosen,
         "cells": cells,
-        "met": not full.missed,
-        "missed": ", ".join(title(name) for name in full.missed),
+        "met": not missed,
+        "missed": ", ".join(missed),
         "settings": _settings(trial),
     }
 

@@ -1,5 +1,6 @@
 """SEARCH without a cluster: the space, the objectives, the front, and the study on disk."""
 
+from sigdca.search.choice import asked_targets, missed_bounds
 from sigdca.search.objectives import dominates, front, hypervolume, values_of
 from sigdca.search.promotion import Promotion
 from sigdca.search.record import (
@@ -27,7 +28,7 @@ from sigdca.search.space import (
     trial_job,
 )
 from sigdca.search.spending import TOO_LATE
-from sigdca.search.study import Study, asked_targets, missed_bounds, preference
+from sigdca.search.study import Study
 
 __all__ = [
     "DENSE",
@@ -60,7 +61,6 @@ __all__ = [
     "narrowed",
     "own_point",
     "own_points",
-    "preference",
     "seeds",
     "settings_of",
     "trial_job",

@@ -111,7 +111,10 @@ class StudyRecord(_Record):
         cost: of all trials, those at work included.
         num_trials: all of them, by status.
         chosen: the number of the best trial; None before there is one.
-        meets_budget: whether that one does.
+        meets_budget: whether that one does, and `error_bound`.
+        unmet: each bound that it misses, in words.
+        error_bound: trial 1's error, where the budget bounds none; None: it does, or trial 1 has
+            not come to its end.
         baseline: figures of the uncompressed network.
         hypervolume: that the front dominates, as a share of the box from the origin to trial 1;
             None unless all objectives are to be minimised and positive there, and where the front
@@ -127,6 +130,8 @@ class StudyRecord(_Record):
     num_trials: dict[str, int] = {}
     chosen: int | None = None
     meets_budget: bool = False
+    unmet: tuple[str, ...] = ()
+    error_bound: float | None = None
     baseline: dict[str, float] = {}
     hypervolume: float | None = None
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from sigdca.job import Job, dump_job, with_values
-from sigdca.job.budget import check_budget
+from sigdca.search.choice import Choice, asked_targets, missed_bounds
 from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
     FrontRecord,
@@ -66,6 +66,7 @@ class Study:
         self._open = {n for n, record in self._trials.items() if record.status not in FINISHED}
         self._newest = max(self._trials, default=0)
         self._front: list[tuple[Values, TrialRecord]] = []
+        self._choice = Choice(job)
         self._chosen: TrialRecord | None = None
         self._text = dump_job(job)
         self._volume: float | None = None
@@ -244,12 +245,29 @@ class Study:
 
     @property
     def chosen(self) -> TrialRecord | None:
-        """The best trial at full fidelity; see `preference`."""
+        """The best trial at full fidelity; see `Choice.preference`."""
         return self._chosen
+
+    @property
+    def error_bound(self) -> float | None:
+        """Trial 1's error, where the budget bounds none: a search never ends worse."""
+        first = self._trials.get(1)
+        own = first.full if first is not None and not self._choice.bounds_error else None
+        return own.figures["error"] if own is not None else None
+
+    def unmet(self, full: Rung) -> tuple[str, ...]:
+        """The bounds that a trial misses, `error_bound` included, in words."""
+        return self._choice.unmet(full, self.error_bound)
 
     def front(self) -> list[TrialRecord]:
         """The trials that no other dominates, in the order of the first objective."""
         return [record for _, record in sorted(self._front, key=lambda entry: entry[0])]
+
+    def shown(self) -> list[TrialRecord]:
+        """The front, and the best trial too where the budget bounds what is no objective."""
+        front, best = self.front(), self._chosen
+        missing = best is not None and all(record.number != best.number for record in front)
+        return [*front, best] if best is not None and missing else front
 
     def save(self, status: StudyStatus, why: str = "") -> StudyRecord:
         """Writes `study.json` and `front.json`, and the containers where others are best now."""
@@ -262,6 +280,7 @@ class Study:
             self.folder.write_front(front)
             self._volume, self._has_changed = self._hypervolume(), False
         full = self._chosen.full if self._chosen is not None else None
+        unmet = self.unmet(full) if full is not None else ()
         record = StudyRecord(
             name=self.job.name,
             job=self._text,
@@ -271,7 +290,9 @@ class Study:
             cost=self.spending.cost,
             num_trials={status: n for status, n in sorted(self._counts.items()) if n},
             chosen=self._chosen.number if self._chosen is not None else None,
-            meets_budget=full is not None and not full.missed,
+            meets_budget=full is not None and not unmet,
+            unmet=unmet,
+            error_bound=self.error_bound,
             baseline=self.baseline,
             hypervolume=self._volume,
         )
@@ -286,7 +307,8 @@ class Study:
         (self._open.discard if record.status in FINISHED else self._open.add)(record.number)
         self._newest = max(self._newest, record.number)
         self._trials[record.number] = record
-        self._has_changed |= record.number == 1  # hypervolume is against it
+        if record.number == 1:  # hypervolume and choice are against it
+            self._forget(1)
         self.folder.write_trial(record)
         self._consider(record)
         if record.rungs or record.status != "running":  # one that is drawn says so in its own file
@@ -310,13 +332,22 @@ class Study:
         if values is None or not self._has_fps(full):
             return
         others = [entry for entry in self._front if entry[1].number != record.number]
-        if not any(found == values or dominates(found, values) for found, _ in others):
-            others = [entry for entry in others if not dominates(values, entry[0])]
+        if not any(
+            dominates(known, values) or (known == values and self._is_better(found, record))
+            for known, found in others
+        ):
+            others = [
+                entry for entry in others if entry[0] != values and not dominates(values, entry[0])
+            ]
             self._front = [*others, (values, record)]
             self._has_changed = self._has_moved = True
         best = self._chosen
-        if best is None or best.number == record.number or preference(record) < preference(best):
+        if best is None or best.number == record.number or self._is_better(record, best):
             self._chosen, self._has_moved = record, True
+
+    def _is_better(self, one: TrialRecord, other: TrialRecord) -> bool:
+        prefer, bound = self._choice.preference, self.error_bound
+        return prefer(one, bound) < prefer(other, bound)
 
     def _has_fps(self, rung: Rung) -> bool:
         """Whether there is a figure for each target that must be so fast; not if nobody asked."""
@@ -347,33 +378,3 @@ class Study:
             for values, _ in self._front
         ]
         return hypervolume(scaled, (1.0,) * len(reference))
-
-
-def preference(record: TrialRecord) -> tuple[float, float, float, int]:
-    """Sorts trials at full fidelity, best first: bounds missed, then bytes, then error."""
-    full = record.full
-    assert full is not None
-    figures = full.figures
-    return sum(full.missed.values()), figures["container_bytes"], figures["error"], record.number
-
-
-def asked_targets(job: Job) -> tuple[str, ...]:
-    """The targets that the search or the budget asks about."""
-    asked = job.search.targets if job.search is not None else ()
-    return tuple(dict.fromkeys((*asked, *(job.targets if job.budget.fps is not None else ()))))
-
-
-def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
-    """The budget's bounds that do not hold, by name -> by how much, relative to the bound."""
-    lines = check_budget(
-        job.budget,
-        accuracy_drop=figures["accuracy_drop"],
-        error=figures["error"],
-        container_bytes=int(figures["container_bytes"]),
-        device_fps={target: figures.get(f"fps@{target}") for target in job.targets},
-    )
-    return {
-        line.name: abs(line.value - line.bound) / max(abs(line.bound), 1.0)
-        for line in lines
-        if line.met is False and line.value is not None
-    }

@@ -75,9 +75,21 @@ def test_a_missed_budget_names_the_best_container_where_it_lies(
     study, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path.parent)
-    missing = study.save("done").model_copy(update={"meets_budget": False})
+    unmet = ("error 1.6, bound 1.5",)
+    missing = study.save("done").model_copy(update={"meets_budget": False, "unmet": unmet})
     assert _show(study, missing, study.folder.store, as_json=True) == 1
     place = f"{tmp_path.name}/model.dca"
-    line = f"the budget was not met; the best so far, trial 1, is in {place}\n"
+    line = f"the budget was not met ({unmet[0]}); the best so far, trial 1, is in {place}\n"
     assert capsys.readouterr().err == line
     assert (tmp_path.parent / place).is_file()
+
+
+def test_where_the_budget_bounds_no_error_the_one_that_counts_is_said(study, capsys):
+    job = parse_job(JOB, "s.yaml", ["budget={}"])
+    free = Study(job, study.folder)
+    outcome = free.save("done")
+    assert _show(free, outcome, free.folder.store, as_json=False) == 0
+    said = capsys.readouterr().out
+    assert "at most trial 1's, 1.60 %, is chosen" in said
+    (row,) = [line for line in said.splitlines() if "->" in line]
+    assert "9,000" in row

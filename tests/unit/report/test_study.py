@@ -76,6 +76,15 @@ def test_the_page_says_what_was_chosen_and_what_it_cost(study):
     assert "https://" not in page
 
 
+def test_the_page_says_what_bounds_the_error_where_the_budget_does_not(study):
+    job = parse_job(JOB, "s.yaml", ["budget={container_bytes: 20000}"])
+    Study(job, study.folder).save("done")
+    page = build_study_report(study.folder.store)
+    assert "The budget bounds no error: at most trial 1&#39;s is chosen." in page
+    assert "missed: trial 1&#39;s error" in page
+    assert "budget not met" in page
+
+
 def test_the_chart_has_every_trial_but_those_far_off(study):
     trials = study.trials()
     chart = front_chart(trials, [1, 3, 4], 3, published("lenet-300-100", "mnist"))

@@ -69,6 +69,92 @@ def test_the_smallest_that_meets_the_budget_is_chosen_then_the_error(make_job, f
     assert [trial.number for trial in front.trials] == [1, 3, 4]
 
 
+LATENCY = "latency_us@atom-x5-e3940"
+
+
+def chosen_of(folder, job, *trials):
+    """The number of the trial that is chosen, of (bytes, error, latency) each."""
+    study = Study(job, folder)
+    for number, (size, error, latency_us) in enumerate(trials, 1):
+        tried(study, number, size, error, **{LATENCY: latency_us})
+    again = Study(job, folder)
+    assert again.chosen == study.chosen
+    assert again.front() == study.front()
+    return study.chosen.number
+
+
+@pytest.mark.parametrize(
+    ("objectives", "budget", "trials", "chosen"),
+    [
+        # Nothing is bounded: as small as may be, at trial 1's error; never the most ruined one.
+        ("{error: min, container_bytes: min}", "{}", [(900, 90.0, 1)], 1),
+        ("{error: min, container_bytes: min}", "{}", [(900, 90.0, 1), (9000, 1.5, 9)], 3),
+        ("{error: min, container_bytes: min}", "{}", [(9000, 1.4, 9), (12000, 1.2, 9)], 2),
+        # Bytes alone are bounded: the least error that fits.
+        (
+            "{error: min, container_bytes: min}",
+            "{container_bytes: 14000}",
+            [(900, 90.0, 1), (9000, 1.4, 9), (12000, 1.2, 9), (14001, 1.1, 9)],
+            4,
+        ),
+        ("{error: min}", "{}", [(9000, 1.4, 9), (12000, 1.2, 9), (11000, 1.2, 9)], 4),
+        # The error is bounded: the smallest, or the fastest where that is what counts.
+        ("{error: min, container_bytes: min}", "{error: 2.0}", [(9000, 1.9, 1)], 2),
+        (f"{{{LATENCY}: min}}", "{}", [(9000, 1.4, 9), (11000, 1.3, 8), (900, 90, 1)], 3),
+        (f"{{error: min, {LATENCY}: min}}", "{error: 2.0}", [(9000, 1.4, 9), (9500, 2, 8)], 3),
+        (
+            f"{{container_bytes: min, {LATENCY}: min}}",
+            "{accuracy_drop: 0.5}",
+            [(9000, 1.4, 9), (9500, 1.2, 8)],
+            2,
+        ),
+    ],
+)
+def test_what_the_budget_leaves_open_decides(make_job, folder, objectives, budget, trials, chosen):
+    job = make_job(f"search.objectives={objectives}", f"budget={budget}")
+    assert chosen_of(folder, job, (14000, 1.5, 10), *trials) == chosen
+    study = folder.study()
+    assert study.meets_budget
+    assert study.error_bound == (None if "error" in budget or "drop" in budget else 1.5)
+
+
+def test_before_trial_1_is_done_the_least_error_is_chosen(make_job, folder):
+    study = Study(make_job("budget={}"), folder)
+    tried(study, 2, 900, 90.0)
+    tried(study, 3, 9000, 1.6)
+    assert (study.chosen.number, study.error_bound) == (3, None)
+    tried(study, 1, 14000, 1.5)
+    assert (study.chosen.number, study.error_bound) == (1, 1.5)
+
+
+def test_where_nothing_is_as_good_as_trial_1_and_meets_the_budget_it_is_said(make_job, folder):
+    study = Study(make_job("budget={container_bytes: 10000}"), folder)
+    tried(study, 1, 30000, 1.5)
+    tried(study, 2, 900, 90.0)
+    tried(study, 3, 10000, 1.8)
+    assert study.chosen.number == 3
+    found = folder.study()
+    assert (found.meets_budget, found.unmet) == (False, ("error 1.8, trial 1's 1.5",))
+
+
+def test_of_equal_trials_the_chosen_one_is_on_the_front(make_job, folder):
+    study = Study(make_job("search.objectives={error: min}", "budget={}"), folder)
+    tried(study, 1, 30000, 1.5)
+    tried(study, 3, 20000, 1.2)
+    tried(study, 2, 10000, 1.2)
+    assert [trial.number for trial in study.front()] == [2] == [study.chosen.number]
+
+
+def test_what_is_chosen_is_shown_where_it_is_not_on_the_front(make_job, folder):
+    job = make_job("search.objectives={error: min}", "budget={container_bytes: 20000}")
+    study = Study(job, folder)
+    tried(study, 1, 20000, 1.5)
+    tried(study, 2, 30000, 1.2)
+    assert study.chosen.number == 1
+    assert [trial.number for trial in study.shown()] == [2, 1]
+    assert [trial.number for trial in study.front()] == [2]
+
+
 def test_a_study_that_is_opened_again_stands_as_it_stood(make_job, folder):
     clock = Clock()
     study = Study(make_job(), folder, clock)

@@ -1,0 +1,115 @@
+"""Which trial is chosen: by the budget first, then by what the budget leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sigdca.job import Job
+from sigdca.job.budget import BudgetLine, check_budget
+from sigdca.search.objectives import values_of
+from sigdca.search.record import Rung, TrialRecord
+
+_SAME = {  # figures that one bound holds for
+    "accuracy": "error",
+    "accuracy_drop": "error",
+    "compression_ratio": "container_bytes",
+    "fps": "latency_us",
+}
+
+
+def asked_targets(job: Job) -> tuple[str, ...]:
+    """The targets that the search or the budget asks about."""
+    asked = job.search.targets if job.search is not None else ()
+    return tuple(dict.fromkeys((*asked, *(job.targets if job.budget.fps is not None else ()))))
+
+
+def _lines(job: Job, figures: Mapping[str, float]) -> list[BudgetLine]:
+    """The budget, bound by bound, predictions taken for what boards would measure."""
+    return check_budget(
+        job.budget,
+        accuracy_drop=figures["accuracy_drop"],
+        error=figures["error"],
+        container_bytes=int(figures["container_bytes"]),
+        device_fps={target: figures.get(f"fps@{target}") for target in job.targets},
+    )
+
+
+def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
+    """The budget's bounds that do not hold, by name -> by how much, relative to the bound."""
+    return {
+        line.name: abs(line.value - line.bound) / max(abs(line.bound), 1.0)
+        for line in _lines(job, figures)
+        if line.met is False and line.value is not None
+    }
+
+
+class Choice:
+    """Sorts the trials of a job's search."""
+
+    def __init__(self, job: Job) -> None:
+        """By its budget and objectives."""
+        assert job.search is not None
+        self._job, self._objectives = job, job.search.objectives
+        budget, at = job.budget, job.targets if job.budget.fps is not None else ()
+        bounds = {"error": budget.error, "container_bytes": budget.container_bytes}
+        if budget.error is None:
+            bounds["error"] = budget.accuracy_drop
+        bounded = {name for name, bound in bounds.items() if bound is not None}
+        self._bounded = bounded | {f"latency_us@{target}" for target in at}
+
+    @property
+    def bounds_error(self) -> bool:
+        """Whether the budget does; else the error of trial 1 is the bound."""
+        return "error" in self._bounded
+
+    def excess(self, full: Rung, error_bound: float | None) -> float:
+        """How far a trial's error is beyond that of trial 1, as a share of it, if that counts."""
+        if error_bound is None:
+            return 0.0
+        return max(0.0, full.figures["error"] - error_bound - 1e-9) / max(error_bound, 1.0)
+
+    def unmet(self, full: Rung, error_bound: float | None) -> tuple[str, ...]:
+        """What a trial misses, in words."""
+        said = [
+            f"{line.name} {line.value:g}, bound {line.bound:g}"
+            for line in _lines(self._job, full.figures)
+            if line.met is False
+        ]
+        if self.excess(full, error_bound) > 0:
+            said.append(f"error {full.figures['error']:g}, trial 1's {error_bound:g}")
+        return tuple(said)
+
+    def preference(self, record: TrialRecord, error_bound: float | None) -> tuple[float, ...]:
+        """Sorts trials at full fidelity that have all objectives, best first.
+
+        What is missed comes first. Of trials that miss nothing, the first is best in the
+        objectives without a bound, in their order, then in an error that trial 1 alone bounds.
+        Bytes and error come last: there, every trial is as good as was asked.
+
+        Args:
+            record: the trial.
+            error_bound: trial 1's error, where the budget bounds none; None: it does, or trial 1
+                has not come to its end.
+        """
+        full = record.full
+        assert full is not None
+        figures = full.figures
+        found = values_of(self._objectives, figures)
+        assert found is not None
+        values = dict(zip(self._objectives, found, strict=True))
+        unbounded = not self.bounds_error and error_bound is None
+        return (
+            sum(full.missed.values()) + self.excess(full, error_bound),
+            figures["error"] if unbounded else 0.0,  # else the most ruined network is the smallest
+            *(values[name] for name in sorted(values, key=self._looseness)),
+            figures["container_bytes"],
+            figures["error"],
+            record.number,
+        )
+
+    def _looseness(self, objective: str) -> int:
+        figure, at, target = objective.partition("@")
+        what = _SAME.get(figure, figure) + at + target
+        if what not in self._bounded:
+            return 1 if what == "error" else 0
+        return 2 if what == "container_bytes" else 3
