@@ -30,6 +30,7 @@ ANSWER_TIMEOUT_S = (MAX_REPEATS + 2) * DEFAULT_TIMEOUT_S
 MAX_LOSSES = 3  # of a container's legs, on a board that the cluster takes for alive
 
 OnMeasured = Callable[[int, Mapping[str, float]], None]
+OnRefused = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,14 @@ class Boards:
     measured twice.
     """
 
-    def __init__(self, cluster: Cluster, job: Job, store: Store, on_measured: OnMeasured) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        job: Job,
+        store: Store,
+        on_measured: OnMeasured,
+        on_refused: OnRefused,
+    ) -> None:
         """Looks for the boards.
 
         Args:
@@ -79,9 +87,12 @@ class Boards:
             job: whose search asks for figures of targets.
             store: the study's folder.
             on_measured: called with a trial's number and its figures.
+            on_refused: called with a trial's number, and why a board's own logits prove its
+                container wrong.
         """
         self._cluster, self._job, self._store = cluster, job, store
         self._measured, self._on_measured = store.child("measured"), on_measured
+        self._on_refused = on_refused
         self._objectives = job.search.objectives if job.search is not None else {}
         self._boards: dict[str, _Board] = {}
         for name in asked_targets(job):
@@ -98,8 +109,8 @@ class Boards:
                 known = self._known(asked)
                 if known is None:
                     board.queue.append(asked)
-                elif known:
-                    self._on_measured(number, known)
+                else:
+                    self._tell(asked, known)
 
     def owes(self, number: int) -> bool:
         """Whether a living board still has a trial to measure."""
@@ -152,8 +163,7 @@ class Boards:
         asked = board.queue.popleft()
         known = self._known(asked)
         if known is not None:
-            if known:
-                self._on_measured(asked.number, known)
+            self._tell(asked, known)
             return
         content = self._store.child("shared").get(asked.container)
         try:
@@ -196,8 +206,15 @@ class Boards:
         if isinstance(result, str):
             result = device_required(asked.target, f"target '{asked.target.name}': {result}")
         self._measured.write(asked.file, _dump(result))
-        if figures := _figures(asked.name, result):
-            self._on_measured(asked.number, figures)
+        self._tell(asked, result)
+
+    def _tell(self, asked: _Ask, result: LegResult) -> None:
+        """What the board said of a container: its figures, or that it computes something else."""
+        if result.verdict != "device-required":
+            if figures := _figures(asked.name, result):
+                self._on_measured(asked.number, figures)
+        elif result.evidence == "device":  # it ran there to its end; else nothing is known
+            self._on_refused(asked.number, f"target '{asked.name}': {result.reason}")
 
     def _cut_off(self, board: _Board, why: str) -> None:
         """A board is dead or out of reach: its trials wait for its return.
@@ -219,10 +236,10 @@ class Boards:
             ray.kill(board.actor)
         board.actor, board.at_work, board.looked = None, None, time.monotonic()
 
-    def _known(self, asked: _Ask) -> dict[str, float] | None:
+    def _known(self, asked: _Ask) -> LegResult | None:
         if not self._measured.exists(asked.file):
             return None
-        return _figures(asked.name, _load(self._measured.read(asked.file)))
+        return _load(self._measured.read(asked.file))
 
 
 def _dump(result: LegResult) -> bytes:
@@ -234,8 +251,8 @@ def _load(content: bytes) -> LegResult:
 
 
 def _figures(target: str, result: LegResult) -> dict[str, float]:
-    """What a leg says of the target; nothing if it took no time, or its logits are wrong."""
-    if result.latency_us is None or result.verdict == "device-required":
+    """What a leg with the right logits says of the target; nothing if it took no time."""
+    if result.latency_us is None:
         return {}
     figures = {
         f"latency_us@{target}": result.latency_us,

@@ -226,7 +226,7 @@ def run_trials(
         return False
     _quieten()
     folder = tempfile.mkdtemp(prefix="sigdca-tune-")
-    boards = Boards(cluster, study.job, spec.store, study.measured)
+    boards = Boards(cluster, study.job, spec.store, study.measured, study.refuse)
     try:
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)

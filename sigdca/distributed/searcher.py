@@ -260,9 +260,14 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
     def release(self, owes: Callable[[int], bool]) -> None:
         """Tells Optuna of trials at full fidelity, but for those that a board is to measure."""
         for trial_id, (number, result) in list(self._held.items()):
-            full = self._study.trial(number).full
-            if full is not None and not owes(number):
-                del self._held[trial_id]
+            record = self._study.trial(number)
+            full = record.full
+            if full is None or owes(number):
+                continue
+            del self._held[trial_id]
+            if record.status == "failed":  # a board has refused it
+                super().on_trial_complete(trial_id, None, error=True)
+            else:
                 self._tell(trial_id, result | full.figures, full.figures)
 
     def _tell(self, trial_id: str, result: dict[str, Any], figures: Mapping[str, float]) -> None:

@@ -151,7 +151,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     def _ask(self, record: TrialRecord) -> None:
         """Has a trial at full fidelity measured, where nobody has done so."""
         full = record.full
-        if full is not None and full.predicted:
+        if full is not None and full.predicted and record.status != "failed":
             self._boards.ask(record.number, full.container)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:

@@ -216,6 +216,15 @@ class Study:
         self._forget(number)
         self._put(record.model_copy(update={"rungs": (*record.rungs[:-1], rung)}))
 
+    def refuse(self, number: int, reason: str) -> None:
+        """A board has proven a trial's container wrong: it has failed, whatever its figures."""
+        record = self._trials[number]
+        if record.status == "failed":
+            return
+        changes = {"status": "failed", "reason": reason, "ended": record.ended or self._now()}
+        self._forget(number)
+        self._put(record.model_copy(update=changes))
+
     def end(self, number: int, status: Status, reason: str = "") -> None:
         """A trial has ended, at work or not."""
         record = self._trials[number]

@@ -71,6 +71,10 @@ class Cluster:
         return self.labels
 
 
+def refuses_nothing(number, reason):
+    raise AssertionError(f"trial {number}: {reason}")
+
+
 @pytest.fixture
 def fake(monkeypatch):
     found = FakeRay()
@@ -94,7 +98,7 @@ def made(fake, tmp_path, job):
     store = open_store(str(tmp_path))
     digest = [store.child("shared").put(content) for content in (b"a", b"b")]
     cluster = Cluster()
-    boards = Boards(cluster, job, store, lambda *what: measured.append(what))
+    boards = Boards(cluster, job, store, lambda *what: measured.append(what), refuses_nothing)
     return boards, cluster, measured, digest
 
 
@@ -159,14 +163,23 @@ def test_a_lost_board_owes_nothing_until_it_is_back(fake, made):
     assert [number for number, _ in measured] == [1]
 
 
-def test_wrong_logits_are_no_measurement(fake, made):
-    boards, _, measured, (a, _) = made
-    boards.ask(1, a)
-    boards.poll()
-    fake.answers[0] = replace(LEG, verdict="device-required")
-    boards.poll()
-    assert measured == []
-    assert boards.is_idle()
+def test_what_a_board_proves_wrong_is_refused_and_stays_so(fake, tmp_path, job):
+    store, told = open_store(str(tmp_path)), []
+    container = store.child("shared").put(b"a")
+    said = "beyond tolerance: 3 of 100 images change class (bound 0)"
+    for _ in range(2):  # the second time by what is in the folder
+
+        def measured(*what):
+            raise AssertionError(what)
+
+        boards = Boards(Cluster(), job, store, measured, lambda *what: told.append(what))
+        boards.ask(1, container)
+        boards.poll()
+        fake.answers[0] = replace(LEG, verdict="device-required", evidence="device", reason=said)
+        boards.poll()
+        assert boards.is_idle()
+    assert told == 2 * [(1, f"target '{ATOM}': {said}")]
+    assert len(fake.asked) == 1
 
 
 def reason_of(store, container):
@@ -176,7 +189,7 @@ def reason_of(store, container):
 def test_what_could_not_be_measured_is_kept_with_its_reason(fake, tmp_path, job):
     store, measured = open_store(str(tmp_path)), []
     a, b = (store.child("shared").put(content) for content in (b"a", b"b"))
-    boards = Boards(Cluster(), job, store, lambda *what: measured.append(what))
+    boards = Boards(Cluster(), job, store, lambda *what: measured.append(what), refuses_nothing)
     boards.ask(1, a)
     boards.ask(2, b)
     boards.poll()
@@ -187,7 +200,7 @@ def test_what_could_not_be_measured_is_kept_with_its_reason(fake, tmp_path, job)
     assert (len(fake.asked), fake.killed) == (2, 0), "each once, by one actor"
     assert reason_of(store, a).startswith(f"target '{ATOM}': its test leg failed: ")
     assert reason_of(store, b) == "no result within 3600 s"
-    again = Boards(Cluster(), job, store, lambda *what: measured.append(what))
+    again = Boards(Cluster(), job, store, lambda *what: measured.append(what), refuses_nothing)
     again.ask(1, a)
     again.poll()
     assert again.is_idle()
@@ -241,7 +254,7 @@ def test_a_container_that_ends_each_leg_is_given_up(fake, made, tmp_path):
 def test_an_emulation_measures_nothing(fake, tmp_path):
     cluster = Cluster()
     cluster.labels = {"sigdca.io/target": ATOM, "sigdca.io/emulated": "true"}
-    boards = Boards(cluster, parse_job(JOB, "s"), open_store(str(tmp_path)), None)
+    boards = Boards(cluster, parse_job(JOB, "s"), open_store(str(tmp_path)), None, None)
     boards.ask(1, "0" * 64)
     boards.poll()
     assert fake.asked == []
@@ -252,7 +265,9 @@ def test_two_targets_of_one_board_are_measured_trial_by_trial(fake, tmp_path):
     job = JOB.replace(f"latency_us@{ATOM}", "latency_us@jetson-tx2-cpu")
     job = job.replace("{error: min", "{fps@jetson-tx2: max")
     store, measured = open_store(str(tmp_path)), []
-    boards = Boards(Cluster(), parse_job(job, "s"), store, lambda *what: measured.append(what))
+    boards = Boards(
+        Cluster(), parse_job(job, "s"), store, lambda *what: measured.append(what), refuses_nothing
+    )
     for number in (1, 2, 3):
         boards.ask(number, store.child("shared").put(str(number).encode()))
     boards.poll()

@@ -100,6 +100,16 @@ def test_what_a_board_is_to_measure_is_told_when_it_has(study):
     assert told.trials[0].values == [1.5, 1000.0]
 
 
+def test_what_a_board_has_refused_is_told_as_failed(study):
+    searcher, told = searcher_of(study)
+    searcher.suggest("t1")
+    study.add(1, rung(study, 1.5, 1.0), PLACE)
+    searcher.on_trial_complete("t1", result(1, 1.5, 1.0))
+    study.refuse(1, "beyond tolerance")
+    searcher.release(lambda number: False)
+    assert told.trials[0].state == TrialState.FAIL
+
+
 def test_a_failed_trial_is_told_as_failed(study):
     searcher, told = searcher_of(study)
     searcher.suggest("t1")

@@ -343,6 +343,27 @@ def test_what_a_board_measures_replaces_what_was_predicted(make_job, folder):
     assert (full.predicted, full.figures[f"energy_mj@{at}"]) == ((), 7.0)
 
 
+def test_what_a_board_refuses_is_kept_and_neither_chosen_nor_on_the_front(make_job, folder):
+    study, told = Study(make_job(), folder), []
+    tried(study, 1, 20000, 1.5)
+    tried(study, 2, 10000, 1.5)
+    assert study.chosen.number == 2
+    study.watchers.append(lambda study, record: told.append((record.number, record.status)))
+    ended = study.trial(2).ended
+    for _ in range(2):  # of two targets, both may say so
+        study.refuse(2, "target 'a': beyond tolerance")
+    assert told == [(2, "failed")]
+    assert folder.store.read("model.dca") == b"20000 1.5"
+    assert folder.store.child("front").names() == ["0001.dca"]
+    again = Study(make_job(), folder)
+    failed = again.trial(2)
+    assert (failed.status, failed.reason) == ("failed", "target 'a': beyond tolerance")
+    assert (failed.ended, failed.full) == (ended, study.trial(2).full)
+    assert again.chosen.number == 1
+    assert [trial.number for trial in again.front()] == [1]
+    assert folder.study().num_trials == {"done": 1, "failed": 1}
+
+
 def test_figures_that_nobody_asked_for_before_are_predicted(make_job, folder):
     study = Study(make_job(), folder)
     tried(study, 1, 20000, 1.0)
