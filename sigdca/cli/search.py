@@ -173,6 +173,7 @@ class SearchProgress:
         """Draws only where someone can see it."""
         self._live: Live | None = None
         self._told: set[int] = set()
+        self._warned = False
 
     def __enter__(self) -> SearchProgress:
         if errors.is_terminal:
@@ -187,6 +188,10 @@ class SearchProgress:
 
     def trial(self, study: Study, record: TrialRecord) -> None:
         """A trial was drawn, came to a fidelity, or ended."""
+        if study.inaccuracy and not self._warned:
+            self._warned = True
+            line = f"{study.inaccuracy}; the search goes on from there, and will end with 1"
+            errors.print(line, soft_wrap=True)
         if self._live is not None:
             self._live.update(_live_table(study))
         elif record.ended is not None and record.number not in self._told:

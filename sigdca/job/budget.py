@@ -70,13 +70,15 @@ def check_budget(
     return lines
 
 
-def check_accuracy(train: Train, accuracy: float, num_iterations: int) -> BudgetLine | None:
+def check_accuracy(
+    train: Train, accuracy: float, num_iterations: int | None = None
+) -> BudgetLine | None:
     """Holds the uncompressed network's accuracy against `train.accuracy_at_least`.
 
     Args:
         train: of the job.
         accuracy: of the best TEST, in percent.
-        num_iterations: how often TEST was reached.
+        num_iterations: how often TEST was reached; None: nobody counted.
 
     Returns:
         A line; None where the job asks for no accuracy.
@@ -85,8 +87,9 @@ def check_accuracy(train: Train, accuracy: float, num_iterations: int) -> Budget
     if bound is None:
         return None
     met = accuracy >= bound
-    times = f"{num_iterations} iteration{'' if num_iterations == 1 else 's'}"
-    note = "" if met else f"train.accuracy_at_least {bound:g} was not reached in {times}"
+    note = "" if met else f"train.accuracy_at_least {bound:g} was not reached"
+    if note and num_iterations is not None:
+        note += f" in {num_iterations} iteration{'' if num_iterations == 1 else 's'}"
     return BudgetLine("accuracy", bound, accuracy, met, note)
 
 

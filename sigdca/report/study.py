@@ -127,14 +127,15 @@ def _headline(study: StudyRecord, chosen: TrialRecord | None, trials: list[Trial
         f"{quantity('error', figures['error'])}"
     )
     own = _own(trials)
-    rule = " The budget bounds no error: at most trial 1's is chosen."
-    rule = rule if study.error_bound is not None else ""
-    if own is None or chosen.number == 1:
-        return f"{text}.{rule}"
-    times = own.figures["container_bytes"] / figures["container_bytes"]
-    how = f"{times:.2f}x smaller" if times >= 1 else f"{1 / times:.2f}x larger"
-    before = quantity("error", own.figures["error"])
-    return f"{text}, {how} than the job's own recipe ({before}).{rule}"
+    if own is not None and chosen.number != 1:
+        times = own.figures["container_bytes"] / figures["container_bytes"]
+        how = f"{times:.2f}x smaller" if times >= 1 else f"{1 / times:.2f}x larger"
+        before = quantity("error", own.figures["error"])
+        text += f", {how} than the job's own recipe ({before})"
+    sentences = [text, *(f"Not met: {line}" for line in study.unmet)]
+    if study.error_bound is not None:
+        sentences.append("The budget bounds no error: at most trial 1's is chosen")
+    return " ".join(f"{sentence}." for sentence in sentences)
 
 
 def _own(trials: list[TrialRecord]) -> Rung | None:

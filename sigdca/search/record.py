@@ -111,8 +111,8 @@ class StudyRecord(_Record):
         cost: of all trials, those at work included.
         num_trials: all of them, by status.
         chosen: the number of the best trial; None before there is one.
-        meets_budget: whether that one does, and `error_bound`.
-        unmet: each bound that it misses, in words.
+        meets_budget: whether that one does; `error_bound` and `train.accuracy_at_least` count too.
+        unmet: each bound that is missed, in words.
         error_bound: trial 1's error, where the budget bounds none; None: it does, or trial 1 has
             not come to its end.
         baseline: figures of the uncompressed network.

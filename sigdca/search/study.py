@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from sigdca.job import Job, dump_job, with_values
+from sigdca.job.budget import check_accuracy
 from sigdca.search.choice import Choice, asked_targets, missed_bounds
 from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
@@ -264,6 +265,13 @@ class Study:
         own = first.full if first is not None and not self._choice.bounds_error else None
         return own.figures["error"] if own is not None else None
 
+    @property
+    def inaccuracy(self) -> str:
+        """That TRAIN has not reached `train.accuracy_at_least`; empty: it has, or nobody asked."""
+        accuracy = self.baseline.get("accuracy")
+        line = check_accuracy(self.job.train, accuracy) if accuracy is not None else None
+        return "" if line is None or line.met else f"accuracy {accuracy:g} %, {line.note}"
+
     def unmet(self, full: Rung) -> tuple[str, ...]:
         """The bounds that a trial misses, `error_bound` included, in words."""
         return self._choice.unmet(full, self.error_bound)
@@ -289,7 +297,8 @@ class Study:
             self.folder.write_front(front)
             self._volume, self._has_changed = self._hypervolume(), False
         full = self._chosen.full if self._chosen is not None else None
-        unmet = self.unmet(full) if full is not None else ()
+        unmet = [line for line in (self.inaccuracy,) if line]
+        unmet += self.unmet(full) if full is not None else ()
         record = StudyRecord(
             name=self.job.name,
             job=self._text,
@@ -300,7 +309,7 @@ class Study:
             num_trials={status: n for status, n in sorted(self._counts.items()) if n},
             chosen=self._chosen.number if self._chosen is not None else None,
             meets_budget=full is not None and not unmet,
-            unmet=unmet,
+            unmet=tuple(unmet),
             error_bound=self.error_bound,
             baseline=self.baseline,
             hypervolume=self._volume,

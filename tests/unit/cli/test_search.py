@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from sigdca.cli.search import _show, figure, front_table, trial_line
+from sigdca.cli.search import SearchProgress, _show, figure, front_table, trial_line
 from sigdca.job import parse_job
 from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
 from sigdca.storage import open_store
@@ -93,3 +93,15 @@ def test_where_the_budget_bounds_no_error_the_one_that_counts_is_said(study, cap
     assert "at most trial 1's, 1.60 %, is chosen" in said
     (row,) = [line for line in said.splitlines() if "->" in line]
     assert "9,000" in row
+
+
+def test_a_network_that_is_not_accurate_enough_is_said_at_once_and_in_the_end(study, capsys):
+    study.job = parse_job(JOB, "s.yaml", ["train.accuracy_at_least=98.4"])
+    study.baseline = {"accuracy": 60.0}
+    with SearchProgress() as progress:
+        for number in (1, 2):
+            progress.trial(study, study.trial(number))
+    said = "accuracy 60 %, train.accuracy_at_least 98.4 was not reached"
+    assert capsys.readouterr().err.count(f"{said}; the search goes on") == 1
+    assert _show(study, study.save("done"), study.folder.store, as_json=True) == 1
+    assert f"the budget was not met ({said}); the best so far" in capsys.readouterr().err

@@ -83,6 +83,7 @@ def test_the_page_says_what_bounds_the_error_where_the_budget_does_not(study):
     assert "The budget bounds no error: at most trial 1&#39;s is chosen." in page
     assert "missed: trial 1&#39;s error" in page
     assert "budget not met" in page
+    assert "Not met: error 1.7, trial 1&#39;s 1.6." in page
 
 
 def test_the_chart_has_every_trial_but_those_far_off(study):

@@ -137,6 +137,18 @@ def test_where_nothing_is_as_good_as_trial_1_and_meets_the_budget_it_is_said(mak
     assert (found.meets_budget, found.unmet) == (False, ("error 1.8, trial 1's 1.5",))
 
 
+def test_a_network_that_is_not_as_accurate_as_was_asked_misses_the_budget(make_job, folder):
+    study = Study(make_job("train.accuracy_at_least=98.4"), folder)
+    assert study.inaccuracy == "", "nobody knows yet"
+    study.baseline = {"accuracy": 60.0}
+    tried(study, 1, 19000, 1.5)
+    said = "accuracy 60 %, train.accuracy_at_least 98.4 was not reached"
+    assert study.inaccuracy == said
+    assert (folder.study().meets_budget, folder.study().unmet) == (False, (said,))
+    study.baseline = {"accuracy": 98.4}
+    assert study.save("done").meets_budget
+
+
 def test_of_equal_trials_the_chosen_one_is_on_the_front(make_job, folder):
     study = Study(make_job("search.objectives={error: min}", "budget={}"), folder)
     tried(study, 1, 30000, 1.5)
