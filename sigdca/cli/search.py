@@ -108,15 +108,18 @@ def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> in
         reason = next((trial.reason for trial in study.trials() if trial.reason), outcome.why)
         raise SigdcaError(f"search {outcome.name}: no trial came to its end: {reason}")
     if as_json:
-        front = [_row(trial) for trial in study.front()]
+        front = [_row(study, trial) for trial in study.front()]
         summary = outcome.model_dump(mode="json", exclude={"job"})
         path = store.path("model.dca")
-        print_json(summary | {"best": _row(best) | {"path": path}, "front": front})
+        print_json(summary | {"best": _row(study, best) | {"path": path}, "front": front})
     else:
         results.print(front_table(study, outcome))
         if (bound := outcome.error_bound) is not None:
             line = f"the budget bounds no error: at most trial 1's, {bound:.2f} %, is chosen"
             results.print(line, soft_wrap=True)
+        if outcome.unverified:
+            line = f"unverified: {', '.join(outcome.unverified)}: met by prediction alone"
+            results.print(f"{line}; only the device can tell", soft_wrap=True)
         results.print(f"report: {shown_path(store.path('report.html'))}", soft_wrap=True)
     if not outcome.meets_budget:
         place = shown_path(store.path("model.dca"))
@@ -125,7 +128,9 @@ def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> in
     return 0 if outcome.meets_budget else 1
 
 
-def _row(trial: TrialRecord) -> dict[str, object]:
+def _row(study: Study, trial: TrialRecord) -> dict[str, object]:
+    from sigdca.search import unverified
+
     full = trial.full
     assert full is not None
     return {
@@ -134,6 +139,7 @@ def _row(trial: TrialRecord) -> dict[str, object]:
         "figures": full.figures,
         "predicted": list(full.predicted),
         "missed": full.missed,
+        "unverified": list(unverified(study.job, full)),
         "container": full.container,
         "job": f"{full.run}/job.yaml",
         "values": trial.values,
@@ -142,6 +148,8 @@ def _row(trial: TrialRecord) -> dict[str, object]:
 
 def front_table(study: Study, outcome: StudyRecord) -> Table:
     """The Pareto front and the chosen trial, which is marked."""
+    from sigdca.search import mark, unverified
+
     names = list(dict.fromkeys(["error", "container_bytes", *study.search.objectives]))
     counts = ", ".join(f"{count} {status}" for status, count in outcome.num_trials.items())
     title = f"{outcome.name}: {outcome.status}; trials: {counts}; {outcome.why}"
@@ -149,11 +157,14 @@ def front_table(study: Study, outcome: StudyRecord) -> Table:
     for trial in study.shown():
         full = trial.full
         assert full is not None
-        figures = (figure(name, full.figures.get(name)) for name in names)
-        missed = study.unmet(full)
-        met = Text("missed", style="red") if missed else Text("met", style="green")
-        mark = "->" if trial.number == outcome.chosen else ""
-        table.add_row(mark, str(trial.number), *figures, met)
+        figures = (figure(name, full.figures.get(name)) + mark(full, name) for name in names)
+        met = Text("met", style="green")
+        if study.unmet(full):
+            met = Text("missed", style="red")
+        elif unverified(study.job, full):
+            met = Text("unverified", style="yellow")
+        arrow = "->" if trial.number == outcome.chosen else ""
+        table.add_row(arrow, str(trial.number), *figures, met)
     return table
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from sigdca.errors import StorageError
-from sigdca.job import parse_job
+from sigdca.job import Job, parse_job
 from sigdca.report.collect import command_of
 from sigdca.report.page import environment, policy, resource
 from sigdca.report.published import published
@@ -27,6 +27,8 @@ from sigdca.search import (
     StudyFolder,
     StudyRecord,
     TrialRecord,
+    mark,
+    unverified,
 )
 from sigdca.storage import Ledger, Record, Store
 
@@ -86,7 +88,7 @@ def _view(
         "others": others,
         "height": HEIGHT,
         "columns": [title(name) for name in names],
-        "front": [_front_row(trial, names, study) for trial in rows],
+        "front": [_front_row(trial, names, study, job) for trial in rows],
         "settings": _settings(chosen),
         "passes": _passes(store, chosen),
         "scan": scan,
@@ -115,6 +117,8 @@ def _status(study: StudyRecord) -> dict[str, str]:
         return {"text": "✗ no result", "tone": "bad"}
     if not study.meets_budget:
         return {"text": "✗ budget not met", "tone": "bad"}
+    if study.unverified:
+        return {"text": "… budget met by prediction", "tone": "warn"}
     return {"text": "✓ budget met", "tone": "good"}
 
 
@@ -133,6 +137,9 @@ def _headline(study: StudyRecord, chosen: TrialRecord | None, trials: list[Trial
         before = quantity("error", own.figures["error"])
         text += f", {how} than the job's own recipe ({before})"
     sentences = [text, *(f"Not met: {line}" for line in study.unmet)]
+    if study.unverified:
+        names = ", ".join(title(name) for name in study.unverified)
+        sentences.append(f"Unverified: {names}: only the device can tell")
     if study.error_bound is not None:
         sentences.append("The budget bounds no error: at most trial 1's is chosen")
     return " ".join(f"{sentence}." for sentence in sentences)
@@ -163,7 +170,17 @@ def _tiles(
     return tiles
 
 
-def _front_row(trial: TrialRecord, names: list[str], study: StudyRecord) -> dict[str, Any]:
+def _badge(missed: list[str], unverified: list[str]) -> dict[str, str]:
+    if missed:
+        return {"tone": "bad", "text": f"✗ missed: {', '.join(missed)}"}
+    if unverified:
+        return {"tone": "warn", "text": f"… unverified: {', '.join(unverified)}"}
+    return {"tone": "good", "text": "✓ met"}
+
+
+def _front_row(
+    trial: TrialRecord, names: list[str], study: StudyRecord, job: Job
+) -> dict[str, Any]:
     full, bound = trial.full, study.error_bound
     assert full is not None
     missed = [title(name) for name in full.missed]
@@ -171,14 +188,12 @@ def _front_row(trial: TrialRecord, names: list[str], study: StudyRecord) -> dict
         missed.append("trial 1's error")
     cells = []
     for name in names:
-        mark = " (predicted)" if name in full.predicted else ""
-        cells.append(quantity(name, full.figures.get(name)) + mark)
+        cells.append(quantity(name, full.figures.get(name)) + mark(full, name))
     return {
         "number": trial.number,
         "chosen": trial.number == study.chosen,
         "cells": cells,
-        "met": not missed,
-        "missed": ", ".join(missed),
+        "badge": _badge(missed, [title(name) for name in unverified(job, full)]),
         "settings": _settings(trial),
     }
 

@@ -1,6 +1,6 @@
 """SEARCH without a cluster: the space, the objectives, the front, and the study on disk."""
 
-from sigdca.search.choice import asked_targets, missed_bounds
+from sigdca.search.choice import asked_targets, mark, missed_bounds, unverified
 from sigdca.search.objectives import dominates, front, hypervolume, values_of
 from sigdca.search.promotion import Promotion
 from sigdca.search.record import (
@@ -57,6 +57,7 @@ __all__ = [
     "hypervolume",
     "job_of",
     "kinds_of",
+    "mark",
     "missed_bounds",
     "narrowed",
     "own_point",
@@ -64,5 +65,6 @@ __all__ = [
     "seeds",
     "settings_of",
     "trial_job",
+    "unverified",
     "values_of",
 ]

@@ -43,6 +43,20 @@ def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
     }
 
 
+def unverified(job: Job, full: Rung) -> tuple[str, ...]:
+    """The budget's bounds that a trial meets by prediction alone: only a board can tell."""
+    return tuple(
+        line.name
+        for line in _lines(job, full.figures)
+        if line.met is None or (line.met and line.name in full.predicted)
+    )
+
+
+def mark(full: Rung, name: str) -> str:
+    """What stands behind a trial's figure, so that none is taken for a board's."""
+    return " (predicted)" if name in full.predicted else ""
+
+
 class Choice:
     """Sorts the trials of a job's search."""
 
@@ -71,7 +85,7 @@ class Choice:
     def unmet(self, full: Rung, error_bound: float | None) -> tuple[str, ...]:
         """What a trial misses, in words."""
         said = [
-            f"{line.name} {line.value:g}, bound {line.bound:g}"
+            f"{line.name} {line.value:g}{mark(full, line.name)}, bound {line.bound:g}"
             for line in _lines(self._job, full.figures)
             if line.met is False
         ]

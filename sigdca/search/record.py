@@ -113,6 +113,7 @@ class StudyRecord(_Record):
         chosen: the number of the best trial; None before there is one.
         meets_budget: whether that one does; `error_bound` and `train.accuracy_at_least` count too.
         unmet: each bound that is missed, in words.
+        unverified: each that it meets by prediction alone: only a board can tell.
         error_bound: trial 1's error, where the budget bounds none; None: it does, or trial 1 has
             not come to its end.
         baseline: figures of the uncompressed network.
@@ -131,6 +132,7 @@ class StudyRecord(_Record):
     chosen: int | None = None
     meets_budget: bool = False
     unmet: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
     error_bound: float | None = None
     baseline: dict[str, float] = {}
     hypervolume: float | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from sigdca.job import Job, dump_job, with_values
 from sigdca.job.budget import check_accuracy
-from sigdca.search.choice import Choice, asked_targets, missed_bounds
+from sigdca.search.choice import Choice, asked_targets, missed_bounds, unverified
 from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
     FrontRecord,
@@ -310,6 +310,7 @@ class Study:
             chosen=self._chosen.number if self._chosen is not None else None,
             meets_budget=full is not None and not unmet,
             unmet=tuple(unmet),
+            unverified=unverified(self.job, full) if full is not None else (),
             error_bound=self.error_bound,
             baseline=self.baseline,
             hypervolume=self._volume,

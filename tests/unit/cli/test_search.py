@@ -1,5 +1,7 @@
 """What `sigdca search` shows: a line a trial, the front with the chosen one."""
 
+import json
+
 import pytest
 from rich.console import Console
 
@@ -105,3 +107,26 @@ def test_a_network_that_is_not_accurate_enough_is_said_at_once_and_in_the_end(st
     assert capsys.readouterr().err.count(f"{said}; the search goes on") == 1
     assert _show(study, study.save("done"), study.folder.store, as_json=True) == 1
     assert f"the budget was not met ({said}); the best so far" in capsys.readouterr().err
+
+
+def test_what_is_predicted_is_marked_and_leaves_the_budget_unverified(study, capsys):
+    at = "atom-x5-e3940"
+    settings = [f"targets=[{at}]", "budget.fps=75"]
+    settings += [f"search.objectives={{error: min, latency_us@{at}: min}}"]
+    asked = Study(parse_job(JOB, "s.yaml", settings), study.folder)
+    asked.complete(lambda _: {f"latency_us@{at}": 1e4, f"fps@{at}": 100.0})
+    assert _show(asked, asked.save("done"), asked.folder.store, as_json=False) == 0
+    said = capsys.readouterr().out
+    (row,) = [line for line in said.splitlines() if "->" in line]
+    assert "1e+04 (predicted)" in row
+    assert "unverified" in row
+    assert f"unverified: fps@{at}: met by prediction alone; only the device can tell" in said
+    assert _show(asked, asked.save("done"), asked.folder.store, as_json=True) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["unverified"] == outcome["best"]["unverified"] == [f"fps@{at}"]
+    asked.measured(1, {f"latency_us@{at}": 1e4, f"fps@{at}": 100.0})
+    assert _show(asked, asked.save("done"), asked.folder.store, as_json=False) == 0
+    said = capsys.readouterr().out
+    (row,) = [line for line in said.splitlines() if "->" in line]
+    assert "predicted" not in row
+    assert "unverified" not in said

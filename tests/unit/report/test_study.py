@@ -86,6 +86,21 @@ def test_the_page_says_what_bounds_the_error_where_the_budget_does_not(study):
     assert "Not met: error 1.7, trial 1&#39;s 1.6." in page
 
 
+def test_the_page_says_what_only_a_board_can_tell(study):
+    at = "atom-x5-e3940"
+    job = parse_job(JOB, "s.yaml", [f"targets=[{at}]", "budget.fps=75"])
+    asked = Study(job, study.folder)
+    asked.complete(lambda _: {f"latency_us@{at}": 1e4, f"fps@{at}": 100.0})
+    asked.save("done")
+    page = build_study_report(study.folder.store)
+    assert "budget met by prediction" in page
+    assert f"Unverified: fps@{at}: only the device can tell." in page
+    assert f"unverified: fps@{at}" in page
+    asked.measured(3, {f"latency_us@{at}": 1e4, f"fps@{at}": 100.0})
+    asked.save("done")
+    assert "✓ budget met" in build_study_report(study.folder.store)
+
+
 def test_the_chart_has_every_trial_but_those_far_off(study):
     trials = study.trials()
     chart = front_chart(trials, [1, 3, 4], 3, published("lenet-300-100", "mnist"))

@@ -400,7 +400,9 @@ def test_figures_that_nobody_asked_for_before_are_predicted(make_job, folder):
     assert full.figures["error"] == 1.0
     assert again.chosen.number == 2
     assert folder.store.read("model.dca") == b"10000 1.5"
+    assert (folder.study().meets_budget, folder.study().unverified) == (True, (f"fps@{at}",))
     again.measured(2, {f"latency_us@{at}": 5.0, f"fps@{at}": 2e5})
+    assert folder.study().unverified == ()
     Study(job, folder).complete(predicted)
     assert len(asked) == 3, "once a container, and not what is measured"
 
