@@ -18,6 +18,7 @@ from sigdca.distributed.leg import TestLeg
 from sigdca.edge.legs import DEFAULT_TIMEOUT_S, MAX_REPEATS, LegResult, device_required
 from sigdca.errors import SigdcaError
 from sigdca.job import Job
+from sigdca.job.budget import bounds_at, figures_at
 from sigdca.loop import noise_task
 from sigdca.search import asked_targets
 from sigdca.storage import Store
@@ -93,7 +94,8 @@ class Boards:
         self._cluster, self._job, self._store = cluster, job, store
         self._measured, self._on_measured = store.child("measured"), on_measured
         self._on_refused = on_refused
-        self._objectives = job.search.objectives if job.search is not None else {}
+        objectives = job.search.objectives if job.search is not None else {}
+        self._counts = {*objectives, *bounds_at(job.budget, job.targets)}
         self._boards: dict[str, _Board] = {}
         for name in asked_targets(job):
             target = load_target(name)
@@ -175,7 +177,7 @@ class Boards:
             task.model,
             task.images,
             task.reference_logits,
-            f"energy_mj@{asked.name}" in self._objectives,
+            f"energy_mj@{asked.name}" in self._counts,
         )
         board.at_work = (asked, answer, time.monotonic())
 
@@ -211,7 +213,7 @@ class Boards:
     def _tell(self, asked: _Ask, result: LegResult) -> None:
         """What the board said of a container: its figures, or that it computes something else."""
         if result.verdict != "device-required":
-            if figures := _figures(asked.name, result):
+            if figures := figures_at(asked.name, result.latency_us, result.energy_mj):
                 self._on_measured(asked.number, figures)
         elif result.evidence == "device":  # it ran there to its end; else nothing is known
             self._on_refused(asked.number, f"target '{asked.name}': {result.reason}")
@@ -248,16 +250,3 @@ def _dump(result: LegResult) -> bytes:
 
 def _load(content: bytes) -> LegResult:
     return LegResult(**json.loads(content))
-
-
-def _figures(target: str, result: LegResult) -> dict[str, float]:
-    """What a leg with the right logits says of the target; nothing if it took no time."""
-    if result.latency_us is None:
-        return {}
-    figures = {
-        f"latency_us@{target}": result.latency_us,
-        f"fps@{target}": 1e6 / result.latency_us,
-    }
-    if result.energy_mj is not None:
-        figures[f"energy_mj@{target}"] = result.energy_mj
-    return figures

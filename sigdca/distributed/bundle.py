@@ -19,8 +19,8 @@ def bundle_job(job: Job, folder: Path) -> str:
     """Puts a job and the files that it names by a relative path into an empty folder.
 
     That is the resolved job file, its `weights`, the package of a `pkg.module:Class` model that
-    lies in the current folder, data sets, and target files of the user's own that targets or
-    objectives name, with their calibrations.
+    lies in the current folder, data sets, and target files of the user's own that targets,
+    objectives or the budget name, with their calibrations.
     What is named by an absolute path or an address must be seen by the cluster itself.
 
     Args:
@@ -74,7 +74,7 @@ def check_watch(job: Job) -> None:
 def _needed(job: Job) -> list[str]:
     """Relative paths of the files and folders to send."""
     searched = job.search.targets if job.search is not None else ()
-    targets = dict.fromkeys((*job.targets, *searched))
+    targets = dict.fromkeys((*job.targets, *searched, *job.budget.at))
     needed = [name for name in targets if name.endswith(".toml")]
     calibrations = [calibration_path(name) for name in needed]
     needed += [str(path) for path in calibrations if path is not None]

@@ -21,6 +21,7 @@ from sigdca.search import (
     Space,
     Study,
     TrialRecord,
+    bound_names,
     draw,
     missed_bounds,
     values_of,
@@ -60,12 +61,9 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 def constraints(study: Study, missed: Mapping[str, float], share: float) -> dict[str, float]:
     """What Optuna holds against a trial, by name: at most 0 where it holds."""
-    bounds = (name for name, bound in study.job.budget if bound is not None and name != "time_s")
-    of_budget = {
-        name: sum(by for what, by in missed.items() if what.partition("@")[0] == name)
-        for name in bounds
+    return {name: missed.get(name, 0.0) for name in bound_names(study.job)} | {
+        UNFINISHED: 1.0 - share
     }
-    return of_budget | {UNFINISHED: 1.0 - share}
 
 
 def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sigdca.job.schema import Budget, Job, Train
@@ -34,7 +34,8 @@ def check_budget(
     accuracy_drop: float,
     error: float,
     container_bytes: int | None,
-    device_fps: dict[str, float | None],
+    targets: Iterable[str],
+    at: Mapping[str, float],
 ) -> list[BudgetLine]:
     """Holds a container's figures against the budget.
 
@@ -43,18 +44,19 @@ def check_budget(
         accuracy_drop: percentage points below the uncompressed model, on the same data.
         error: test error in percent.
         container_bytes: the whole file; None where there is none.
-        device_fps: frames per second at batch 1 per target; None where no device measured it.
+        targets: the job's.
+        at: what devices measured, as `figures_at` names it; nothing where none did.
 
     Returns:
         A line for every bound that the budget names, in a fixed order.
     """
-    measured: dict[str, float | None] = {
+    figures: dict[str, float | None] = {
         "accuracy_drop": accuracy_drop,
         "error": error,
         "container_bytes": None if container_bytes is None else float(container_bytes),
     }
     lines = []
-    for name, value in measured.items():
+    for name, value in figures.items():
         bound = getattr(budget, name)
         if bound is None:
             continue
@@ -62,12 +64,38 @@ def check_budget(
         met = None if value is None else value <= bound + 1e-9
         note = "" if met is not None else "there is no container"
         lines.append(BudgetLine(name, float(bound), value, met, note))
-    if budget.fps is not None:
-        for target, fps in device_fps.items():
-            met = None if fps is None else fps >= budget.fps
-            note = "" if met is not None else "only the device can tell"
-            lines.append(BudgetLine(f"fps@{target}", budget.fps, fps, met, note))
+    for name, bound in bounds_at(budget, targets).items():
+        value = at.get(name)
+        if value is None:
+            lines.append(BudgetLine(name, bound, None, None, "only the device can tell"))
+        else:
+            met = value >= bound if name.startswith("fps@") else value <= bound
+            lines.append(BudgetLine(name, bound, value, met))
     return lines
+
+
+def bounds_at(budget: Budget, targets: Iterable[str]) -> dict[str, float]:
+    """The bounds at targets, by figure@target: `fps` of all of the job's, and those of `at`."""
+    bounds = {} if budget.fps is None else {f"fps@{target}": budget.fps for target in targets}
+    for target, own in budget.at.items():
+        bounds |= {f"{figure}@{target}": bound for figure, bound in own if bound is not None}
+    return bounds
+
+
+def figures_at(
+    target: str, latency_us: float | None, energy_mj: float | None = None
+) -> dict[str, float]:
+    """What a target does, by the names that objectives and bounds have for it.
+
+    Args:
+        target: the job's name for it.
+        latency_us: of one image at batch 1; None: no device measured it, so nothing is known.
+        energy_mj: of the same; None: not measured.
+    """
+    if latency_us is None:
+        return {}
+    figures = {f"latency_us@{target}": latency_us, f"fps@{target}": 1e6 / latency_us}
+    return figures if energy_mj is None else figures | {f"energy_mj@{target}": energy_mj}
 
 
 def check_accuracy(
@@ -100,7 +128,8 @@ def check_uncompressed(job: Job, error: float) -> list[BudgetLine]:
         accuracy_drop=0.0,
         error=error,
         container_bytes=None,
-        device_fps=dict.fromkeys(job.targets),
+        targets=job.targets,
+        at={},
     )
 
 

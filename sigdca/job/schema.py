@@ -142,6 +142,16 @@ class EdgeTest(Limits):
     )
 
 
+class TargetBudget(Section):
+    """What one target must reach, at batch 1."""
+
+    latency_us: Annotated[float, Field(gt=0.0)] | None = Field(None, description="at most")
+    fps: Annotated[float, Field(gt=0.0)] | None = Field(None, description="at least")
+    energy_mj: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="of an inference, at most; a search's boards measure it, a run's do not"
+    )
+
+
 class Budget(Section):
     """What the result must meet. Everything left out is free."""
 
@@ -152,6 +162,9 @@ class Budget(Section):
     container_bytes: Positive | None = Field(None, description="bytes of the whole file, at most")
     fps: Annotated[float, Field(gt=0.0)] | None = Field(
         None, description="frames per second at batch 1 on each target; only a device can tell"
+    )
+    at: dict[str, TargetBudget] = Field(
+        {}, description="by target, bounds of its own; only a device can tell"
     )
     time_s: Annotated[float, Field(gt=0.0)] | None = Field(
         None, description="start no further iteration after this many seconds"

@@ -45,7 +45,7 @@ def check_job(job: Job, where: str) -> None:
         )
     for name in job.targets:
         _check_target(name, source, where)
-    for name in job.search.targets if job.search is not None else ():
+    for name in (*(job.search.targets if job.search is not None else ()), *job.budget.at):
         load_target(name)
     model = initial_model(job)
     graph = graph_of(job, model)

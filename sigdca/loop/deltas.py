@@ -91,5 +91,4 @@ def _candidate(run: Run, number: int, digest: str, num_bytes: int, live: CycleEn
         "container_bytes": float(num_bytes),
         "compression_ratio": metrics["dense_bytes"] / num_bytes,
     }
-    unknown = dict.fromkeys(run.job.targets)
-    return Candidate(number, digest, figures, budget_lines(run.job, figures, unknown))
+    return Candidate(number, digest, figures, budget_lines(run.job, figures, {}))

@@ -14,7 +14,7 @@ from sigdca.edge.legs import LegResult, is_proven
 from sigdca.engines import container_engine
 from sigdca.errors import JobError
 from sigdca.job import Job
-from sigdca.job.budget import check_budget
+from sigdca.job.budget import check_budget, figures_at
 from sigdca.loop.dataset import num_first
 from sigdca.loop.edge import not_proven, run_legs
 from sigdca.loop.executor import Executor
@@ -100,16 +100,17 @@ def _figures(store: Store) -> Mapping[str, Any]:
 
 
 def _failures(job: Job, figures: dict[str, Any], legs: tuple[LegResult, ...]) -> tuple[str, ...]:
-    fps = {
-        leg.target: None if leg.latency_us is None or leg.emulated else 1e6 / leg.latency_us
-        for leg in legs
-    }
+    at: dict[str, float] = {}
+    for name, leg in zip(job.targets, legs, strict=True):
+        if not leg.emulated:
+            at |= figures_at(name, leg.latency_us, leg.energy_mj)
     lines = check_budget(
         job.budget,
         accuracy_drop=figures["accuracy_drop"],
         error=figures["error"],
         container_bytes=figures["container_bytes"],
-        device_fps=fps,
+        targets=job.targets,
+        at=at,
     )
     missed = [
         f"budget {line.name}: at most {line.bound:g}, got {line.value:g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +16,7 @@ from sigdca.job.budget import (
     check_accuracy,
     check_budget,
     check_uncompressed,
+    figures_at,
     is_met,
 )
 from sigdca.loop import stages
@@ -170,16 +171,17 @@ def _unproven(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
 
 def measured(job: Job, best: Candidate, edge: Sequence[Record]) -> Candidate:
     """The best container, held against the budget with what boards have measured of it."""
-    fps = {record.label: device_fps(record) for record in edge}
-    return replace(best, lines=budget_lines(job, best.figures, fps))
+    return replace(best, lines=budget_lines(job, best.figures, device_figures(edge)))
 
 
-def device_fps(edge_test: Record) -> float | None:
-    """Frames per second at batch 1 that a board measured; None where no board did."""
-    latency_us = edge_test.metrics.get("latency_us")
-    if latency_us is None or edge_test.metrics.get("emulated"):
-        return None
-    return 1e6 / float(latency_us)
+def device_figures(edge: Iterable[Record]) -> dict[str, float]:
+    """What boards measured in edge tests, by figure@target; nothing of those emulated."""
+    figures: dict[str, float] = {}
+    for record in edge:
+        told = record.metrics
+        if not told.get("emulated"):
+            figures |= figures_at(record.label, told.get("latency_us"), told.get("energy_mj"))
+    return figures
 
 
 def _train_until_accurate(run: Run, state: str) -> tuple[str, Record, BudgetLine | None]:
@@ -249,8 +251,7 @@ def _compress_once(
         "container_bytes": encoded.metrics["container_bytes"],
         "compression_ratio": encoded.metrics["compression_ratio"],
     }
-    unknown = dict.fromkeys(run.job.targets)
-    return Candidate(iteration, container, figures, budget_lines(run.job, figures, unknown))
+    return Candidate(iteration, container, figures, budget_lines(run.job, figures, {}))
 
 
 def package(run: Run, best: Candidate) -> None:
@@ -269,7 +270,7 @@ def package(run: Run, best: Candidate) -> None:
 
 
 def budget_lines(
-    job: Job, figures: dict[str, float], fps: dict[str, float | None]
+    job: Job, figures: Mapping[str, float], at: Mapping[str, float]
 ) -> list[BudgetLine]:
     """Holds a container's figures and what boards have measured against the job's budget."""
     return check_budget(
@@ -277,7 +278,8 @@ def budget_lines(
         accuracy_drop=figures["accuracy_drop"],
         error=figures["error"],
         container_bytes=int(figures["container_bytes"]),
-        device_fps=fps,
+        targets=job.targets,
+        at=at,
     )
 
 

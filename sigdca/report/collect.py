@@ -14,6 +14,7 @@ from sigdca.job.budget import (
     check_accuracy,
     check_budget,
     check_uncompressed,
+    figures_at,
     is_met,
 )
 from sigdca.report.schema import Report, Status, TargetResult, validate_report
@@ -100,17 +101,18 @@ def _budget(
 
 
 def _container_lines(job: Job, package: Record, edge: dict[str, Record]) -> list[BudgetLine]:
-    fps: dict[str, float | None] = dict.fromkeys(job.targets)
+    at: dict[str, float] = {}
     for target, record in edge.items():
-        latency_us = record.metrics.get("latency_us")
-        if latency_us is not None and not record.metrics["emulated"]:
-            fps[target] = 1e6 / latency_us
+        told = record.metrics
+        if not told["emulated"]:
+            at |= figures_at(target, told.get("latency_us"), told.get("energy_mj"))
     return check_budget(
         job.budget,
         accuracy_drop=package.metrics["accuracy_drop"],
         error=package.metrics["error"],
         container_bytes=package.metrics["container_bytes"],
-        device_fps=fps,
+        targets=job.targets,
+        at=at,
     )
 
 

@@ -10,9 +10,9 @@ UNKNOWN = "\N{EN DASH}"
 NOT_A_DEVICE_TIME = "not a device time"
 
 _AT_LEAST = ("fps", "accuracy")  # the budget's other names are upper bounds
-_UNITS = {"_us": "µs", "_ms": "ms", "_mw": "mW"}
+_UNITS = {"_us": "µs", "_ms": "ms", "_mw": "mW", "_mj": "mJ"}
 _TIME = re.compile(r"_(s|ms|us|ns)$|latency|^fps")
-_SUFFIX = re.compile(r"_(bytes|us|ms|mw|s)$")
+_SUFFIX = re.compile(r"_(bytes|us|ms|mw|mj|s)$")
 
 
 def duration(seconds: float) -> str:
@@ -71,8 +71,9 @@ def plain(value: int | float) -> str:
 
 def title(name: str) -> str:
     """A field's name as a person says it: `accuracy_drop` is `accuracy drop`, no unit suffix."""
+    name, at, target = name.partition("@")
     base = name.removesuffix("_per_s") if name.endswith("_per_s") else _SUFFIX.sub("", name)
-    return base.removeprefix("num_").replace("_", " ")
+    return base.removeprefix("num_").replace("_", " ") + at + target
 
 
 def bound(line: BudgetLine) -> str:

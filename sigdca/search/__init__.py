@@ -1,6 +1,6 @@
 """SEARCH without a cluster: the space, the objectives, the front, and the study on disk."""
 
-from sigdca.search.choice import asked_targets, mark, missed_bounds, unverified
+from sigdca.search.choice import asked_targets, bound_names, mark, missed_bounds, unverified
 from sigdca.search.objectives import dominates, front, hypervolume, values_of
 from sigdca.search.promotion import Promotion
 from sigdca.search.record import (
@@ -49,6 +49,7 @@ __all__ = [
     "StudyRecord",
     "TrialRecord",
     "asked_targets",
+    "bound_names",
     "corners",
     "dominates",
     "draw",

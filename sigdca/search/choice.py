@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sigdca.job import Job
-from sigdca.job.budget import BudgetLine, check_budget
+from sigdca.job.budget import BudgetLine, bounds_at, check_budget
 from sigdca.search.objectives import values_of
 from sigdca.search.record import Rung, TrialRecord
 
+OWN = ("accuracy_drop", "error", "container_bytes")  # of the budget: the container's own figures
 _SAME = {  # figures that one bound holds for
     "accuracy": "error",
     "accuracy_drop": "error",
@@ -20,7 +21,20 @@ _SAME = {  # figures that one bound holds for
 def asked_targets(job: Job) -> tuple[str, ...]:
     """The targets that the search or the budget asks about."""
     asked = job.search.targets if job.search is not None else ()
-    return tuple(dict.fromkeys((*asked, *(job.targets if job.budget.fps is not None else ()))))
+    bounds = (name.partition("@")[2] for name in bounds_at(job.budget, job.targets))
+    return tuple(dict.fromkeys((*asked, *bounds)))
+
+
+def bound_names(job: Job) -> tuple[str, ...]:
+    """What the budget bounds of a trial, as `missed_bounds` names it."""
+    own = (name for name in OWN if getattr(job.budget, name) is not None)
+    return (*own, *bounds_at(job.budget, job.targets))
+
+
+def is_told(job: Job, figures: Mapping[str, float]) -> bool:
+    """Whether each target with a bound has its figures; not if nobody has asked."""
+    bounds = (name.partition("@")[2] for name in bounds_at(job.budget, job.targets))
+    return all(f"fps@{target}" in figures for target in bounds)
 
 
 def _lines(job: Job, figures: Mapping[str, float]) -> list[BudgetLine]:
@@ -30,7 +44,8 @@ def _lines(job: Job, figures: Mapping[str, float]) -> list[BudgetLine]:
         accuracy_drop=figures["accuracy_drop"],
         error=figures["error"],
         container_bytes=int(figures["container_bytes"]),
-        device_fps={target: figures.get(f"fps@{target}") for target in job.targets},
+        targets=job.targets,
+        at=figures,
     )
 
 
@@ -64,12 +79,7 @@ class Choice:
         """By its budget and objectives."""
         assert job.search is not None
         self._job, self._objectives = job, job.search.objectives
-        budget, at = job.budget, job.targets if job.budget.fps is not None else ()
-        bounds = {"error": budget.error, "container_bytes": budget.container_bytes}
-        if budget.error is None:
-            bounds["error"] = budget.accuracy_drop
-        bounded = {name for name, bound in bounds.items() if bound is not None}
-        self._bounded = bounded | {f"latency_us@{target}" for target in at}
+        self._bounded = {_same(name) for name in bound_names(job)}
 
     @property
     def bounds_error(self) -> bool:
@@ -122,8 +132,12 @@ class Choice:
         )
 
     def _looseness(self, objective: str) -> int:
-        figure, at, target = objective.partition("@")
-        what = _SAME.get(figure, figure) + at + target
+        what = _same(objective)
         if what not in self._bounded:
             return 1 if what == "error" else 0
         return 2 if what == "container_bytes" else 3
+
+
+def _same(name: str) -> str:
+    figure, at, target = name.partition("@")
+    return _SAME.get(figure, figure) + at + target

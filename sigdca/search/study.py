@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from sigdca.job import Job, dump_job, with_values
 from sigdca.job.budget import check_accuracy
-from sigdca.search.choice import Choice, asked_targets, missed_bounds, unverified
+from sigdca.search.choice import Choice, asked_targets, is_told, missed_bounds, unverified
 from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
     FrontRecord,
@@ -348,7 +348,7 @@ class Study:
         if full is None or record.status == "failed":
             return
         values = values_of(self.search.objectives, full.figures)
-        if values is None or not self._has_fps(full):
+        if values is None or not is_told(self.job, full.figures):
             return
         others = [entry for entry in self._front if entry[1].number != record.number]
         if not any(
@@ -367,11 +367,6 @@ class Study:
     def _is_better(self, one: TrialRecord, other: TrialRecord) -> bool:
         prefer, bound = self._choice.preference, self.error_bound
         return prefer(one, bound) < prefer(other, bound)
-
-    def _has_fps(self, rung: Rung) -> bool:
-        """Whether there is a figure for each target that must be so fast; not if nobody asked."""
-        targets = self.job.targets if self.job.budget.fps is not None else ()
-        return all(f"fps@{target}" in rung.figures for target in targets)
 
     def _forget(self, number: int | None = None) -> None:
         """Figures change: the front and the best are found anew, without the trial whose do."""

@@ -11,9 +11,12 @@ import yaml
 
 from sigdca.cli import app
 from sigdca.data.manifest import dump_manifest, parse_manifest
+from sigdca.distributed import JOURNAL
 from sigdca.distributed.strategies import STRATEGIES
 from sigdca.edge.infer import options as infer_options
-from sigdca.job import load_job, parse_job
+from sigdca.job import Budget, load_job, parse_job
+from sigdca.job.schema import TargetBudget
+from sigdca.job.search import FIGURES, TARGET_FIGURES, Search
 from sigdca.loop import check_job
 from sigdca.loop.events import FOLDER
 from tests.conftest import ROOT
@@ -55,7 +58,13 @@ def test_readmes_commands_exist_with_those_options(words):
     if words[:3] == ["ray", "job", "submit"]:  # the whole of it is run in test_submit.py
         words = words[words.index("--") + 1 :]
     if words[0] == "tensorboard":
-        assert words[1:] == ["--logdir", f"runs/lenet-5-mnist/{FOLDER}"]
+        runs = f"runs/lenet-5-mnist/{FOLDER}", "runs/lenet-5-mnist-search"
+        assert words[1] == "--logdir"
+        assert words[2:] in [[run] for run in runs]
+        return
+    if words[0] == "optuna-dashboard":
+        journal = f"runs/lenet-5-mnist-search/{JOURNAL}"
+        assert words[1:] == [journal, "--storage-class", "JournalFileStorage"]
         return
     if words[0] == "pip":
         extra = words[-1].removeprefix("sigdca[").removesuffix("]")
@@ -151,3 +160,30 @@ def test_the_search_sections_that_are_shown_are_such():
     space = yaml.safe_load(sections[1])["space"]
     search = yaml.safe_dump({"search": {"space": space, "num_trials": 3}})
     check_job(parse_job(begin + search, "search.md"), "search.md")
+
+
+def test_what_may_count_in_a_search_is_what_the_job_takes():
+    (table,) = re.findall(r"## What may count\n\n(.*?)\n\n", SEARCH, re.S)
+    rows = [line.strip("|").split("|")[1:] for line in table.splitlines()[2:]]
+    objectives = [name for row in rows for name in re.findall(r"`(\w+(?:@T)?)`", row[0])]
+    assert objectives == [
+        *sorted(FIGURES, key=objectives.index),
+        *(f"{f}@T" for f in TARGET_FIGURES),
+    ]
+    assert set(TargetBudget.model_fields) == set(TARGET_FIGURES)
+    bounds = [
+        yaml.safe_load(found) for row in rows for found in re.findall(r"`(\w+: [^`]+)`", row[1])
+    ]
+    assert {name for bound in bounds for name in bound} == set(Budget.model_fields) - {"time_s"}
+    for bound in bounds:
+        Budget.model_validate(bound)
+
+
+def test_the_defaults_of_a_search_are_the_shown_ones():
+    names = re.findall(
+        r"`(\w+)`", " ".join(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", SEARCH, re.M))
+    )
+    assert set(Search.model_fields) <= set(names)
+    shown = Search(space={"seed": {"int": [1, 2]}}, num_trials=1)
+    assert (shown.objectives, shown.sampler) == ({"error": "min", "container_bytes": "min"}, "tpe")
+    assert (shown.fidelities, shown.keep, shown.sensitivity_images) == ((0, 0.25, 1), 0.5, 2000)

@@ -126,9 +126,14 @@ def test_one_at_a_time_and_no_container_twice(fake, made):
 
 
 @pytest.mark.parametrize(
-    "job", [parse_job(JOB.replace("min, latency_us", "min, energy_mj"), "s")], ids=["energy"]
+    "job",
+    [
+        parse_job(JOB.replace("min, latency_us", "min, energy_mj"), "s"),
+        parse_job(JOB, "s", [f"budget.at={{{ATOM}: {{energy_mj: 3}}}}"]),
+    ],
+    ids=["objective", "bound"],
 )
-def test_energy_is_measured_where_it_is_an_objective(fake, made):
+def test_energy_is_measured_where_it_counts(fake, made):
     boards, _, measured, (a, b) = made
     boards.ask(1, a)
     boards.ask(2, b)

@@ -67,17 +67,20 @@ def test_what_the_job_names_goes_along_at_its_place(here, to):
     ]
 
 
-def test_data_sets_in_folders_and_the_targets_of_objectives(here, to):
+def test_data_sets_in_folders_and_the_targets_of_objectives_and_budget(here, to):
     for name in ("sets/digits", "sets/new"):
         (here / name).mkdir(parents=True)
         (here / name / "dataset.json").write_text("{}")
-    (here / "board.toml").write_text("")
+    for name in ("board.toml", "fast.toml"):
+        (here / name).write_text("")
     space = "space: {seed: {int: [1, 9]}}, num_trials: 1"
     search = f"{{{space}, objectives: {{error: min, latency_us@board.toml: min}}}}"
     settings = ("data.source=sets/digits", "data.more=[sets/new]", f"search={search}")
-    bundle_job(job(*settings, "compress={recipe: [encode]}"), to)
+    budget = "budget={at: {fast.toml: {latency_us: 90}}}"
+    bundle_job(job(*settings, "compress={recipe: [encode]}", budget), to)
     assert files(to) == [
         "board.toml",
+        "fast.toml",
         "sent.yaml",
         "sets/digits/dataset.json",
         "sets/new/dataset.json",

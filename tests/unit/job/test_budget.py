@@ -1,5 +1,5 @@
 from sigdca.job import Budget, Train
-from sigdca.job.budget import check_accuracy, check_budget, is_met
+from sigdca.job.budget import check_accuracy, check_budget, figures_at, is_met
 
 
 def lines(budget, **changes):
@@ -7,7 +7,8 @@ def lines(budget, **changes):
         "accuracy_drop": 0.1,
         "error": 1.5,
         "container_bytes": 20_000,
-        "device_fps": {"atom-x5-e3940": None},
+        "targets": ["atom-x5-e3940"],
+        "at": {},
     }
     return check_budget(budget, **(figures | changes))
 
@@ -33,8 +34,26 @@ def test_fps_without_a_device_is_neither_met_nor_missed():
 
 
 def test_fps_from_a_device_is_held_against_the_bound():
-    (line,) = lines(Budget(fps=30), device_fps={"atom-x5-e3940": 29.0})
+    (line,) = lines(Budget(fps=30), at={"fps@atom-x5-e3940": 29.0})
     assert line.met is False
+
+
+def test_a_target_has_bounds_of_its_own():
+    bounds = {"jetson-tx2": {"latency_us": 3000, "energy_mj": 20}, "atom-x5-e3940": {"fps": 60}}
+    budget = Budget(fps=30, at=bounds)
+    at = figures_at("atom-x5-e3940", 20_000.0) | figures_at("jetson-tx2", 3000.0, 20.5)
+    found = {line.name: line for line in lines(budget, at=at)}
+    assert {name: (line.bound, line.met) for name, line in found.items()} == {
+        "fps@atom-x5-e3940": (60, False),
+        "latency_us@jetson-tx2": (3000, True),
+        "energy_mj@jetson-tx2": (20, False),
+    }
+    told = {line.name: line.met for line in lines(budget, at=figures_at("jetson-tx2", 3001.0))}
+    assert list(told.values()) == [None, False, None]
+
+
+def test_what_no_device_has_measured_has_no_figures():
+    assert figures_at("atom-x5-e3940", None, 3.0) == {}
 
 
 def test_an_accuracy_that_was_asked_for_is_met_or_says_how_often_it_was_tried():

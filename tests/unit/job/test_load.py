@@ -54,6 +54,10 @@ def test_set_makes_sections_that_the_file_has_not():
     [
         ("sede=1", "a.yaml: sede: unknown key; did you mean 'seed'?"),
         ("train.epoch=1", "a.yaml: train.epoch: unknown key; did you mean 'epochs'?"),
+        (
+            "budget.at.a.latency=3",
+            "a.yaml: budget.at.a.latency: unknown key; did you mean 'latency_us'?",
+        ),
         ("compress.recipe.².share.bits=3", "--set compress.recipe.²: no such item"),
         (
             "compress.recipe.1.share.bit=3",

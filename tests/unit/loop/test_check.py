@@ -133,6 +133,12 @@ def test_without_batch_norms_a_quantize_may_be_anywhere():
     check_job(job, "s.yaml")
 
 
+def test_a_target_that_the_budget_names_must_be_one():
+    job = parse_job(JOB, "s.yaml", ["budget.at={atom-x5-e3941: {fps: 30}}"])
+    with pytest.raises(SigdcaError, match="unknown target 'atom-x5-e3941'; did you mean"):
+        check_job(job, "s.yaml")
+
+
 def test_energy_needs_a_figure_of_the_targets_power(tmp_path, monkeypatch):
     known = spec.load_target("atom-x5-e3940")
     job = parse_job(JOB, "s.yaml", ["search.objectives={energy_mj@atom-x5-e3940: min}"])

@@ -139,6 +139,10 @@ def test_frames_per_second_count_where_a_board_measured_them(store):
     told = retest(store, Told(board), "budget={fps: 30}")
     assert told.failures == ("budget fps@atom-x5-e3940: at least 30, got 20",)
     assert retest(store, Told(), "budget={fps: 30}").failures == ()
+    own = "budget={at: {atom-x5-e3940: {latency_us: 49000}}}"
+    told = retest(store, Told(board), own)
+    assert told.failures == ("budget latency_us@atom-x5-e3940: at most 49000, got 50000",)
+    assert retest(store, Told(), own).failures == ()
 
 
 def test_a_run_without_a_container_is_bad_input(tmp_path):

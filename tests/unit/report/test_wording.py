@@ -29,6 +29,7 @@ def test_duration(seconds, text):
         ("compression_ratio", 50.82, "50.8x"),
         ("latency_us@atom-x5-e3940", 1240.5, "1,240 µs"),
         ("fps@x86-64-v4", 12919.9, "12,920 fps"),
+        ("energy_mj@atom-x5-e3940", 1.25, "1.25 mJ"),
         ("images_per_s", 21767.4, "21,767 / s"),
         ("duration_s", 90, "1 min 30 s"),
         ("num_samples", 10000, "10,000"),
@@ -50,6 +51,7 @@ def test_quantity(name, value, text):
         ("images_per_s", "images"),
         ("accuracy_drop", "accuracy drop"),
         ("loss", "loss"),
+        ("latency_us@my_board.toml", "latency@my_board.toml"),
     ],
 )
 def test_title(name, text):

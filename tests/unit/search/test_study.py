@@ -6,7 +6,17 @@ import math
 import pytest
 
 from sigdca.errors import JobError, StorageError
-from sigdca.search import FrontRecord, Rung, Settings, Study, StudyFolder, missed_bounds
+from sigdca.job.budget import figures_at
+from sigdca.search import (
+    FrontRecord,
+    Rung,
+    Settings,
+    Study,
+    StudyFolder,
+    asked_targets,
+    bound_names,
+    missed_bounds,
+)
 from sigdca.storage import open_store
 
 
@@ -405,6 +415,23 @@ def test_figures_that_nobody_asked_for_before_are_predicted(make_job, folder):
     assert folder.study().unverified == ()
     Study(job, folder).complete(predicted)
     assert len(asked) == 3, "once a container, and not what is measured"
+
+
+def test_bounds_at_targets_are_constraints_and_fast_enough_is_enough(make_job, folder):
+    at = "jetson-tx2-cpu"
+    bounds = f"{{error: 2.0, at: {{{at}: {{latency_us: 100, energy_mj: 5}}}}}}"
+    objectives = f"{{error: min, container_bytes: min, latency_us@{at}: min}}"
+    job = make_job(f"budget={bounds}", f"search.objectives={objectives}")
+    assert asked_targets(job) == (at,)
+    assert bound_names(job) == ("error", f"latency_us@{at}", f"energy_mj@{at}")
+    study = Study(job, folder)
+    for number, (size, latency_us, energy_mj) in enumerate(
+        [(30000, 50.0, 1.0), (20000, 99.0, 5.0), (10000, 150.0, 1.0), (10000, 90.0, 6.0)], 1
+    ):
+        tried(study, number, size, 1.5, **figures_at(at, latency_us, energy_mj))
+    assert study.trial(3).full.missed == {f"latency_us@{at}": 0.5}
+    assert study.trial(4).full.missed == {f"energy_mj@{at}": 0.2}
+    assert study.chosen.number == 2, "the smallest that is fast enough"
 
 
 def test_nothing_is_published_that_is_not_on_the_front(make_job, folder):
