@@ -183,7 +183,7 @@ class SearchProgress:
     def __init__(self) -> None:
         """Draws only where someone can see it."""
         self._live: Live | None = None
-        self._told: set[int] = set()
+        self._told: set[tuple[int, str]] = set()  # a board may refuse what was done
         self._warned = False
 
     def __enter__(self) -> SearchProgress:
@@ -205,15 +205,15 @@ class SearchProgress:
             errors.print(line, soft_wrap=True)
         if self._live is not None:
             self._live.update(_live_table(study))
-        elif record.ended is not None and record.number not in self._told:
-            self._told.add(record.number)
+        elif record.ended is not None and (record.number, record.status) not in self._told:
+            self._told.add((record.number, record.status))
             errors.print(f"trial {record.number}: {trial_line(record)}", soft_wrap=True)
 
 
 def trial_line(record: TrialRecord) -> str:
     """A trial in one line."""
     last = record.last
-    if last is None:
+    if last is None or record.status == "failed":
         return f"{record.status}: {record.reason}"
     figures = last.figures
     line = (

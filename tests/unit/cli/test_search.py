@@ -64,6 +64,18 @@ def test_a_trial_is_a_line(study):
     assert "with 25 % of the epochs" in trial_line(pruned)
     failed = done.model_copy(update={"rungs": (), "status": "failed", "reason": "nan"})
     assert trial_line(failed) == "failed: nan"
+    assert trial_line(failed.model_copy(update={"rungs": done.rungs})) == "failed: nan"
+
+
+def test_a_trial_that_a_board_refuses_after_its_end_is_told_again(study, capsys):
+    with SearchProgress() as progress:
+        study.watchers.append(progress.trial)
+        progress.trial(study, study.trial(2))
+        study.measured(2, {})
+        study.refuse(2, "target 'a': beyond tolerance")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("trial 2: done, 3,000 bytes")
+    assert second == "trial 2: failed: target 'a': beyond tolerance"
 
 
 def test_figures_have_their_units():
