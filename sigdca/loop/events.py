@@ -54,7 +54,7 @@ class EventFiles:
         if self._writer is None:
             return
         for name, value in figures.items():
-            if name != "epoch":
+            if name != "epoch" and value is not None:
                 self._writer.add_scalar(f"epoch/{name}", value, figures["epoch"])
         self._writer.flush()
 

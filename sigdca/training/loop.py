@@ -65,6 +65,8 @@ class EpochFigures:
         compute_s: those in which it computed.
         communication_s: those in which it waited for the other processes.
         sent_bytes: what all processes sent by TCP, acknowledged; 0 where the system does not tell.
+        accuracy: percent of the images of all processes that the network knew when it was trained
+            on them: augmented, and by weights that moved meanwhile. None: of an older version.
     """
 
     epoch: int
@@ -75,6 +77,7 @@ class EpochFigures:
     compute_s: float = 0.0
     communication_s: float = 0.0
     sent_bytes: int = 0
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,8 @@ class _Stage:
         self._parallel, self._config, self._layout = parallel, config, layout
         self._hook, self._num_steps, self._on_step = hook, num_steps, on_step
         self._meter = Meter(parallel.place)
+        # Of each image of the epoch, whether it was known; where the model is, as the loss.
+        self._known: list[Tensor] = []
 
     def epoch(
         self, epoch: int, inputs: Iterable[tuple[Tensor, Tensor]], seed: int
@@ -292,7 +297,21 @@ class _Stage:
         here = torch.tensor(max(0, sent_bytes() - sent), dtype=torch.float64)
         sent = round(parallel.total(here))
         split = self._meter.split(duration_s)
-        return EpochFigures(epoch + 1, mean, rate, sparsity, sent_bytes=sent, **split)
+        accuracy = self._accuracy()
+        return EpochFigures(
+            epoch + 1, mean, rate, sparsity, sent_bytes=sent, accuracy=accuracy, **split
+        )
+
+    def _accuracy(self) -> float:
+        """Percent of the epoch's images that were known, over all processes.
+
+        Whole numbers are added up, so a strategy whose processes all see every image gives the
+        same.
+        """
+        known = torch.cat(self._known)
+        self._known.clear()
+        total = self._parallel.total
+        return 100 * total(known.sum()) / total(torch.tensor(len(known)))
 
     def _step(self, pixels: Tensor, classes: Tensor) -> Tensor:
         """One step of the optimizer; gives this process's term of the mean loss.
@@ -311,10 +330,10 @@ class _Stage:
             with parallel.part(number == num_parts):
                 with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
                     logits = parallel.module(images.to(memory_format=self._layout))
+                wanted = parallel.labels(labels)
+                self._known.append(logits.detach().argmax(1) == wanted)
                 loss = F.cross_entropy(
-                    logits.float(),
-                    parallel.labels(labels),
-                    label_smoothing=self._label_smoothing,
+                    logits.float(), wanted, label_smoothing=self._label_smoothing
                 )
                 loss = loss * (len(images) * each)
                 parallel.backward(loss)
