@@ -90,6 +90,7 @@ class StepFigures:
         num_steps: steps of an epoch.
         loss: of the last step's images, those of this process.
         images_per_s: over all processes, in this epoch so far.
+        left_s: seconds until the last epoch's last step, at this epoch's rate so far.
     """
 
     epoch: int
@@ -97,6 +98,7 @@ class StepFigures:
     num_steps: int
     loss: float
     images_per_s: float
+    left_s: float
 
 
 OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint]], None]
@@ -275,9 +277,7 @@ class _Stage:
             total += loss
             if self._on_step is not None and time.monotonic() - told >= TELL_EVERY_S:
                 told = time.monotonic()
-                rate = (step + 1) * parallel.setting.batch_size / (told - start)
-                done = StepFigures(epoch + 1, step + 1, self._num_steps, float(loss), rate)
-                self._on_step(done)
+                self._on_step(self._done(epoch, step + 1, loss, told - start))
         if hook is not None:
             with parallel.weights() as whole:
                 hook.after_last_step(whole)
@@ -300,6 +300,18 @@ class _Stage:
         accuracy = self._accuracy()
         return EpochFigures(
             epoch + 1, mean, rate, sparsity, sent_bytes=sent, accuracy=accuracy, **split
+        )
+
+    def _done(self, epoch: int, steps: int, loss: Tensor, elapsed_s: float) -> StepFigures:
+        """What is told of epoch `epoch` (from 0) after so many of its steps."""
+        left = (self._config.epochs - epoch) * self._num_steps - steps
+        return StepFigures(
+            epoch + 1,
+            steps,
+            self._num_steps,
+            float(loss),
+            images_per_s=steps * self._parallel.setting.batch_size / elapsed_s,
+            left_s=left * elapsed_s / steps,
         )
 
     def _accuracy(self) -> float:

@@ -219,6 +219,9 @@ def test_every_second_it_says_how_far_it_is(monkeypatch):
     ]
     assert {done.num_steps for done in told} == {8}
     assert all(done.images_per_s > 0 for done in told)
+    for number, done in enumerate(told, 1):
+        seconds_of_a_step = 32 / done.images_per_s
+        assert done.left_s == pytest.approx((16 - number) * seconds_of_a_step)
     mean = np.mean([done.loss for done in told if done.epoch == 2])
     assert mean == pytest.approx(figures[1].loss)
 
