@@ -65,11 +65,17 @@ def test_epochs_and_ends_become_curves(store, tmp_path):
     assert curve(folder / "test-1", "test/error") == [(1, 1.5)]
 
 
-def test_an_epoch_can_be_seen_before_its_stage_ends(tmp_path):
-    events = EventFiles(Store(pafs.LocalFileSystem(), str(tmp_path)))
+def test_an_epoch_can_be_seen_before_its_stage_ends(store, tmp_path):
+    folder = tmp_path / "run/tensorboard/retrain-prune-2"
+    if not store.is_local:
+        folder.mkdir(parents=True)
+    events = EventFiles(store)
     events.begin("retrain", "prune", 2, 3)
-    events.epoch(next(epochs(1)))
-    assert curve(tmp_path / "tensorboard/retrain-prune-2", "epoch/loss") == [(1, 1)]
+    first, second = epochs(2)
+    events.epoch(first)
+    assert curve(folder, "epoch/loss") == [(1, 1)]
+    events.epoch(second)
+    assert curve(folder, "epoch/loss") == [(1, 1), (2, 0.5)]
     events.close()
 
 
