@@ -34,7 +34,7 @@ class EventFiles:
         """Opens a stage's file, if it is one with epochs."""
         self.close()
         if num_epochs:
-            self._open(_name(stage, label, iteration))
+            self._open(stage_name(stage, label, iteration))
 
     def step(self, figures: Mapping[str, Any]) -> None:
         """Adds a step's loss and speed, over all steps of the stage."""
@@ -64,7 +64,7 @@ class EventFiles:
         figures = {name: known[name] for name in END_FIGURES if known.get(name) is not None}
         if not reused and (figures or self._writer is not None):
             if self._writer is None:
-                self._open(_name(record.stage, record.label, record.iteration))
+                self._open(stage_name(record.stage, record.label, record.iteration))
             assert self._writer is not None
             for figure, value in figures.items():
                 tag = "/".join(filter(None, (record.stage, record.label, figure)))
@@ -101,5 +101,6 @@ class EventFiles:
             self._store.write(f"{self._name}/{path.name}", path.read_bytes())
 
 
-def _name(stage: str, label: str, iteration: int) -> str:
+def stage_name(stage: str, label: str, iteration: int) -> str:
+    """As in `train-1` or `retrain-prune-2`."""
     return "-".join(filter(None, (stage, label, str(iteration))))
