@@ -328,7 +328,8 @@ class _Stage:
     def _step(self, pixels: Tensor, classes: Tensor) -> Tensor:
         """One step of the optimizer; gives this process's term of the mean loss.
 
-        Where the processes' shares are not alike, an image counts the same in each.
+        Where the processes' shares are not alike, an image counts the same in each. Notes which
+        images were known.
         """
         parallel, hook = self._parallel, self._hook
         num_parts = parallel.setting.accumulation_steps

@@ -20,14 +20,17 @@ def exported():
         return answer.read().decode().splitlines()
 
 
-def test_a_node_exports_the_figures_of_training(executor, task):
-    figures = EpochFigures(1, 0.25, 1500.0, 0.0, accuracy=98.5)
-    Metered(Unobserved(), replace(task, job="lenet", stage="train-1")).epoch(asdict(figures))
+def test_a_node_exports_the_figures_of_each_stage(executor, task):
+    told = {"train-1": 98.5, "retrain-prune-1": 97.25}
+    for stage, accuracy in told.items():
+        figures = EpochFigures(1, 0.25, 1500.0, 0.0, accuracy=accuracy)
+        named = replace(task, job="lenet", stage=stage)
+        Metered(Unobserved(), named).epoch(asdict(figures))
     until, found = time.monotonic() + WAIT_S, []
-    while not found and time.monotonic() < until:
+    while len(found) < len(told) and time.monotonic() < until:
         time.sleep(1)
         found = [line for line in exported() if line.startswith("ray_sigdca_train_accuracy{")]
-    (line,) = found
-    assert 'job="lenet"' in line
-    assert 'stage="train-1"' in line
-    assert line.endswith(" 98.5")
+    for stage, accuracy in told.items():
+        (line,) = [line for line in found if f'stage="{stage}"' in line]
+        assert 'job="lenet"' in line
+        assert line.endswith(f" {accuracy}")
