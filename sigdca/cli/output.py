@@ -6,10 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from sigdca.storage import Record
 
@@ -31,11 +32,12 @@ class StageProgress:
         """Draws bars only where someone can see them."""
         self._bars: Progress | None = None
         self._told = 0.0
+        self._num_epochs = 0
 
     def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
         """See `sigdca.loop.Progress`."""
         title = _title(stage, label, iteration)
-        self._told = time.monotonic()
+        self._told, self._num_epochs = time.monotonic(), num_epochs
         if not errors.is_terminal:
             errors.print(f"{title} ...", soft_wrap=True)
             return
@@ -43,7 +45,6 @@ class StageProgress:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[note]}", markup=False),
-            TimeRemainingColumn(),
             console=errors,
             transient=True,
         )
@@ -53,7 +54,7 @@ class StageProgress:
     def step(self, figures: Mapping[str, Any]) -> None:
         """See `sigdca.loop.Progress`; a line a minute where there is no terminal."""
         done = figures["epoch"] - 1 + figures["step"] / figures["num_steps"]
-        note = f"loss {figures['loss']:.4f}, {figures['images_per_s']:,.0f} images/s"
+        note = f"{_pace(figures)}{_left(figures['left_s'])}"
         if self._bars is not None:
             note = f"epoch {figures['epoch']}, {note}"
             self._bars.update(self._bars.task_ids[0], completed=done, note=note)
@@ -69,7 +70,9 @@ class StageProgress:
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """See `sigdca.loop.Progress`."""
         self._told = time.monotonic()
-        note = f"loss {figures['loss']:.4f}, {figures['images_per_s']:,.0f} images/s"
+        epoch_s = sum(figures[f"{part}_s"] for part in ("input", "compute", "communication"))
+        left = _left((self._num_epochs - figures["epoch"]) * epoch_s)
+        note = f"{_pace(figures)}{left}"
         if self._bars is not None:
             note = f"epoch {figures['epoch']}, {note}"
             self._bars.update(self._bars.task_ids[0], completed=figures["epoch"], note=note)
@@ -88,6 +91,18 @@ class StageProgress:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+
+def _pace(figures: Mapping[str, Any]) -> str:
+    """Loss and speed of a step or an epoch; the accuracy too, which an epoch has."""
+    accuracy = figures.get("accuracy")
+    known = "" if accuracy is None else f" accuracy {accuracy:.2f} %,"
+    return f"loss {figures['loss']:.4f},{known} {figures['images_per_s']:,.0f} images/s"
+
+
+def _left(seconds: float) -> str:
+    """The time left, as in `, 0:03:05 left`; nothing where none is."""
+    return f", {timedelta(seconds=round(seconds))} left" if seconds > 0 else ""
 
 
 _SHOWN = {

@@ -24,6 +24,7 @@ from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.elastic import ServersAlone
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.horovod_backend import HorovodConfig
+from sigdca.distributed.metrics import Metered
 from sigdca.distributed.news import FromController, News, Unplaced, listening
 from sigdca.distributed.preemption import Preemptions
 from sigdca.distributed.sites import servers_of, wait_for_servers
@@ -79,7 +80,7 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
     if (mended := mend_record(task.checkpoints, task.key)) is not None:
         observer.note(mended)
     given = _input(task, cluster.num_cpus(task.source))
-    with listening(observer) as news:
+    with listening(Metered(observer, task)) as news:
         trainer = _trainer(cluster, task, config | given.config | {"news": news}, given.datasets)
         try:
             with _interruptible():

@@ -20,13 +20,13 @@ END_FIGURES = ("error", "accuracy", "sparsity", "container_bytes", "compression_
 class EventFiles:
     """Watches a run for `tensorboard --logdir RUN/tensorboard`.
 
-    On the local disk the files grow as epochs end. Elsewhere a stage's file is put there when the
-    stage is done.
+    The files grow as epochs end: on the local disk where they are, elsewhere by a new copy.
     """
 
     def __init__(self, store: Store) -> None:
         """Writes into the folder `tensorboard` of a run."""
         self._store = store.child(FOLDER)
+        self._name = ""
         self._writer: SummaryWriter | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -34,7 +34,7 @@ class EventFiles:
         """Opens a stage's file, if it is one with epochs."""
         self.close()
         if num_epochs:
-            self._open(_name(stage, label, iteration))
+            self._open(stage_name(stage, label, iteration))
 
     def step(self, figures: Mapping[str, Any]) -> None:
         """Adds a step's loss and speed, over all steps of the stage."""
@@ -54,23 +54,22 @@ class EventFiles:
         if self._writer is None:
             return
         for name, value in figures.items():
-            if name != "epoch":
+            if name != "epoch" and value is not None:
                 self._writer.add_scalar(f"epoch/{name}", value, figures["epoch"])
-        self._writer.flush()
+        self._keep()
 
     def end(self, record: Record, reused: bool) -> None:
         """Adds what a stage came to, over the iterations."""
         known = record.metrics
         figures = {name: known[name] for name in END_FIGURES if known.get(name) is not None}
         if not reused and (figures or self._writer is not None):
-            name = _name(record.stage, record.label, record.iteration)
             if self._writer is None:
-                self._open(name)
+                self._open(stage_name(record.stage, record.label, record.iteration))
             assert self._writer is not None
             for figure, value in figures.items():
                 tag = "/".join(filter(None, (record.stage, record.label, figure)))
                 self._writer.add_scalar(tag, value, record.iteration)
-            self._keep(name)
+            self._keep()
         self.close()
 
     def close(self) -> None:
@@ -85,20 +84,23 @@ class EventFiles:
     def _open(self, name: str) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._name = name
         if self._store.is_local:
             self._writer = SummaryWriter(self._store.path(name))
             return
         self._folder = tempfile.TemporaryDirectory(prefix="sigdca-events-")
         self._writer = SummaryWriter(self._folder.name)
 
-    def _keep(self, name: str) -> None:
-        """Puts the open file where the run lies, unless it grows there."""
-        if self._writer is None or self._folder is None:
-            return
+    def _keep(self) -> None:
+        """Has the open file as it stands where the run lies."""
+        assert self._writer is not None
         self._writer.flush()
+        if self._folder is None:
+            return
         for path in sorted(Path(self._folder.name).iterdir()):
-            self._store.write(f"{name}/{path.name}", path.read_bytes())
+            self._store.write(f"{self._name}/{path.name}", path.read_bytes())
 
 
-def _name(stage: str, label: str, iteration: int) -> str:
+def stage_name(stage: str, label: str, iteration: int) -> str:
+    """As in `train-1` or `retrain-prune-2`."""
     return "-".join(filter(None, (stage, label, str(iteration))))

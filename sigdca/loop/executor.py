@@ -71,6 +71,8 @@ class TrainTask:
         seed: this stage's own seed.
         checkpoints: where checkpoints lie.
         held: layers whose zeros stay besides, those of an earlier `prune`.
+        job: the job's name, for those who watch.
+        stage: which stage this is, for the same: as in `retrain-prune-2`.
     """
 
     key: str
@@ -83,6 +85,8 @@ class TrainTask:
     seed: int
     checkpoints: Store
     held: tuple[str, ...] = ()
+    job: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True)

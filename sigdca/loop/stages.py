@@ -11,6 +11,7 @@ from sigdca.data import find_source
 from sigdca.engines import container_engine, logits_sha256
 from sigdca.job import DataSource, Pass, Retrained
 from sigdca.loop.dataset import first_of
+from sigdca.loop.events import stage_name
 from sigdca.loop.executor import State, TestTask, TrainTask
 from sigdca.loop.network import model_with, pack, state_of, unpack, weights_of
 from sigdca.loop.points import Progress, Run, Work
@@ -27,7 +28,8 @@ def train(run: Run, iteration: int, state: str) -> Record:
     inputs = {"state": state, "train": settings}
 
     def work(key: str) -> Work:
-        return _train(run, key, state, None, config.epochs)
+        name = stage_name("train", "", iteration)
+        return _train(run, key, name, state, None, config.epochs)
 
     return run.stage("train", "", iteration, inputs, work, config.epochs)
 
@@ -72,7 +74,8 @@ def retrain(run: Run, iteration: int, step: Pass, state: str, before: Sequence[P
         inputs["held"] = held
 
     def work(key: str) -> Work:
-        return _train(run, key, state, config, config.epochs, held)
+        name = stage_name("retrain", step.name, iteration)
+        return _train(run, key, name, state, config, config.epochs, held)
 
     return run.stage("retrain", step.name, iteration, inputs, work, config.epochs)
 
@@ -179,6 +182,7 @@ class _Watched:
 def _train(
     run: Run,
     key: str,
+    name: str,
     state: str,
     retrained: Retrained | None,
     epochs: int,
@@ -197,6 +201,8 @@ def _train(
         seed=_seed(key),
         checkpoints=checkpoints,
         held=held,
+        job=job.name,
+        stage=name,
     )
     observer = _Watched(run.progress)
     outcome = run.executor.train(task, observer)

@@ -164,7 +164,7 @@ def _short(name: str, value: float) -> str:
         return f"{value:g} B"
     if name == "sparsity":
         return f"{100 * value:g} %"
-    return f"{value:.4g} %" if name == "error" else f"{value:.4g}"
+    return f"{value:.4g} %" if name in ("error", "accuracy") else f"{value:.4g}"
 
 
 def error_chart(report: Report) -> DotChart | None:
@@ -304,11 +304,11 @@ def sparsity_chart(report: Report) -> BarChart | None:
 
 
 def training_curves(report: Report) -> list[Curve]:
-    """Loss, error and sparsity over all epochs of the run, as far as they were recorded."""
+    """Loss, accuracy and sparsity over all epochs of the run, as far as they were recorded."""
     points = [point for point in report.test_points if point.epochs]
     drawn = [
         _curve(points, "loss", "Loss", lambda epoch: epoch.loss),
-        _curve(points, "error", "Error after each epoch", lambda epoch: epoch.error),
+        _curve(points, "accuracy", "Accuracy in training", lambda epoch: epoch.accuracy),
         _curve(points, "sparsity", "Sparsity", lambda epoch: epoch.sparsity),
         _curve(points, "images_per_s", "Images per second", lambda epoch: epoch.images_per_s),
     ]

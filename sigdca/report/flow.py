@@ -10,7 +10,6 @@ from sigdca.report.wording import (
     NOT_A_DEVICE_TIME,
     duration,
     emulation_time,
-    last_epoch_error,
     point_bytes,
     point_error,
     quantity,
@@ -121,8 +120,6 @@ def _why_not(report: Report, stage: Stage) -> str:
 def _figures(report: Report, points: list[TestPoint]) -> Iterable[Line]:
     """The last error and the last size among a stage's points."""
     errors = [error for error in map(point_error, points) if error is not None]
-    if not errors:
-        errors = [error for error in map(last_epoch_error, points) if error is not None]
     if errors:
         yield Line(f"error {quantity('error', errors[-1])}")
     sizes = [size for size in (point_bytes(report, point) for point in points) if size is not None]

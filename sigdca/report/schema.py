@@ -99,7 +99,9 @@ class Epoch(_Record):
 
     epoch: Count
     loss: Loss
-    error: Percent | None = None
+    accuracy: Percent | None = Field(
+        None, description="of the images as training saw them, augmented, while the weights moved"
+    )
     images_per_s: Annotated[float, Field(ge=0.0)]
     sparsity: Fraction | None = None
     input_s: Seconds = 0.0

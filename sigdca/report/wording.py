@@ -147,11 +147,6 @@ def point_error(point: TestPoint) -> float | None:
     return error if error is not None or accuracy is None else 100.0 - accuracy
 
 
-def last_epoch_error(point: TestPoint) -> float | None:
-    """The error after a stage's last epoch, in percent, where its epochs were tested."""
-    return point.epochs[-1].error if point.epochs else None
-
-
 def point_bytes(report: Report, point: TestPoint) -> float | None:
     """A test point's size: of its container, or dense after TEST; None where it has neither."""
     packed = _number(point, "container_bytes")

@@ -65,6 +65,8 @@ class EpochFigures:
         compute_s: those in which it computed.
         communication_s: those in which it waited for the other processes.
         sent_bytes: what all processes sent by TCP, acknowledged; 0 where the system does not tell.
+        accuracy: percent of the images of all processes that the network knew when it was trained
+            on them: augmented, and by weights that moved meanwhile. None: of an older version.
     """
 
     epoch: int
@@ -75,6 +77,7 @@ class EpochFigures:
     compute_s: float = 0.0
     communication_s: float = 0.0
     sent_bytes: int = 0
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class StepFigures:
         num_steps: steps of an epoch.
         loss: of the last step's images, those of this process.
         images_per_s: over all processes, in this epoch so far.
+        left_s: seconds until the last epoch's last step, at this epoch's rate so far.
     """
 
     epoch: int
@@ -94,6 +98,7 @@ class StepFigures:
     num_steps: int
     loss: float
     images_per_s: float
+    left_s: float
 
 
 OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint]], None]
@@ -244,6 +249,8 @@ class _Stage:
         self._parallel, self._config, self._layout = parallel, config, layout
         self._hook, self._num_steps, self._on_step = hook, num_steps, on_step
         self._meter = Meter(parallel.place)
+        # Of each image of the epoch, whether it was known; where the model is, as the loss.
+        self._known: list[Tensor] = []
 
     def epoch(
         self, epoch: int, inputs: Iterable[tuple[Tensor, Tensor]], seed: int
@@ -270,9 +277,7 @@ class _Stage:
             total += loss
             if self._on_step is not None and time.monotonic() - told >= TELL_EVERY_S:
                 told = time.monotonic()
-                rate = (step + 1) * parallel.setting.batch_size / (told - start)
-                done = StepFigures(epoch + 1, step + 1, self._num_steps, float(loss), rate)
-                self._on_step(done)
+                self._on_step(self._done(epoch, step + 1, loss, told - start))
         if hook is not None:
             with parallel.weights() as whole:
                 hook.after_last_step(whole)
@@ -292,12 +297,39 @@ class _Stage:
         here = torch.tensor(max(0, sent_bytes() - sent), dtype=torch.float64)
         sent = round(parallel.total(here))
         split = self._meter.split(duration_s)
-        return EpochFigures(epoch + 1, mean, rate, sparsity, sent_bytes=sent, **split)
+        accuracy = self._accuracy()
+        return EpochFigures(
+            epoch + 1, mean, rate, sparsity, sent_bytes=sent, accuracy=accuracy, **split
+        )
+
+    def _done(self, epoch: int, steps: int, loss: Tensor, elapsed_s: float) -> StepFigures:
+        """What is told of epoch `epoch` (from 0) after so many of its steps."""
+        left = (self._config.epochs - epoch) * self._num_steps - steps
+        return StepFigures(
+            epoch + 1,
+            steps,
+            self._num_steps,
+            float(loss),
+            images_per_s=steps * self._parallel.setting.batch_size / elapsed_s,
+            left_s=left * elapsed_s / steps,
+        )
+
+    def _accuracy(self) -> float:
+        """Percent of the epoch's images that were known, over all processes.
+
+        Whole numbers are added up, so a strategy whose processes all see every image gives the
+        same.
+        """
+        known = torch.cat(self._known)
+        self._known.clear()
+        total = self._parallel.total
+        return 100 * total(known.sum()) / total(torch.tensor(len(known)))
 
     def _step(self, pixels: Tensor, classes: Tensor) -> Tensor:
         """One step of the optimizer; gives this process's term of the mean loss.
 
-        Where the processes' shares are not alike, an image counts the same in each.
+        Where the processes' shares are not alike, an image counts the same in each. Notes which
+        images were known.
         """
         parallel, hook = self._parallel, self._hook
         num_parts = parallel.setting.accumulation_steps
@@ -311,10 +343,10 @@ class _Stage:
             with parallel.part(number == num_parts):
                 with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
                     logits = parallel.module(images.to(memory_format=self._layout))
+                wanted = parallel.labels(labels)
+                self._known.append(logits.detach().argmax(1) == wanted)
                 loss = F.cross_entropy(
-                    logits.float(),
-                    parallel.labels(labels),
-                    label_smoothing=self._label_smoothing,
+                    logits.float(), wanted, label_smoothing=self._label_smoothing
                 )
                 loss = loss * (len(images) * each)
                 parallel.backward(loss)

@@ -21,7 +21,14 @@ def record(stage, label="", iteration=1, **metrics):
 
 def epochs(count):
     for epoch in range(1, count + 1):
-        yield {"epoch": epoch, "loss": 1.0 / epoch, "images_per_s": 100.0, "sparsity": 0.5}
+        accuracy = None if epoch == 1 else 10.0 * epoch  # the first is of an older version
+        yield {
+            "epoch": epoch,
+            "loss": 1.0 / epoch,
+            "images_per_s": 100.0,
+            "sparsity": 0.5,
+            "accuracy": accuracy,
+        }
 
 
 def curve(folder, tag):
@@ -53,15 +60,22 @@ def test_epochs_and_ends_become_curves(store, tmp_path):
     losses = curve(folder / "train-1", "epoch/loss")
     assert losses == [(1, 1), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert curve(folder / "train-1", "epoch/images_per_s") == [(1, 100), (2, 100), (3, 100)]
+    assert curve(folder / "train-1", "epoch/accuracy") == [(2, 20), (3, 30)]
     assert curve(folder / "train-1", "train/sparsity") == [(1, 0)]
     assert curve(folder / "test-1", "test/error") == [(1, 1.5)]
 
 
-def test_an_epoch_can_be_seen_before_its_stage_ends(tmp_path):
-    events = EventFiles(Store(pafs.LocalFileSystem(), str(tmp_path)))
+def test_an_epoch_can_be_seen_before_its_stage_ends(store, tmp_path):
+    folder = tmp_path / "run/tensorboard/retrain-prune-2"
+    if not store.is_local:
+        folder.mkdir(parents=True)
+    events = EventFiles(store)
     events.begin("retrain", "prune", 2, 3)
-    events.epoch(next(epochs(1)))
-    assert curve(tmp_path / "tensorboard/retrain-prune-2", "epoch/loss") == [(1, 1)]
+    first, second = epochs(2)
+    events.epoch(first)
+    assert curve(folder, "epoch/loss") == [(1, 1)]
+    events.epoch(second)
+    assert curve(folder, "epoch/loss") == [(1, 1), (2, 0.5)]
     events.close()
 
 

@@ -92,7 +92,9 @@ def run(tmp_path, num_correct, *settings, until="edge-test", job=JOB):
 
 
 def test_the_boxes_come_in_the_flows_order(tmp_path):
-    outcome, _, progress = run(tmp_path, [190, 180, 185, 185])
+    outcome, executor, progress = run(tmp_path, [190, 180, 185, 185])
+    named = [(task.job, task.stage) for task in executor.trained]
+    assert named == [("told", "train-1"), ("told", "retrain-prune-1")]
     assert [(stage, label) for stage, label, *_ in progress.ended] == [
         ("train", ""),
         ("test", ""),

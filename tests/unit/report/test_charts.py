@@ -79,7 +79,10 @@ def test_sparsity_bars_are_percentages(lenet_5):
 
 def test_curves_run_over_all_stages(lenet_300_100):
     curves = charts.training_curves(validate_report(lenet_300_100))
-    assert [curve.name for curve in curves] == [*("loss", "error", "sparsity", "images_per_s")]
+    names = ["loss", "accuracy", "sparsity", "images_per_s"]
+    assert [curve.name for curve in curves] == names
+    assert curves[1].last == "98.47 %"
+    assert all(tick.text.endswith(" %") for tick in curves[1].ticks)
     assert [band.label for band in curves[0].bands] == ["train", "prune", "share"]
     assert len(curves[0].lines) == 3
     assert len(curves[2].lines) == 1
@@ -87,6 +90,14 @@ def test_curves_run_over_all_stages(lenet_300_100):
     heights = [y for _, y in curves[0].marks]
     assert all(0 <= y <= charts.CURVE for y in heights)
     assert heights[0] < heights[11]  # a larger loss stands higher
+
+
+def test_epochs_of_an_older_version_have_no_accuracy(lenet_300_100):
+    for point in lenet_300_100["test_points"]:
+        for epoch in point["epochs"]:
+            del epoch["accuracy"]
+    curves = charts.training_curves(validate_report(lenet_300_100))
+    assert [curve.name for curve in curves] == ["loss", "sparsity", "images_per_s"]
 
 
 def test_the_time_of_each_stage_is_split(lenet_300_100):

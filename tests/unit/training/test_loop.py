@@ -1,3 +1,4 @@
+import copy
 from contextlib import nullcontext
 
 import numpy as np
@@ -168,8 +169,37 @@ def test_images_count_in_full_where_a_batch_has_fewer():
     pixels = torch.from_numpy(np.concatenate([part for part, _ in kept])) / 256
     classes = torch.from_numpy(np.concatenate([part for _, part in kept]))
     with torch.no_grad():
-        mean = nn.functional.cross_entropy(network()(pixels), classes)
+        logits = network()(pixels)
+        mean = nn.functional.cross_entropy(logits, classes)
     assert found.loss == pytest.approx(float(mean), rel=1e-5)
+    assert found.accuracy == 100 * int((logits.argmax(1) == classes).sum()) / (8 * 30)
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 3}, {"label_smoothing": 0.3}])
+def test_accuracy_is_that_of_each_image_at_its_own_step(options):
+    known = []
+    model = network()
+    images, labels = data()
+    batches = InMemory(images, labels).batches(0, 32, 3, Place())
+    wanted = iter([label for _, classes in batches for label in classes.tolist()])
+
+    def look(_model, _inputs, logits):
+        known.extend(found == next(wanted) for found in logits.argmax(1).tolist())
+
+    model.register_forward_hook(look)
+    (found,) = run(model, CONFIG.model_copy(update={"epochs": 1}), **options)
+    assert len(known) == 256
+    assert found.accuracy == 100 * sum(known) / 256
+    assert 50 < found.accuracy < 100
+
+
+def test_it_goes_on_from_figures_without_accuracy():
+    kept = []
+    run(network(), on_epoch=lambda _, checkpoint: kept.append(copy.deepcopy(checkpoint())))
+    del kept[0].figures[0]["accuracy"]  # of an older version
+    first, *others = run(network(), resume=kept[0])
+    assert first.accuracy is None
+    assert all(figure.accuracy > 50 for figure in others)
 
 
 def test_a_model_sees_no_more_images_at_once_than_a_part_has():
@@ -189,6 +219,9 @@ def test_every_second_it_says_how_far_it_is(monkeypatch):
     ]
     assert {done.num_steps for done in told} == {8}
     assert all(done.images_per_s > 0 for done in told)
+    for number, done in enumerate(told, 1):
+        seconds_of_a_step = 32 / done.images_per_s
+        assert done.left_s == pytest.approx((16 - number) * seconds_of_a_step)
     mean = np.mean([done.loss for done in told if done.epoch == 2])
     assert mean == pytest.approx(figures[1].loss)
 
@@ -337,8 +370,8 @@ def test_the_rate_grows_first_and_then_follows_its_schedule(monkeypatch, schedul
 class Elsewhere(Parallel):
     """On a device whose values nobody can read, as if it were far away."""
 
-    def mean(self, value):
-        return 0.0
+    def total(self, value):
+        return 1.0
 
     def sparsity(self):
         return 0.0

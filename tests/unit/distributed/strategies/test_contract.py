@@ -179,6 +179,13 @@ def test_an_image_counts_the_same_in_each_process(runs, alone, strategy, num_pro
         assert_same(found["uneven"], alone["uneven"])
 
 
+@pytest.mark.parametrize(("strategy", "num_processes"), OF_TWO_OR_THREE)
+def test_all_processes_report_the_accuracy_of_one(runs, alone, strategy, num_processes):
+    for found in runs(strategy, num_processes):
+        for scene in sorted({"plain", "uneven", "parts"} & found.keys()):
+            assert found[scene]["accuracies"] == alone[scene]["accuracies"], scene
+
+
 @pytest.mark.parametrize("strategy", [name for name in ALL if "deepspeed" not in name])
 def test_lars_knows_whole_layers(runs, alone, strategy):
     assert_same(runs(strategy, 2)[0]["lars"], alone["lars"])

@@ -121,6 +121,7 @@ def train(way, config=CONFIG, net=None, hook=None, **options):
     return {
         "state": state,
         "losses": [figure.loss for figure in figures],
+        "accuracies": [figure.accuracy for figure in figures],
         "sparsity": figures[-1].sparsity if figures else None,
         "sent_bytes": [figure.sent_bytes for figure in figures],
         "checkpoints": checkpoints,
