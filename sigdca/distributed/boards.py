@@ -68,7 +68,7 @@ class Boards:
 
     All is asked for and gathered by `poll`, so nothing here waits. What a board has measured, or
     why it could not, is kept in the study's folder by target and container: no container is
-    measured twice.
+    measured twice, unless nobody asked for its energy the first time.
     """
 
     def __init__(self, cluster: Cluster, job: Job, store: Store, on_measured: OnMeasured) -> None:
@@ -165,7 +165,7 @@ class Boards:
             task.model,
             task.images,
             task.reference_logits,
-            f"energy_mj@{asked.name}" in self._objectives,
+            self._needs_energy(asked),
         )
         board.at_work = (asked, answer, time.monotonic())
 
@@ -222,7 +222,15 @@ class Boards:
     def _known(self, asked: _Ask) -> dict[str, float] | None:
         if not self._measured.exists(asked.file):
             return None
-        return _figures(asked.name, _load(self._measured.read(asked.file)))
+        result = _load(self._measured.read(asked.file))
+        figures = _figures(asked.name, result)
+        has_energy = result.energy_mj is not None or result.energy_note  # or says why not
+        if figures and self._needs_energy(asked) and not has_energy:
+            return None
+        return figures
+
+    def _needs_energy(self, asked: _Ask) -> bool:
+        return f"energy_mj@{asked.name}" in self._objectives
 
 
 def _dump(result: LegResult) -> bytes:
