@@ -39,7 +39,7 @@ class Rates:
     def of(cls, levels: Tensor) -> Rates:
         """Counts the levels of a parameter, of any shape; rows are its first axis."""
         used = levels != 0
-        sizes = _as_it_lies(levels)[_as_it_lies(used)].abs_().clamp_(max=MAX_LEVEL).long()
+        sizes = _whole(_as_it_lies(levels)[_as_it_lies(used)])
         magnitude = _magnitude_bits(torch.bincount(sizes, minlength=MAX_LEVEL + 1))
         magnitude = magnitude.to(levels.device)
         # Laid out in memory as the levels are: sums over two orders are many times slower.
@@ -48,7 +48,7 @@ class Rates:
 
     def bits(self, levels: Tensor) -> float:
         """What levels of the parameter's shape cost, all together."""
-        sizes = levels.abs().clamp(max=MAX_LEVEL).long()
+        sizes = _whole(levels)
         unused = softplus(self.entered.double() / -_BITS) * _BITS
         used = unused + self.entered + self.magnitude[sizes]
         return float(torch.where(sizes != 0, used, unused).sum())
@@ -92,8 +92,11 @@ def _as_it_lies(tensor: Tensor) -> Tensor:
 
 
 def _whole(latent: Tensor) -> Tensor:
-    """The whole level below each one's size, MAX_LEVEL at most; int64."""
-    return latent.abs().floor_().clamp_(max=MAX_LEVEL).long()
+    """The whole level below each one's size, MAX_LEVEL at most; int64.
+
+    What is no number any more counts as 0: that it is so is for the loss to say.
+    """
+    return latent.abs().clamp_(max=MAX_LEVEL).nan_to_num_().long()
 
 
 def _large(values: Tensor) -> Tensor:

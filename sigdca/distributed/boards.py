@@ -70,7 +70,7 @@ class Boards:
 
     All is asked for and gathered by `poll`, so nothing here waits. What a board has measured, or
     why it could not, is kept in the study's folder by target and container: no container is
-    measured twice.
+    measured twice, unless nobody asked for its energy the first time.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Boards:
             task.model,
             task.images,
             task.reference_logits,
-            f"energy_mj@{asked.name}" in self._counts,
+            self._needs_energy(asked),
         )
         board.at_work = (asked, answer, time.monotonic())
 
@@ -241,7 +241,13 @@ class Boards:
     def _known(self, asked: _Ask) -> LegResult | None:
         if not self._measured.exists(asked.file):
             return None
-        return _load(self._measured.read(asked.file))
+        result = _load(self._measured.read(asked.file))
+        has_energy = result.energy_mj is not None or result.energy_note  # or says why not
+        is_good = result.verdict != "device-required" and result.latency_us is not None
+        return None if is_good and self._needs_energy(asked) and not has_energy else result
+
+    def _needs_energy(self, asked: _Ask) -> bool:
+        return f"energy_mj@{asked.name}" in self._counts
 
 
 def _dump(result: LegResult) -> bytes:

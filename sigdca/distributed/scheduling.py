@@ -110,7 +110,10 @@ class ParetoScheduler(InOrder):
             return str(TrialScheduler.STOP)
         if not self._promotion.goes_on(number, fidelity):
             return str(TrialScheduler.STOP)
-        return super().on_trial_result(tune_controller, trial, result)
+        answer = super().on_trial_result(tune_controller, trial, result)
+        if answer == TrialScheduler.STOP:
+            self._promotion.stays(number, fidelity)
+        return answer
 
     def on_trial_complete(
         self, tune_controller: Any, trial: Trial, result: dict[str, Any]

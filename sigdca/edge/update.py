@@ -144,8 +144,9 @@ class Device:
     def start(self) -> Live:
         """What to run from now on; to be called once by whoever starts to run it.
 
-        Starts of an update on trial are counted. A slot that is damaged gives way to the other
-        for good; one that cannot be taken now, to which other keys may belong, for this time.
+        Starts of an update on trial are counted, before it is read: that may end the process. A
+        slot that is damaged gives way to the other for good; one that cannot be taken now, to
+        which other keys may belong, for this time, and such a start does not count.
 
         Raises:
             TargetError: there is no sound slot at all: nothing was ever installed.
@@ -158,8 +159,14 @@ class Device:
                 state = self._save(state, trial=None, starts=0, trial_version=0, note=note)
             elif state.trial:
                 state = self._save(state, starts=state.starts + 1)
-            slot, live, are_lost = self._first_sound(state)
-            if slot != state.live and are_lost:
+            try:
+                slot, live, are_lost = self._first_sound(state)
+            except TargetError:
+                self._take_back_start(state)
+                raise
+            if slot == state.live:
+                return live
+            if are_lost:
                 version = live.manifest.version
                 self._save(
                     state,
@@ -170,6 +177,8 @@ class Device:
                     floor=max(state.floor, version),
                     note=f"version {version} is live instead of a damaged slot {state.live}",
                 )
+            else:
+                self._take_back_start(state)
             return live
 
     def uncount(self, version: int) -> None:
@@ -180,8 +189,8 @@ class Device:
         """
         with self._slots.lock("state"):
             state = self._slots.state()
-            if state.trial_version == version and state.starts:
-                self._save(state, starts=state.starts - 1)
+            if state.trial_version == version:
+                self._take_back_start(state)
 
     def report(self, version: int, health: Health) -> str:
         """Says how a version runs, and hears what becomes of it.
@@ -242,6 +251,10 @@ class Device:
         with self._slots.lock("state"):
             self._read_settings()
             yield self._slots.state()
+
+    def _take_back_start(self, state: State) -> None:
+        if state.trial and state.starts:
+            self._save(state, starts=state.starts - 1)
 
     def _give_up(self, version: int, why: str) -> None:
         note = f"version {version} rolled back: {why}"

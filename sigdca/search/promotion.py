@@ -96,6 +96,10 @@ class Promotion:
         known[trial].went_on = before < math.ceil(self._keep * len(places))
         return known[trial].went_on
 
+    def stays(self, trial: int, fidelity: int) -> None:
+        """A trial that was told to go on does not: its place is another's."""
+        self._known[fidelity][trial].went_on = False
+
     def _most(self, fidelity: int) -> float:
         """By how much a trial may miss the budget at a fidelity and still have a future.
 

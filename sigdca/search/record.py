@@ -185,6 +185,11 @@ class StudyFolder:
             return None
         return self._read(StudyRecord, "study.json")
 
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run's test points lie where a study's files would."""
+        return bool(self.store.child("ledger").names())
+
     def write_front(self, record: FrontRecord) -> None:
         """Writes `front.json`."""
         self.store.write("front.json", _dump(record))

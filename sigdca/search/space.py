@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -123,15 +124,15 @@ def own_points(job: Job, space: Space) -> list[Point]:
         space: its space.
 
     Returns:
-        Those that the space holds, each once: the job's own first, if it does.
+        Those that the space holds, each once: the job's own first, if it does. An alternative
+        that lacks what its own space draws is none.
     """
     jobs = [job]
     for path, dimension in space.items():
         if isinstance(dimension.choice, dict):
-            jobs += [
-                with_values(job, {path: alternative.value}, job.name)
-                for alternative in dimension.choice.values()
-            ]
+            for alternative in dimension.choice.values():
+                with suppress(JobError):  # it is no job before all is drawn
+                    jobs.append(with_values(job, {path: alternative.value}, job.name))
     found: list[Point] = []
     for one in jobs:
         point = own_point(one, space)
@@ -314,8 +315,9 @@ class _Own:
             assert dimension.choice is not None
             values = dict(zip(labels(dimension.choice), dimension.choice, strict=True))
         for label, value in values.items():
-            if with_values(self._job, {path: value}, "") == self._job:
-                return label
+            with suppress(JobError):  # an alternative that is no job before all is drawn
+                if with_values(self._job, {path: value}, "") == self._job:
+                    return label
         raise _OutsideError
 
     def _number(self, name: str) -> float:

@@ -77,7 +77,8 @@ class Spending:
     def has_time(self, job: Job, fidelity: int, duration_s: float) -> bool:
         """Whether the time left is enough for a trial's next fidelity, by the epochs of both.
 
-        Without epochs a fidelity tells nothing of the next one, which then may begin.
+        Without epochs a fidelity tells nothing of the next one, which then may begin; with as many
+        the next one is the same work, and is found done.
 
         Args:
             job: the job with the trial's values.
@@ -88,7 +89,7 @@ class Spending:
         if limit is None:
             return True
         done, more = (_num_epochs(job, share) for share in shares[fidelity : fidelity + 2])
-        return done == 0 or self.elapsed_s + duration_s * more / done <= limit
+        return done in (0, more) or self.elapsed_s + duration_s * more / done <= limit
 
 
 def _num_epochs(job: Job, share: float) -> int:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from sigdca.errors import JobError
 from sigdca.job import Job, dump_job, with_values
 from sigdca.job.budget import check_accuracy
 from sigdca.search.choice import Choice, asked_targets, is_told, missed_bounds, unverified
@@ -43,8 +44,8 @@ class Study:
             now: seconds since 1970.
 
         Raises:
-            JobError: its trials are another job's. The search, the budget, and where it all runs
-                may be other ones than before.
+            JobError: its trials are another job's, or it holds a run. The search, the budget, and
+                where it all runs may be other ones than before.
         """
         assert job.search is not None
         self.job, self.search, self.folder = job, job.search, folder
@@ -57,6 +58,11 @@ class Study:
         before = folder.study()
         if before is not None:
             check_resumed(before, job, folder.store.path("study.json"))
+        elif folder.holds_run:
+            raise JobError(
+                f"{folder.store.root}: holds a run, and no study to go on with; leave out "
+                "--resume, or give the job another name"
+            )
         self._trials = {record.number: self._judged(record) for record in folder.trials()}
         elapsed_s = before.elapsed_s if before is not None else 0.0
         cost = sum(record.cost for record in self._trials.values())

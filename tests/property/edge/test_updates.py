@@ -116,7 +116,7 @@ class Updates(RuleBasedStateMachine):
     def start(self) -> None:
         if self.trial and self.starts >= STARTS:
             self.trial, self.starts = None, 0
-        elif self.trial:
+        elif self.trial and self.trial not in self.away:  # else another one is started
             self.starts += 1
         if self.live is None:
             with pytest.raises(TargetError):

@@ -83,6 +83,7 @@ def test_both_ways_to_the_slope_are_one(layout):
     latent = torch.randn((8, 6, 5, 5), generator=generator).mul_(12).to(memory_format=layout)
     latent[0] /= 40
     latent[1, 0] = torch.tensor([0.0, 1.0, -1.0, 30.0, 31.5])
+    latent[1, 1, 0] = torch.tensor([math.nan, math.inf, -math.inf, 29.999, -0.5])
     rates = Rates.of(torch.round(latent))
     few = rates._slope_of_few(latent, None)
     assert (few != 0).any()

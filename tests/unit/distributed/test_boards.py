@@ -149,6 +149,32 @@ def test_energy_is_measured_where_it_counts(fake, made):
     assert measured[2][1] == measured[0][1], "from the file"
 
 
+def test_energy_that_nobody_asked_for_before_is_measured(fake, tmp_path, job):
+    store, measured, refused = open_store(str(tmp_path)), [], []
+    containers = [store.child("shared").put(content) for content in (b"a", b"b", b"c")]
+
+    def measure(job, *legs):
+        told = (lambda *what: measured.append(what)), (lambda *what: refused.append(what))
+        boards = Boards(Cluster(), job, store, *told)
+        for number, container in enumerate(containers, 1):
+            boards.ask(number, container)
+        boards.poll()
+        for leg in legs:
+            fake.answers[fake.asked[-1]] = leg
+            boards.poll()
+        assert boards.is_idle()
+
+    measure(job, LEG, LEG, device_required(load_target(ATOM), "crashed"))
+    job = parse_job(JOB.replace("min, latency_us", "min, energy_mj"), "s")
+    new = replace(LEG, energy_mj=0.25), replace(LEG, energy_note="power: unavailable")
+    measure(job, *new)
+    assert fake.energies == [False] * 3 + [True] * 2, "not of what has no latency"
+    assert measured[2] == (1, measured[0][1] | {f"energy_mj@{ATOM}": 0.25})
+    measure(job)
+    assert measured[4:] == measured[2:4], "from the files"
+    assert not refused
+
+
 def test_a_lost_board_owes_nothing_until_it_is_back(fake, made):
     boards, cluster, measured, (a, _) = made
     boards.ask(1, a)

@@ -183,6 +183,16 @@ def test_what_would_not_end_in_time_does_not_go_on(make_study, keep):
     assert goes_on(scheduler, 4, 2, 100, 0.5, trial_s=200)
 
 
+def test_the_place_of_a_trial_that_is_too_late_is_anothers(make_study):
+    epochs = "compress.recipe.0.prune.epochs=12"
+    objectives = "search.objectives={container_bytes: min, error: min}"
+    study = make_study("search.time_budget_s=1000", objectives, epochs)
+    scheduler = make_scheduler(study)
+    assert not goes_on(scheduler, 1, 2, 100, 0.9, trial_s=300)
+    assert study.late == {1}
+    assert goes_on(scheduler, 2, 2, 200, 0.5, trial_s=100), "half of two, and there is time"
+
+
 @pytest.mark.parametrize("setting", ["search.fidelities=[1.0]", "search.keep=1.0"])
 def test_without_a_choice_all_go_on(make_study, setting):
     assert type(make_scheduler(make_study(setting))) is InOrder

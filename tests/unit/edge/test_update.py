@@ -303,6 +303,48 @@ def test_a_slot_that_may_be_sound_again_is_not_given_up(device, bundle, tmp_path
     assert device.live().on_trial
 
 
+def test_a_start_in_which_no_slot_can_be_taken_does_not_count(device, bundle, tmp_path, settings):
+    good(device, bundle(1))
+    device.install(bundle(2))
+    set_up(tmp_path / "device", replace(settings, target="another"))
+    for _ in range(5):
+        with pytest.raises(TargetError, match="is for another target"):
+            device.start()
+    set_up(tmp_path / "device", settings)
+    assert [device.start().manifest.version for _ in range(4)] == [2, 2, 2, 1]
+
+
+def test_a_start_in_which_the_good_one_runs_instead_does_not_count(device, bundle, tmp_path):
+    good(device, bundle(1))
+    device.install(bundle(2))
+    path = tmp_path / "device" / f"slot-{device.state().trial}.dcu"
+    content = path.read_bytes()
+    path.write_bytes(bundle(2, targets=("another",)))
+    for _ in range(5):
+        assert device.start().manifest.version == 1
+        device.uncount(1)
+    path.write_bytes(content)
+    assert [device.start().manifest.version for _ in range(4)] == [2, 2, 2, 1]
+
+
+def test_a_start_that_ends_while_the_slot_is_read_counts(device, bundle, tmp_path, monkeypatch):
+    good(device, bundle(1))
+    device.install(bundle(2))
+    path = tmp_path / "device" / f"slot-{device.state().trial}.dcu"
+
+    def read(one):
+        if one == path:
+            raise MemoryError
+        return one.read_bytes()
+
+    monkeypatch.setattr("sigdca.edge.update.read_bundle", read)
+    for _ in range(3):
+        with pytest.raises(MemoryError):
+            device.start()
+    assert device.start().manifest.version == 1
+    assert device.state().note == "version 2 rolled back: 3 starts"
+
+
 @pytest.mark.parametrize("spoilt", ["a stranger's", "of another target", "not to be read"])
 def test_an_update_is_never_written_over_the_only_slot_that_runs(
     device, bundle, tmp_path, monkeypatch, spoilt

@@ -83,6 +83,17 @@ def test_what_met_the_budget_later_shows_how_much_may_be_missed_before():
     assert promotion.goes_on(5, 0), "by hardly more than one that met it"
 
 
+@pytest.mark.parametrize("stays", [False, True])
+def test_the_place_of_one_that_stays_is_anothers(stays):
+    promotion = Promotion(2, 0.5)
+    promotion.add(0, 0, 0.0, (1, 2))
+    assert promotion.goes_on(0, 0)
+    if stays:
+        promotion.stays(0, 0)
+    promotion.add(1, 0, 0.0, (2, 1))
+    assert promotion.goes_on(1, 0) == stays
+
+
 def test_fidelities_do_not_mix():
     promotion = Promotion(2, 0.5)
     promotion.add(0, 0, 0.0, (0, 0))

@@ -66,6 +66,17 @@ def test_what_exists_only_in_an_alternative_is_drawn_only_there(make_job):
     assert own_points(job, job.search.space) == [written], "4 bits are not in the other's space"
 
 
+def test_an_alternative_that_lacks_what_it_draws_is_not_written_down(make_job):
+    lacking = RECIPES.replace("rate_lambda: 1.0e-5, ", "")
+    job = make_job(lacking)
+    assert own_points(job, job.search.space) == [], "neither alternative is the job's own"
+    own = "[{prune: {sparsity: 0.9}}, {share: {bits: 3}}, encode]"
+    job = make_job(lacking.replace("bits: 4", "bits: 3"), f"compress.recipe={own}")
+    point = own_point(job, job.search.space)
+    assert point["compress.recipe"] == "shared"
+    assert own_points(job, job.search.space) == [point]
+
+
 def test_a_pass_may_be_left_out_and_its_paths_with_it(make_job):
     job = make_job(OPTIONAL)
     without = settings_of(

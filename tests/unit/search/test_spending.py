@@ -82,6 +82,14 @@ def test_there_is_time_for_what_ends_before_the_study(
     assert spending.has_time(job, fidelity, duration_s) == fits
 
 
+def test_there_is_time_for_what_is_done_already(make, make_job):
+    spending = make("search.time_budget_s=1000", elapsed_s=900.0)
+    job = make_job("compress.recipe.0.prune.epochs=1", "compress.recipe.1.share.epochs=1")
+    assert spending.has_time(job, 1, 500), "epochs are rounded up: a quarter of one is one"
+    job = make_job("compress.recipe.0.prune.epochs=1", "compress.recipe.1.share.epochs=2")
+    assert not spending.has_time(job, 1, 500)
+
+
 def test_a_recipe_without_epochs_has_time(make, make_job):
     job = make_job("compress.recipe=[encode]")
     assert make("search.time_budget_s=1000").has_time(job, 1, 1e9)

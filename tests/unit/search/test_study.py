@@ -230,6 +230,14 @@ def test_a_study_does_not_go_on_with_another_job(make_job, folder, setting, said
     assert str(found.value).endswith("leave out --resume, or give the job another name")
 
 
+def test_a_study_does_not_go_on_from_a_run(make_job, folder):
+    folder.store.write("ledger/0001.json", b"{}")
+    folder.store.write("model.dca", b"the run's")
+    with pytest.raises(JobError, match="holds a run, and no study to go on with; leave out"):
+        Study(make_job(), folder)
+    assert folder.store.read("model.dca") == b"the run's"
+
+
 def test_a_study_goes_on_elsewhere_and_for_longer(make_job, folder):
     Study(make_job(), folder).save("running")
     settings = ["search.num_trials=9", "search.cost=5", "search.fidelities=[0.5, 1.0]"]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sigdca.compression import PruneHook, QuantizeHook
-from sigdca.errors import SigdcaError
+from sigdca.errors import DivergedError, SigdcaError
 from sigdca.job.recipe import Augment, Optimisation
 from sigdca.training import InMemory, Parallel, Place, load_checkpoint, save_checkpoint, train_
 
@@ -330,6 +330,13 @@ def test_a_diverged_loss_is_an_error_that_says_what_to_try():
     config = Optimisation(epochs=3, learning_rate=1e30)
     with pytest.raises(SigdcaError, match=r"the loss is .*; try a learning_rate below 1e\+30"):
         run(network(), config)
+
+
+def test_a_loss_that_diverges_under_quantize_is_found_at_the_epochs_end():
+    hook = QuantizeHook({"1.weight": 0.05}, 1e-4)
+    config = Optimisation(epochs=3, learning_rate=1e30)
+    with pytest.raises(DivergedError, match="epoch 1: the loss is nan"):
+        run(network(), config, hook=hook, batch_size=2)  # levels are counted on the way
 
 
 def test_fewer_images_than_a_batch_is_an_error():
