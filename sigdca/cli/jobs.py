@@ -83,7 +83,8 @@ def train(
 ) -> int:
     """Run TRAIN and TEST only.
 
-    `compress --resume` and `run --resume` go on from there.
+    `compress --resume` and `run --resume` go on from there. RUN/model.safetensors has the trained
+    weights, for `weights:` of another job, and for `test`, `inspect` and `export` with --model.
 
     Example: sigdca train jobs/lenet-5-mnist.yaml --address auto
     """
@@ -143,7 +144,7 @@ def _run(
     until: Until,
 ) -> int:
     with _prepared(path, settings, resume, smoke_test, until, address) as (job, runs):
-        from sigdca.loop import run_job
+        from sigdca.loop import WEIGHTS, run_job
 
         store, progress = runs.child(job.name), StageProgress()
         try:
@@ -160,6 +161,10 @@ def _run(
                 _write_report(store)
             raise
         _show(_write_report(store), store, as_json)
+    if outcome.best is None:
+        weights = shown_path(store.path(WEIGHTS))
+        takes = f"a job's `weights:`, or --model {job.model} of test, inspect and export"
+        errors.print(f"trained weights: {weights} (for {takes})", soft_wrap=True)
     return _exit_code(job, outcome, store)
 
 

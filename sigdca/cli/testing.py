@@ -39,7 +39,14 @@ def run_test(
     ] = None,
     model: ModelName = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N images")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="share the images among N workers")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="share the images among N workers, a core each; default: with --address as many "
+            "as there is work for, else 1",
+        ),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="a running Ray cluster; default: this process, or one here")
     ] = None,
@@ -52,7 +59,8 @@ def run_test(
 
     Example: sigdca test runs/lenet-5-mnist/model.dca --data mnist --engine native
     """
-    shares = -(-workers // len(files))  # of each file: together they keep the workers busy
+    # Of each file: together they keep the workers busy.
+    shares = None if workers is None else -(-workers // len(files))
     candidates = [_candidate(file, data, engine, model, limit, shares) for file in files]
     counts = _count([candidate.task for candidate in candidates], workers, address)
     told = [
@@ -99,7 +107,12 @@ class _Candidate:
 
 
 def _candidate(
-    file: str, data: str, engine: str | None, model: str | None, limit: int | None, shares: int
+    file: str,
+    data: str,
+    engine: str | None,
+    model: str | None,
+    limit: int | None,
+    shares: int | None,
 ) -> _Candidate:
     from sigdca.data import check_split, find_source
     from sigdca.engines import container_engine, open_engine
@@ -116,16 +129,18 @@ def _candidate(
     return _Candidate(file, TestTask(graph, tensors, source, engine, shares, container), opened)
 
 
-def _count(tasks: Sequence[TestTask], workers: int, address: str | None) -> list[TestCounts]:
+def _count(
+    tasks: Sequence[TestTask], workers: int | None, address: str | None
+) -> list[TestCounts]:
     """Tests in this process, or on a cluster."""
-    if address is None and workers == 1:
+    if address is None and workers in (None, 1):
         from sigdca.loop import LocalExecutor
 
         return LocalExecutor().tests(tasks)
     from sigdca.distributed import connect
 
     # Ray tells what its nodes say on standard output, which is for results alone.
-    with contextlib.redirect_stdout(sys.stderr), connect(address, workers) as executor:
+    with contextlib.redirect_stdout(sys.stderr), connect(address, workers or 1) as executor:
         return executor.tests(tasks)
 
 

@@ -97,7 +97,7 @@ def check_servers(source: DataSource) -> None:
 
 
 def wait_for_servers(source: DataSource, num_cpus: int, tell: Callable[[str], None]) -> None:
-    """Waits for servers where there are none yet: a cluster may start them when work waits.
+    """Waits for servers where there are too few: some may start when work waits, or come back.
 
     Args:
         source: the data, which may be bound to a site.
@@ -107,10 +107,16 @@ def wait_for_servers(source: DataSource, num_cpus: int, tell: Callable[[str], No
     Raises:
         JobError: the cluster has servers, but none of the data's site.
     """
-    if slots(source):
+    there = sum(slots(source).values())
+    if there >= num_cpus:
         return
     check_servers(source)
-    tell("no server is there yet: waiting until the cluster has started one")
+    if there:
+        have = "1 CPU" if there == 1 else f"{there} CPUs"
+        site = "" if source.site is None else f" of site {source.site}"
+        tell(f"the servers{site} have {have} for {num_cpus} workers: waiting until there are more")
+    else:
+        tell("no server is there yet: waiting until the cluster has started one")
     where = [servers_of(source)] * num_cpus
     room = placement_group([{"CPU": 1.0}] * num_cpus, bundle_label_selector=where)
     try:

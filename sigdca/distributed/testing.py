@@ -28,14 +28,14 @@ SHARE_OPERATIONS = 5e10  # some seconds of a core; to start a worker takes as lo
 def num_shares(task: TestTask, cluster: Cluster) -> int:
     """Among how many workers a test is shared.
 
-    As the task says. Where the cluster has GPUs, TRAIN's workers are as many as these, but TEST
-    computes on CPUs: then among as many as have `SHARE_OPERATIONS` each.
+    As the task says, if it does. Where the cluster has GPUs, TRAIN's workers are as many as these,
+    but TEST computes on CPUs: then, too, among as many as have `SHARE_OPERATIONS` each.
     """
-    if not cluster.num_gpus(task.source):
+    if task.num_shares is not None and not cluster.num_gpus(task.source):
         return task.num_shares
     num_cpus = cluster.num_cpus(task.source)
     work = operations(task.graph) * num_images(task.source, "test")
-    return max(task.num_shares, min(num_cpus, math.ceil(work / SHARE_OPERATIONS)))
+    return max(task.num_shares or 1, min(num_cpus, math.ceil(work / SHARE_OPERATIONS)))
 
 
 def operations(graph: Graph) -> int:

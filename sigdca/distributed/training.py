@@ -54,7 +54,7 @@ BACKENDS: dict[str, type[BackendConfig]] = {"horovod": HorovodConfig}
 def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> TrainOutcome:
     """Trains with `task.train.workers` workers; goes on from a checkpoint if there is one.
 
-    Where there are no servers yet, it waits for them.
+    On a cluster that was there before, it waits where servers are away or still to come.
 
     Args:
         cluster: where the workers run: on servers, never on boards.
@@ -63,8 +63,8 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
             lost, and of training that goes on.
 
     Raises:
-        JobError: the servers that may work on the data have fewer CPUs than the job has workers,
-            or the strategy is not for such a network.
+        JobError: the servers of a cluster of this process's own have fewer CPUs than the job has
+            workers, or the strategy is not for such a network.
         DivergedError: the loss is no longer finite.
         SigdcaError: training failed for good; its checkpoints are kept.
     """
@@ -167,7 +167,7 @@ def unused_gpus(train: Train, num_gpus: int) -> str | None:
 
 def _check_workers(task: TrainTask, cluster: Cluster) -> None:
     num_cpus, site, needed = cluster.num_cpus(task.source), task.source.site, _fewest(task.train)
-    if 0 < num_cpus < needed:  # where there are none, some may come
+    if cluster.is_ours and 0 < num_cpus < needed:  # to another cluster some may come
         name = "workers_at_least" if task.train.workers_at_least else "workers"
         where = "the cluster has" if site is None else f"data.site is {site}, which has"
         raise JobError(f"train.{name}: {needed} asked, but {where} {num_cpus} CPUs")

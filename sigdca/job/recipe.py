@@ -46,7 +46,11 @@ class Optimisation(Section):
     optimizer: Literal["sgd", "adam", "lars"] = Field(
         "sgd", description="lars: sgd with a rate for each layer, for batches of thousands"
     )
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.05
+    learning_rate: Annotated[float, Field(gt=0.0)] = Field(
+        0.05,
+        description="at its full; of lars, where a layer's step at 1 is a thousandth of its "
+        "weights' norm, 5 to 20 for batches of thousands",
+    )
     momentum: Fraction = Field(0.9, description="sgd and lars only")
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     schedule_lr: Literal["constant", "cosine"] = Field(
@@ -56,6 +60,16 @@ class Optimisation(Section):
         0.0, description="share of the steps over which the learning rate grows to its full"
     )
     augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _lars_has_its_own_rate(self) -> Optimisation:
+        """With sgd's or adam's default its layers would hardly move."""
+        if self.optimizer == "lars" and "learning_rate" not in self.model_fields_set:
+            raise ValueError(
+                "optimizer: lars needs a learning_rate: 10 (with warm_up: 0.1) for batches of "
+                "thousands"
+            )
+        return self
 
 
 class Prune(Optimisation):

@@ -85,7 +85,11 @@ class Train(Optimisation):
         description="DeepSpeed's own configuration, such as {zero_optimization: {stage: 3}}; "
         "stage 2 where it is silent",
     )
-    workers: Positive = 1
+    workers: Positive = Field(
+        1,
+        description="processes that share the work, on one core (one thread) each, or on a GPU "
+        "each where there are enough; without GPUs, set it to the number of cores",
+    )
     workers_at_least: Positive | None = Field(
         None,
         description="go on with as few workers when a machine is lost, and with more when one "

@@ -16,11 +16,12 @@ from sigdca.loop.executor import (
 from sigdca.loop.local import LocalExecutor
 from sigdca.loop.points import Progress
 from sigdca.loop.retest import Retest, retest_run
-from sigdca.loop.run import Candidate, Outcome, run_job
+from sigdca.loop.run import WEIGHTS, Candidate, Outcome, run_job
 from sigdca.loop.stages import evaluation_metrics
 from sigdca.loop.watch import Surroundings, check_watched, watch_job
 
 __all__ = [
+    "WEIGHTS",
     "Candidate",
     "CycleEnd",
     "EdgeTask",

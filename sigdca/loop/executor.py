@@ -106,7 +106,8 @@ class TestTask:
         state: its weights.
         source: the data.
         engine: a key of `sigdca.engines.ENGINES`.
-        num_shares: among how many workers the images are shared.
+        num_shares: among how many workers the images are shared; None: as many as there is work
+            and room for.
         container: what `graph` and `state` were read from, for an engine that takes it as it is.
     """
 
@@ -116,7 +117,7 @@ class TestTask:
     state: State
     source: DataSource
     engine: str
-    num_shares: int
+    num_shares: int | None
     container: bytes | None = None
 
 

@@ -24,11 +24,14 @@ from sigdca.loop.adjust import Adjustment, adjusted, next_adjustment
 from sigdca.loop.edge import edge_tests, not_proven
 from sigdca.loop.events import EventFiles
 from sigdca.loop.executor import Executor, State
-from sigdca.loop.network import graph_of, initial_model, pack, state_of
+from sigdca.loop.network import graph_of, initial_model, model_with, pack, state_of, unpack
 from sigdca.loop.points import PACKAGE, Progress, Run, Watchers, Work
+from sigdca.models import dump_weights
 from sigdca.storage import Record, Store, Walk
 
 Until = Literal["test", "retest", "edge-test"]
+
+WEIGHTS = "model.safetensors"  # in a run's folder: the trained, uncompressed network
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ def run_job(
         job: the job; `sigdca.loop.check_job` has found nothing wrong with it.
         executor: who trains and tests.
         store: the run's own folder. Holds afterwards `job.yaml`, `ledger/`, `walk.json`,
-            `artifacts/`, `tensorboard/` and `model.dca`, the best container so far (written anew
-            as soon as there is a better one).
+            `artifacts/`, `tensorboard/`, `model.safetensors`, the uncompressed network, and
+            `model.dca`, the best container so far (written anew as soon as there is a better one).
         progress: who watches.
         until: the last stage to run.
         shared: a folder that holds the artifacts instead, and what other runs have done: stages
@@ -143,6 +146,9 @@ def run_job(
 def _run(run: Run, initial: str, until: Until) -> Outcome:
     job = run.job
     trained, baseline, accuracy = _train_until_accurate(run, initial)
+    if run.shared is None:  # of many runs with one network, each would have a copy
+        network = model_with(job, unpack(run.artifacts.get(trained)))
+        _lay_out(run.store, WEIGHTS, dump_weights(network))
     if job.compress is None:
         lines = check_uncompressed(job, baseline.metrics["error"])
         return Outcome(trained, baseline, None, [], accuracy, lines=lines)
@@ -264,9 +270,13 @@ def package(run: Run, best: Candidate) -> None:
         return Work(dict(best.figures) | {"meets_budget": best.meets_budget}, container)
 
     record = run.stage(PACKAGE, "", best.iteration, inputs, work)
-    container = run.artifacts.get(_artifact(record))
-    if not run.store.exists("model.dca") or run.store.read("model.dca") != container:
-        run.store.write("model.dca", container)
+    _lay_out(run.store, "model.dca", run.artifacts.get(_artifact(record)))
+
+
+def _lay_out(store: Store, name: str, content: bytes) -> None:
+    """Writes a file of the run, unless it is as it should be."""
+    if not store.exists(name) or store.read(name) != content:
+        store.write(name, content)
 
 
 def budget_lines(

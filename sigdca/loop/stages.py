@@ -9,7 +9,7 @@ from sigdca.codec import decode_container, encode_container, inspect_container
 from sigdca.compression import held_layers, prepare_
 from sigdca.data import find_source
 from sigdca.engines import container_engine, logits_sha256
-from sigdca.job import DataSource, Pass, Retrained
+from sigdca.job import DataSource, Pass, Retrained, Train
 from sigdca.loop.dataset import first_of
 from sigdca.loop.events import stage_name
 from sigdca.loop.executor import State, TestTask, TrainTask
@@ -18,14 +18,18 @@ from sigdca.loop.points import Progress, Run, Work
 from sigdca.storage import Record
 from sigdca.training import SpeedChoice, TestCounts
 
+# What says only how training is computed. A stage is the same one whatever they are: it goes on
+# from its checkpoints, and is not repeated once it is done. Its key stands as if it had these, the
+# way of the jobs in `jobs/`.
+_ANY_WAY = {"strategy": "ddp", "workers": 2}
+_ONLY_HOW = {*_ANY_WAY, "workers_at_least", "compile", "accumulation_steps"}
+_UNTIL = {"accuracy_at_least", "iterations"}  # how often TRAIN is repeated, not what it does
+
 
 def train(run: Run, iteration: int, state: str) -> Record:
     """TRAIN: from the weights `state` (an artifact), by the job's `train` section."""
     config = run.job.train
-    # A setting that is not given is left out, so that a new one leaves old runs as they are.
-    left_out = {"accuracy_at_least", "iterations"}
-    settings = config.model_dump(exclude=left_out, exclude_none=True)
-    inputs = {"state": state, "train": settings}
+    inputs = {"state": state, "train": _what(config, set(Train.model_fields) - _UNTIL)}
 
     def work(key: str) -> Work:
         name = stage_name("train", "", iteration)
@@ -57,16 +61,7 @@ def retrain(run: Run, iteration: int, step: Pass, state: str, before: Sequence[P
     """RETRAIN: masks held, of the passes `before` too, or centroids tied; TRAIN's workers."""
     config = step.config
     assert isinstance(config, Retrained)
-    shared = {
-        "strategy",
-        "workers",
-        "batch_size",
-        "precision",
-        "accumulation_steps",
-        "compile",
-        "deepspeed",
-    }
-    settings = run.job.train.model_dump(include=shared, exclude_none=True)
+    settings = _what(run.job.train, {"batch_size", "precision", "deepspeed"})
     inputs = {"state": state, "pass": {step.name: config.model_dump()}, "train": settings}
     pruned = [earlier.prune for earlier in before if earlier.prune is not None]
     held = held_layers(config, pruned, run.layers)
@@ -137,6 +132,19 @@ def task_of(
         num_shares=num_shares,
         container=content if is_native else None,
     )
+
+
+def _what(train: Train, fields: set[str]) -> dict[str, Any]:
+    """Those of TRAIN's settings that determine what it comes to, for a stage's key.
+
+    The precision is one: numbers differ by more than the order of a sum. So are DeepSpeed's
+    options, such as `gradient_clipping`, but for how it spreads its memory.
+    """
+    # A setting that is not given is left out, so that a new one leaves old runs as they are.
+    settings = train.model_dump(include=fields - _ONLY_HOW, exclude_none=True)
+    options = settings.pop("deepspeed", {})
+    options = {key: value for key, value in options.items() if key != "zero_optimization"}
+    return settings | _ANY_WAY | ({"deepspeed": options} if options else {})
 
 
 def _seed(key: str) -> int:

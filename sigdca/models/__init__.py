@@ -2,6 +2,6 @@
 
 from sigdca.models.build import MODELS, build
 from sigdca.models.trace import trace
-from sigdca.models.weights import load_weights, save_weights
+from sigdca.models.weights import dump_weights, load_weights, save_weights
 
-__all__ = ["MODELS", "build", "load_weights", "save_weights", "trace"]
+__all__ = ["MODELS", "build", "dump_weights", "load_weights", "save_weights", "trace"]

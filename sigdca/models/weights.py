@@ -50,18 +50,24 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             tensor.copy_(tensors[name])
 
 
-def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Writes the model's `state_dict` as safetensors; the whole file or nothing.
-
-    Raises:
-        StorageError: the disk is full, or the folder cannot be written.
-    """
+def dump_weights(model: nn.Module) -> bytes:
+    """The model's `state_dict` as the bytes of a `.safetensors` file."""
     # Copies, for the format does not allow two names for one memory.
     state = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    write_file(path, safetensors.torch.save(state))
+    content: bytes = safetensors.torch.save(state)
+    return content
+
+
+def save_weights(model: nn.Module, path: str | Path) -> None:
+    """Writes a `.safetensors` file; the whole of it or nothing.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    write_file(path, dump_weights(model))
 
 
 def _read(path: str | Path, limit: int = MAX_FILE_BYTES) -> bytes:

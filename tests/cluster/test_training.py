@@ -6,11 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sigdca.errors import DivergedError, JobError
+from sigdca.distributed import training
+from sigdca.errors import DivergedError, JobError, SigdcaError
 from sigdca.job import DataSource
-from sigdca.loop import Unobserved
+from sigdca.loop import Unobserved, run_job
+from sigdca.storage import open_store
 from tests.cluster.processes import kill_one
 from tests.observers import Noting
+
+
+class Watching(Noting):
+    """Watches a whole run."""
+
+    def begin(self, stage, label, iteration, num_epochs):
+        pass
+
+    def end(self, record, reused):
+        pass
 
 
 def same(first, second):
@@ -88,6 +100,26 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, 
     assert killed
     assert same(undisturbed.state, disturbed.state)
     assert len(disturbed.epochs) == 3
+
+
+def test_a_run_goes_on_with_fewer_workers_under_another_strategy(
+    executor, job, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "MAX_FAILURES", 0)
+    store, seen = open_store(str(tmp_path)).child("run"), Watching()
+
+    class Killing(Watching):
+        def epoch(self, figures):
+            super().epoch(figures)
+            if figures["epoch"] == 1:
+                kill_one("ray::RayTrainWorker")
+
+    with pytest.raises(SigdcaError, match="training: "):
+        run_job(job, executor, store, Killing(), "test")
+    other = job.train.model_copy(update={"workers": 1, "strategy": "fsdp"})
+    run_job(job.model_copy(update={"train": other}), executor, store, seen, "test")
+    assert seen.epochs[-1]["epoch"] == 3
+    assert seen.epochs[0]["epoch"] > 1, "from the checkpoint of the two workers"
 
 
 @pytest.mark.slow

@@ -76,6 +76,24 @@ def test_one_that_was_reached_is_exit_code_0(sigdca):
     assert "not reached" not in err
 
 
+@pytest.mark.parametrize("model", ["Tiny", "Normed"])
+def test_trained_weights_are_a_file_that_a_job_takes(sigdca, tmp_path, model):
+    network = f"model=tests.tiny:{model}"
+    _, _, err = sigdca("train", network)
+    file = tmp_path / "runs/t/model.safetensors"
+    assert "trained weights: runs/t/model.safetensors" in err
+    first = file.read_bytes()
+    code, _, _ = sigdca("train", network, "name=u", f"weights={file}", "train.epochs=0")
+    assert code == 0
+    assert (tmp_path / "runs/u/model.safetensors").read_bytes() == first
+
+
+def test_a_run_that_compresses_names_its_container_alone(sigdca, tmp_path):
+    _, _, err = sigdca("compress")
+    assert "weights" not in err
+    assert (tmp_path / "runs/t/model.safetensors").is_file()
+
+
 def test_a_missed_budget_names_the_best_container_where_it_lies(sigdca, tmp_path):
     code, _, err = sigdca("compress", "budget.container_bytes=1")
     assert code == 1

@@ -84,13 +84,14 @@ def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, s
     assert Cluster("a", False).num_gpus(source) == (4 if site is None else 0)
     task = SimpleNamespace(train=Train(epochs=1, workers=64, batch_size=64), source=source)
     with pytest.raises(JobError) as found:
-        train_on_cluster(Cluster("a", False), task, None)
+        train_on_cluster(Cluster("a", is_ours=True), task, None)
     assert str(found.value) == said
 
 
-def test_workers_are_not_refused_where_servers_are_still_to_come(monkeypatch):
-    head = {"Alive": True, "Labels": {"sigdca.io/site": "public"}, "Resources": {"GPU": 1}}
-    nodes = [head]
+@pytest.mark.parametrize("cpus", [0, 1])
+def test_workers_are_not_refused_where_servers_are_still_to_come(monkeypatch, cpus):
+    labels = {"sigdca.io/site": "public"}
+    nodes = [{"Alive": True, "Labels": labels, "Resources": {"GPU": 1, "CPU": cpus}}]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     asked = []
 

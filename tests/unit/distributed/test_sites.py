@@ -91,6 +91,18 @@ def test_a_cluster_without_servers_is_asked_for_some(nodes, rooms, source):
     assert told == ["no server is there yet: waiting until the cluster has started one"]
 
 
+@pytest.mark.parametrize(("source", "have"), [(ANYWHERE, 7), (HOME, 2)])
+def test_servers_that_are_away_are_waited_for(nodes, rooms, source, have):
+    told = []
+    wait_for_servers(source, have, told.append)
+    assert (told, rooms) == ([], []), "all are there"
+    wait_for_servers(source, 8, told.append)
+    assert rooms == [([{"CPU": 1.0}] * 8, [servers_of(source)] * 8), "given back"]
+    site = "" if source.site is None else " of site private"
+    line = f"the servers{site} have {have} CPUs for 8 workers: waiting until there are more"
+    assert told == [line]
+
+
 def test_nobody_waits_for_servers_of_a_site_that_has_none(nodes, rooms):
     del nodes[0]
     with pytest.raises(JobError, match=r"data\.site: private: no server of this cluster is of"):

@@ -41,9 +41,12 @@ def test_operations_are_two_for_each_weight_at_each_place():
         ("vgg-16-cifar", (3, 32, 32), 1, 16, 1, 16),
         ("lenet-300-100", (1, 28, 28), 1, 16, 1, 1),
         ("lenet-300-100", (1, 28, 28), 4, 2, 4, 4),
+        ("vgg-16-cifar", (3, 32, 32), None, 16, 0, 16),
+        ("vgg-16-cifar", (3, 32, 32), None, 0, 0, 1),
+        ("lenet-300-100", (1, 28, 28), None, 16, 0, 1),
     ],
 )
-def test_gpus_leave_the_cpus_to_test_where_there_is_work_for_them(
+def test_a_test_takes_as_many_cpus_as_it_is_told_or_has_work_for(
     name, shape, workers, cpus, gpus, shares
 ):
     task = Task(network(name, shape), {}, DataSource(source="mnist"), "torch", workers)

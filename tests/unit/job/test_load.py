@@ -80,6 +80,7 @@ def test_set_makes_sections_that_the_file_has_not():
             "train.optimizer=sgdd",
             "a.yaml: train.optimizer: must be one of 'sgd', 'adam' or 'lars', got 'sgdd'",
         ),
+        ("train.optimizer=lars", "optimizer: lars needs a learning_rate: 10 (with warm_up: 0.1)"),
         (
             "train.precision=bf17",
             "a.yaml: train.precision: must be one of 'float32', 'bf16' or 'fp16', got 'bf17'",
@@ -122,7 +123,7 @@ def test_set_makes_sections_that_the_file_has_not():
             "follow: leave it out, or use ddp or fsdp",
         ),
         (
-            "train={epochs: 2, strategy: deepspeed, optimizer: lars}",
+            "train={epochs: 2, strategy: deepspeed, optimizer: lars, learning_rate: 10}",
             "train.optimizer: lars is not for strategy deepspeed, whose parts are not layers: use "
             "ddp or fsdp",
         ),

@@ -323,6 +323,41 @@ def test_a_changed_pass_repeats_itself_and_what_follows(tmp_path):
     assert [reused for *_, reused in progress.ended][:3] == [True, True, False]
 
 
+HOW = [
+    "train.workers=4",
+    "train={epochs: 1, workers: 8, workers_at_least: 2, strategy: fsdp, compile: true}",
+    "train.accumulation_steps=4",
+    "train={epochs: 1, strategy: deepspeed, deepspeed: {zero_optimization: {stage: 3}}}",
+]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_how_training_is_computed_changes_no_stage(tmp_path, how):
+    _, executor, _ = run(tmp_path / "a", [190, 180, 185], until="retest")
+    _, other, _ = run(tmp_path / "b", [190, 180, 185], how, until="retest")
+    tasks = [[(task.key, task.seed) for task in one.trained] for one in (executor, other)]
+    assert tasks[0] == tasks[1], "the same checkpoints, and images in the same order"
+    assert tasks[0][0] != tasks[0][1]
+    _, again, progress = run(tmp_path / "a", [], how, until="retest")
+    assert again.trained == []
+    assert all(reused for *_, reused in progress.ended), "what is done stays done"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "train.batch_size=32",
+        "train.precision=bf16",
+        "train.deepspeed={gradient_clipping: 1}",
+    ],
+)
+def test_what_is_computed_makes_another_stage(tmp_path, what):
+    _, executor, _ = run(tmp_path / "a", [190, 180, 185], until="retest")
+    _, other, _ = run(tmp_path / "b", [190, 180, 185], what, until="retest")
+    for one, another in zip(executor.trained, other.trained, strict=True):
+        assert one.key != another.key
+
+
 @pytest.mark.parametrize("damage", ["lost", "cut short"])
 def test_a_damaged_artifact_is_made_anew(tmp_path, damage):
     first, *_ = run(tmp_path, [190, 180, 185, 185])

@@ -65,6 +65,16 @@ def test_it_learns():
     assert accuracy(model) > 0.98
 
 
+def test_lars_learns_at_the_rate_that_its_documents_give():
+    losses = []
+    for rate in (10.0, 0.05):
+        config = Optimisation(epochs=10, optimizer="lars", learning_rate=rate, warm_up=0.1)
+        losses.append([figure.loss for figure in run(network(), config, batch_size=64)])
+    fast, slow = losses
+    assert fast[-1] < 0.1 * fast[0]
+    assert slow[-1] > 0.8 * slow[0], "at the rate of others its layers hardly move"
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     first, second, other = network(), network(), network()
     run(first)
