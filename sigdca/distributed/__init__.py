@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "optuna.journal"  # what Optuna knows of a study, in its folder
 
-__all__ = ["JOURNAL", "connect", "search"]
+__all__ = ["JOURNAL", "connect", "run_search"]
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def connect(
         yield ClusterExecutor(cluster)
 
 
-def search(executor: ClusterExecutor, study: Study, store: Store) -> StudyRecord:
+def run_search(executor: ClusterExecutor, study: Study, store: Store) -> StudyRecord:
     """Runs a study on a cluster.
 
     Args:

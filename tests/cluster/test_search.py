@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from sigdca.codec import inspect_container
-from sigdca.distributed import search
+from sigdca.distributed import run_search
 from sigdca.distributed.trial import Silent
 from sigdca.errors import SigdcaError
 from sigdca.job import load_job, parse_job
@@ -41,7 +41,7 @@ def run_study(executor, folder, settings=()):
     store = open_store(str(folder))
     store.write("job.yaml", JOB.encode())
     study = Study(parse_job(JOB, "study.yaml", settings), StudyFolder(store))
-    return study, search(executor, study, store)
+    return study, run_search(executor, study, store)
 
 
 @pytest.fixture(scope="module")
