@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sigdca.cli.dashboards import dashboards
 from sigdca.cli.jobs import (
+    LEAST_ROOM_BYTES,
     Address,
     JobFile,
     Json,
@@ -68,6 +69,7 @@ def search(
 
     check_job(loaded, job)
     runs = open_store(lasting(loaded.storage))
+    runs.check_room(LEAST_ROOM_BYTES)
     store = runs.child(loaded.name)
     with runs.lock(loaded.name):
         if not resume:

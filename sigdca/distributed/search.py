@@ -27,18 +27,21 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sigdca.distributed import JOURNAL
 from sigdca.distributed.boards import Boards
-from sigdca.distributed.cluster import SITE_LABEL, Cluster
+from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.hparams import HparamFiles
+from sigdca.distributed.machine import why_unreadable
 from sigdca.distributed.scheduling import make_scheduler
 from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
 from sigdca.distributed.sensitivity import scan_on_cluster
 from sigdca.distributed.sites import (
+    avoiding,
     check_gpus,
     check_prices,
     check_servers,
     selector_of,
     servers_of,
+    site_of,
 )
 from sigdca.distributed.trial import TrialRunner, TrialSpec, predicted_figures, run_dense
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
@@ -158,26 +161,33 @@ def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
 
 
 def _check_nodes(study: Study, spec: TrialSpec) -> None:
-    """What trials need: servers, prices, GPUs, and a folder that each server sees."""
+    """What trials need: servers, prices, GPUs, a folder that all see, images that they read."""
     check_servers(study.job.data)
     check_prices(study.search.prices, study.search.cost)
     check_gpus(study.job.data, study.search.gpus_per_trial)
-    servers = [
-        node for node in ray.nodes() if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
-    ]
-    for node in servers:
+    for node in ray.nodes():
+        site, address = site_of(node["Labels"]), node["NodeManagerAddress"]
+        if not node["Alive"] or site == "edge":
+            continue
         pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(num_cpus=0, scheduling_strategy=pinned)(_sees)
-        (sees,) = _gather(study, [task.remote(spec.store)])
+        works = spec.job.data.site in (None, site) and node["Resources"].get("CPU", 0) >= 1
+        ((sees, unread),) = _gather(study, [task.remote(spec, works)])
         if not sees:
             raise SigdcaError(
-                f"storage: {spec.store.root} is not to be seen on node "
-                f"{node['NodeManagerAddress']}; give a place that all servers share"
+                f"storage: {spec.store.root} is not to be seen on node {address}; give a place "
+                "that all servers share"
+            )
+        if unread:
+            raise SigdcaError(
+                f"data: not to be read on node {address}: {unread}; mount it there too, or bind "
+                "the data to its site by data.site"
             )
 
 
-def _sees(store: Store) -> bool:
-    return store.exists("study.json")
+def _sees(spec: TrialSpec, works: bool) -> tuple[bool, str]:
+    """Whether this node sees the study, and why it cannot read images, if trials run on it."""
+    return spec.store.exists("study.json"), why_unreadable(spec.job.data) if works else ""
 
 
 def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[First]]:
@@ -331,6 +341,5 @@ def _enqueue(
 
 def _resources(gpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
     bundle = {"CPU": 1.0} | ({"GPU": gpus} if gpus else {})
-    return tune.PlacementGroupFactory(
-        [bundle], bundle_label_selector=[selector_of(config["site"])]
-    )
+    where = selector_of(config["site"]) | avoiding(config["shunned"])
+    return tune.PlacementGroupFactory([bundle], bundle_label_selector=[where])

@@ -32,8 +32,8 @@ UNFINISHED = "unfinished"
 
 Distributions = dict[str, optuna.distributions.BaseDistribution]
 
-Site = Callable[[int], str]
-"""Where the trial of a number goes."""
+Site = Callable[[int], dict[str, Any]]
+"""Where the trial of a number goes: its `site`, and the nodes that are `shunned`."""
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -229,7 +229,7 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
             "origin": origin,
             "point": point,
             "shares": shares,
-            "site": self._site(number),
+            **self._site(number),
         }
 
     def draw_again(self, record: TrialRecord) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -14,6 +14,7 @@ from sigdca.errors import JobError
 from sigdca.job import DataSource
 
 PRIVATE = "private"
+NODE_LABEL = "ray.io/node-id"  # Ray's own
 POLL_S = 1.0
 
 
@@ -34,6 +35,11 @@ def servers_of(source: DataSource) -> dict[str, str]:
 def selector_of(site: str) -> dict[str, str]:
     """Chooses the servers of one site; those without a label count as public."""
     return {SITE_LABEL: PRIVATE if site == PRIVATE else f"!in(edge,{PRIVATE})"}
+
+
+def avoiding(nodes: Sequence[str]) -> dict[str, str]:
+    """Chooses the nodes that are none of these."""
+    return {NODE_LABEL: f"!in({','.join(nodes)})"} if nodes else {}
 
 
 def site_of(labels: Mapping[str, str]) -> str:
@@ -145,7 +151,7 @@ def _price(labels: Mapping[str, str], prices: Mapping[str, float]) -> float | No
     return price if 0 <= price < math.inf else None
 
 
-def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
+def slots(source: DataSource, gpus: float = 0.0, shunned: Collection[str] = ()) -> dict[str, int]:
     """How many trials each site can run, of one CPU each: the preferred site first.
 
     A site without room is left out.
@@ -153,11 +159,14 @@ def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
     Args:
         source: the data, which may be bound to a site.
         gpus: what a trial takes of a GPU. No trial is spread over two.
+        shunned: the ids of nodes that do not count.
     """
     found: dict[str, int] = {}
     for node in ray.nodes():
         where = site_of(node["Labels"])
-        if node["Alive"] and where != "edge" and source.site in (None, where):
+        if not node["Alive"] or node["NodeID"] in shunned:
+            continue
+        if where != "edge" and source.site in (None, where):
             room = int(node["Resources"].get("CPU", 0))
             if gpus:
                 room = min(room, int(node["Resources"].get("GPU", 0)) * int(1 / gpus + 1e-9))

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import ray
 from ray import tune
 
 from sigdca.codec import inspect_container
+from sigdca.distributed.machine import MachineError, machine_fault, one_line
 from sigdca.distributed.sites import here
-from sigdca.errors import SigdcaError
 from sigdca.job import Job
 from sigdca.loop import LocalExecutor, run_job
 from sigdca.search import (
@@ -115,7 +116,8 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     """Runs trials one after the other in one process, which keeps what it has imported.
 
     A fault of the trial itself - a loss that is no number, values that do not go together - is its
-    result: it would come again. A lost process or node is Tune's to retry.
+    result: it would come again. A lost process or node, and a fault of the machine, is Tune's to
+    retry.
     """
 
     def setup(self, config: dict[str, Any], spec: TrialSpec | None = None) -> None:
@@ -147,11 +149,11 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         place, start = self.place(), time.monotonic()
         try:
             result = self._spec.work(self._spec, self._number, self._point, share)
-        except Exception as error:  # whatever it is, it is this trial's, and is told
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            kind = "" if isinstance(error, SigdcaError) else f"{type(error).__name__}: "
-            reason = kind + (lines[0] if lines else "no message")
-            result = {"failed": reason, "figures": {}, "done": True}
+        except Exception as error:  # whatever else it is, it is this trial's, and is told
+            if reason := machine_fault(error, self._spec.job.data):
+                address = ray.util.get_node_ip_address()
+                raise MachineError(place["node"], address, reason) from error
+            result = {"failed": one_line(error), "figures": {}, "done": True}
         last = self._done == len(self._shares) or bool(result["failed"])
         figures = result["figures"]
         return {

@@ -6,15 +6,18 @@ import contextlib
 import math
 import time
 from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
 from sigdca.distributed.boards import Boards
+from sigdca.distributed.machine import MachineError
 from sigdca.distributed.searcher import StudySearch, trial_figures
 from sigdca.distributed.sites import next_site, slots
 from sigdca.search import TOO_LATE, Rung, Study, TrialRecord, missed_bounds
@@ -23,6 +26,7 @@ MAX_NODE_LOSSES = 3  # a trial's process may be lost so often, one time right af
 MAX_ROUNDS = 3  # and be given so many more chances, when what was lost is known to be
 ROUND_S = 30.0  # after so long, and longer each time: a dead node is believed alive for a while
 LOOK_EVERY_S = 5.0
+SHUN_S = 300.0  # so long no trial goes where a fault of the machine has ended one
 SLOTS_S = 1.0  # the cluster is not asked more often; short trials are drawn at a higher rate
 
 
@@ -57,6 +61,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             self._ask(record)
         self._sites: dict[int, str] = {}
         self._asked = -math.inf, dict[str, int]()
+        self._faults: dict[int, MachineError] = {}  # the last one of a trial's
+        self._faulty: dict[str, float] = {}  # nodes, and until when nothing is sent there
 
     def attach(self, searcher: StudySearch, limiter: ConcurrencyLimiter) -> None:
         """Tells the searcher of measurements, and the limiter of servers that come and go."""
@@ -79,26 +85,34 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             if self._searcher is not None:
                 self._searcher.draw_again(self._study.trial(number))
         sites = self._slots_now()
-        waiting = [trial.config["site"] for trial in trials if trial.status == Trial.PENDING]
-        self.is_stuck = bool(sites) and any(site not in sites for site in waiting)
+        waiting = [trial.config for trial in trials if trial.status == Trial.PENDING]
+        self.is_stuck = bool(sites) and any(
+            config["site"] not in self._slots_now(config["shunned"]) for config in waiting
+        )
 
-    def choose_site(self, number: int) -> str:
-        """Where the trial of a number goes."""
+    def choose_site(self, number: int) -> dict[str, Any]:
+        """Where the trial of a number goes: its `site`, and the nodes that are `shunned`."""
         known = self._sites
         others = (record.number for record in self._study.unfinished())
         at_work = Counter(known[other] for other in others if other in known and other != number)
         known[number] = next_site(self._slots(), at_work, self._study.job.data)
-        return known[number]
+        return {"site": known[number], "shunned": self._shunned()}
+
+    def _shunned(self) -> list[str]:
+        """The nodes whose faults have ended trials just now; none, if no other node is left."""
+        now = time.monotonic()
+        self._faulty = {node: until for node, until in self._faulty.items() if until > now}
+        return sorted(self._faulty) if self._slots_now(self._faulty) else []
 
     def _slots(self) -> dict[str, int]:
         asked, found = self._asked
         if time.monotonic() - asked > SLOTS_S:
-            found = self._slots_now()
+            found = self._slots_now(self._shunned())
             self._asked = time.monotonic(), found
         return found
 
-    def _slots_now(self) -> dict[str, int]:
-        return slots(self._study.job.data, self._study.search.gpus_per_trial)
+    def _slots_now(self, shunned: Collection[str] = ()) -> dict[str, int]:
+        return slots(self._study.job.data, self._study.search.gpus_per_trial, shunned)
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -186,6 +200,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     ) -> None:
         """A trial's process was lost, and it waits for another one."""
         self._cut_off(trial.config["number"])
+        self._note_fault(trial)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -193,10 +208,25 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         """A trial's process was lost too often."""
         number = trial.config["number"]
         self._cut_off(number)
+        self._note_fault(trial)
         self._study.losses[number] += 1
         losses = self._study.losses[number]
         if losses > MAX_ROUNDS:
             total = losses * (MAX_NODE_LOSSES + 1)
-            self._study.end(number, "failed", f"its process or node was lost {total} times")
+            fault = self._faults.get(number)
+            why = f"{fault}; it was tried" if fault else "its process or node was lost"
+            self._study.end(number, "failed", f"{why} {total} times")
         else:
             self._lost[number] = time.monotonic() + ROUND_S * losses
+
+    def _note_fault(self, trial: Trial) -> None:
+        """Has no more trials sent to a node for a while whose fault has just ended this one."""
+        self._faults.pop(trial.config["number"], None)
+        if trial.pickled_error_file is None:
+            return
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        fault = getattr(error, "cause", None)
+        if isinstance(fault, MachineError):
+            self._faults[trial.config["number"]] = fault
+            self._faulty[fault.node] = time.monotonic() + SHUN_S
+            self._asked = -math.inf, {}

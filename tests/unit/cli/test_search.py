@@ -3,6 +3,7 @@
 import pytest
 from rich.console import Console
 
+from sigdca.cli import main
 from sigdca.cli.search import _show, figure, front_table, trial_line
 from sigdca.job import parse_job
 from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
@@ -81,3 +82,14 @@ def test_a_missed_budget_names_the_best_container_where_it_lies(
     line = f"the budget was not met; the best so far, trial 1, is in {place}\n"
     assert capsys.readouterr().err == line
     assert (tmp_path.parent / place).is_file()
+
+
+def test_nothing_starts_on_a_full_disk(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(JOB)
+    monkeypatch.setattr("sigdca.cli.search.LEAST_ROOM_BYTES", 2**60)
+    monkeypatch.setattr("sigdca.cli.search._run", lambda *_: pytest.fail("it has started"))
+    with pytest.raises(SystemExit) as caught:
+        main(["search", "s.yaml"])
+    assert caught.value.code == 3
+    assert "free" in capsys.readouterr().err

@@ -76,7 +76,8 @@ def test_a_constructor_may_read_values():
 def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, said):
     def node(where, cpus, gpus):
         labels = {"sigdca.io/site": where}
-        return {"Alive": True, "Labels": labels, "Resources": {"CPU": cpus, "GPU": gpus}}
+        resources = {"CPU": cpus, "GPU": gpus}
+        return {"Alive": True, "NodeID": "n", "Labels": labels, "Resources": resources}
 
     nodes = [node("private", 2, 0), node("public", 8, 4), node("edge", 4, 1)]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
@@ -89,7 +90,8 @@ def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, s
 
 
 def test_workers_are_not_refused_where_servers_are_still_to_come(monkeypatch):
-    head = {"Alive": True, "Labels": {"sigdca.io/site": "public"}, "Resources": {"GPU": 1}}
+    head = {"Alive": True, "NodeID": "n", "Labels": {"sigdca.io/site": "public"}}
+    head |= {"Resources": {"GPU": 1}}
     nodes = [head]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     asked = []

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
+from sigdca.distributed import search
 from sigdca.distributed.search import (
     INTERRUPTED,
     _enqueue,
@@ -18,6 +19,8 @@ from sigdca.distributed.search import (
     search_on_cluster,
 )
 from sigdca.distributed.searcher import open_optuna
+from sigdca.distributed.trial import TrialSpec
+from sigdca.errors import SigdcaError
 from sigdca.job import parse_job
 from sigdca.search import TOO_LATE, Rung, Settings, Study, StudyFolder, grid, own_point
 from sigdca.storage import open_store
@@ -116,6 +119,44 @@ def test_the_next_round_leaves_out_what_there_is_no_time_for(tmp_path):
     study.late.add(2)
     study.end(2, "stopped", TOO_LATE)
     assert enqueued(study) == (2, [(1, "job", 4), (3, "sampler", 6)])
+
+
+def test_each_server_that_works_on_the_images_must_read_them(tmp_path, monkeypatch):
+    def node(name, site):
+        about = {"Alive": True, "NodeID": name, "NodeManagerAddress": name}
+        return about | {"Labels": {"sigdca.io/site": site}, "Resources": {"CPU": 2}}
+
+    nodes = [node("10.0.0.1", "private"), node("10.0.0.2", "public"), node("10.0.0.3", "edge")]
+    asked = []
+
+    def remote(num_cpus, scheduling_strategy):
+        name = scheduling_strategy
+        found = SimpleNamespace(remote=lambda spec, works: asked.append((name, works)) or name)
+        return lambda _: found
+
+    unread = {"10.0.0.1": "", "10.0.0.2": "/nfs/flowers: there is no data set"}
+
+    def gather(_study, tasks):
+        works = dict(asked)
+        return [(True, unread[name] if works[name] else "") for name in tasks]
+
+    monkeypatch.setattr(search, "NodeAffinitySchedulingStrategy", lambda name, soft: name)
+    monkeypatch.setattr(search.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(search.ray, "remote", remote)
+    monkeypatch.setattr(search, "_gather", gather)
+    store = open_store(str(tmp_path))
+
+    def checked(*settings):
+        asked.clear()
+        job = parse_job(GRID, "s", settings)
+        spec = TrialSpec(job, job.search.space, store)
+        search._check_nodes(Study(job, StudyFolder(store)), spec)
+        return asked
+
+    told = r"^data: not to be read on node 10\.0\.0\.2: /nfs/flowers: there is no data set; mount"
+    with pytest.raises(SigdcaError, match=told):
+        checked()
+    assert checked("data.site=private") == [("10.0.0.1", True), ("10.0.0.2", False)]
 
 
 def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, monkeypatch):

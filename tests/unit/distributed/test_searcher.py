@@ -52,7 +52,8 @@ def searcher_of(study):
     storage = optuna.storages.InMemoryStorage()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     open_optuna(study, storage, study.search.space)
-    searcher = StudySearch(study, study.search.space, storage, lambda number: "private", True)
+    where = {"site": "private", "shunned": []}
+    searcher = StudySearch(study, study.search.space, storage, lambda number: where, True)
     return searcher, optuna.load_study(study_name="study", storage=storage)
 
 

@@ -7,6 +7,7 @@ import ray
 
 from sigdca.distributed import sites
 from sigdca.distributed.sites import (
+    avoiding,
     check_gpus,
     check_prices,
     check_servers,
@@ -28,6 +29,7 @@ def nodes(monkeypatch):
         labels = {} if site is None else {"sigdca.io/site": site}
         address = f"10.0.0.{cpus}"
         about = {"Alive": alive, "Labels": labels, "NodeManagerAddress": address}
+        about |= {"NodeID": f"n{cpus}"}
         return about | {"Resources": {"CPU": cpus, "GPU": gpus}}
 
     found = [node(2, "private"), node(4, "public", gpus=1), node(1), node(8, "edge")]
@@ -39,6 +41,13 @@ def nodes(monkeypatch):
 def test_boards_and_dead_nodes_do_not_count(nodes):
     assert slots(ANYWHERE) == {"private": 2, "public": 5}
     assert slots(HOME) == {"private": 2}
+
+
+def test_shunned_nodes_get_no_trial(nodes):
+    assert slots(ANYWHERE, shunned={"n4"}) == {"private": 2, "public": 1}
+    assert slots(HOME, shunned={"n2"}) == {}
+    assert avoiding([]) == {}
+    assert avoiding(["n2", "n4"]) == {"ray.io/node-id": "!in(n2,n4)"}
 
 
 def test_a_share_of_a_gpu_needs_one_on_the_same_server(nodes):

@@ -1,12 +1,15 @@
 """What a study hears of its trials' processes: where they are, and that they are gone."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import RayError
+from ray import cloudpickle
+from ray.exceptions import RayError, RayTaskError
 
 from sigdca.distributed import watcher as module
-from sigdca.distributed.watcher import Watcher
+from sigdca.distributed.machine import MachineError
+from sigdca.distributed.watcher import MAX_ROUNDS, Watcher
 from sigdca.job import parse_job
 from sigdca.search import TOO_LATE, Settings, Study, StudyFolder
 from sigdca.storage import open_store
@@ -78,6 +81,7 @@ def trial(watcher):
         config={"number": 1},
         temporary_state=SimpleNamespace(ray_actor=Process()),
         run_metadata=SimpleNamespace(metric_analysis={}, metric_n_steps={}),
+        pickled_error_file=None,
     )
     watcher.on_trial_start(1, [], found)
     return found
@@ -103,6 +107,67 @@ def test_a_trial_costs_from_when_its_process_has_said_where_it_is(watcher, study
     watcher.on_step_end(2, [])
     clock.now += HOUR
     assert study.spending.cost == 2.0
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """Two servers."""
+    found = {"n": "public", "other": "public"}
+
+    def slots(_data, _gpus, shunned=()):
+        left = [site for node, site in found.items() if node not in shunned]
+        return {site: left.count(site) for site in left}
+
+    monkeypatch.setattr(module, "slots", slots)
+    return found
+
+
+def faulty(trial, tmp_path, node="n"):
+    """The trial after a fault of a machine, as Tune leaves it."""
+    fault = MachineError(node, "10.0.0.3", "/nfs/flowers: no data set is there")
+    error = RayTaskError("step", "a traceback", fault)
+    trial.pickled_error_file = str(tmp_path / "error.pkl")
+    Path(trial.pickled_error_file).write_bytes(cloudpickle.dumps(error))
+
+
+def test_a_node_whose_fault_ended_a_trial_is_shunned_for_a_while(
+    watcher, trial, nodes, tmp_path, monkeypatch
+):
+    assert watcher.choose_site(2) == {"site": "public", "shunned": []}
+    faulty(trial, tmp_path)
+    watcher.on_trial_recover(1, [], trial)
+    assert watcher.choose_site(2) == {"site": "public", "shunned": ["n"]}
+    nodes["other"] = "private"
+    faulty(trial, tmp_path, "other")
+    watcher.on_trial_recover(1, [], trial)
+    assert watcher.choose_site(2)["shunned"] == [], "all are as bad"
+    nodes["third"] = "private"
+    assert watcher.choose_site(2)["shunned"] == ["n", "other"]
+    monkeypatch.setattr(module, "SHUN_S", -1.0)
+    for node in ("n", "other"):
+        faulty(trial, tmp_path, node)
+        watcher.on_trial_recover(1, [], trial)
+    assert watcher.choose_site(2)["shunned"] == []
+
+
+def test_a_trial_that_no_machine_could_work_on_fails_and_says_why(
+    watcher, study, trial, nodes, tmp_path
+):
+    faulty(trial, tmp_path)
+    for _ in range(MAX_ROUNDS):
+        watcher.on_trial_error(1, [], trial)
+        assert study.trial(1).status == "running", "it is drawn again"
+    watcher.on_trial_error(1, [], trial)
+    assert study.trial(1).status == "failed"
+    assert study.trial(1).reason == (
+        "/nfs/flowers: no data set is there (on node 10.0.0.3); it was tried 16 times"
+    )
+
+
+def test_a_trial_whose_process_is_lost_again_and_again_fails(watcher, study, trial):
+    for _ in range(MAX_ROUNDS + 1):
+        watcher.on_trial_error(1, [], trial)
+    assert study.trial(1).reason == "its process or node was lost 16 times"
 
 
 @pytest.mark.parametrize("lost", ["on_trial_recover", "on_trial_error"])
