@@ -101,7 +101,7 @@ def _run(study: Study, store: Store, address: str | None, dashboard: bool) -> St
             for name, page in pages.items():
                 errors.print(f"  {name}: {page}", soft_wrap=True)
         stack.enter_context(progress)
-        return distributed.run_search(executor, study, store)
+        return distributed.run_search(executor, study, store, errors.print)
 
 
 def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> int:

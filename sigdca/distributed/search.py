@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from sigdca.distributed.scheduling import make_scheduler
 from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
 from sigdca.distributed.sensitivity import scan_on_cluster
 from sigdca.distributed.sites import (
+    ANY,
     avoiding,
     check_gpus,
     check_prices,
@@ -42,10 +43,12 @@ from sigdca.distributed.sites import (
     selector_of,
     servers_of,
     site_of,
+    wait_for_servers,
 )
 from sigdca.distributed.trial import TrialRunner, TrialSpec, predicted_figures, run_dense
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
+from sigdca.job import DataSource
 from sigdca.search import (
     SHARED,
     TOO_LATE,
@@ -82,13 +85,16 @@ _TUNE = {
 }
 
 
-def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyRecord:
+def search_on_cluster(
+    cluster: Cluster, study: Study, store: Store, tell: Callable[[str], None]
+) -> StudyRecord:
     """Runs a study from wherever its files stand, until it is over or interrupted.
 
     Args:
         cluster: that this process is connected to.
         study: the study; every finished trial is on disk.
         store: its folder, which all servers must see.
+        tell: hears what it waits for.
 
     Returns:
         How it ended.
@@ -103,10 +109,11 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
         study.complete(lambda container: predicted_figures(study.job, shared.get(container)))
         study.save("running")
         try:
+            _wait_for_servers(study, tell)
             _check_nodes(study, spec)
             own, space, first = _prepare(study, spec)
             spec = TrialSpec(study.job, space, store)
-            while run_trials(cluster, study, spec, own, first):
+            while run_trials(cluster, study, spec, own, first, tell):
                 pass
         except _StoppedError:
             pass
@@ -158,6 +165,14 @@ def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
         if isinstance(cause := getattr(error, "cause", None), SigdcaError):
             raise cause from None
         raise SigdcaError(f"search: {root_cause(error)}") from error
+
+
+def _wait_for_servers(study: Study, tell: Callable[[str], None]) -> None:
+    def check() -> None:
+        if study.why_over() is not None:
+            raise _StoppedError
+
+    wait_for_servers(study.job.data, 1, tell, study.search.gpus_per_trial, check)
 
 
 def _check_nodes(study: Study, spec: TrialSpec) -> None:
@@ -216,7 +231,12 @@ def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[F
 
 
 def run_trials(
-    cluster: Cluster, study: Study, spec: TrialSpec, own: Point | None, first: list[First]
+    cluster: Cluster,
+    study: Study,
+    spec: TrialSpec,
+    own: Point | None,
+    first: list[First],
+    tell: Callable[[str], None],
 ) -> bool:
     """The trials of a study that is prepared.
 
@@ -226,6 +246,7 @@ def run_trials(
         spec: what they have in common.
         own: the job's own point, if the space holds it.
         first: the points to begin with, and where they are from.
+        tell: hears what trials wait for.
 
     Returns:
         Whether to call again: trials are left whose node, or whose site's last server, was lost.
@@ -241,7 +262,7 @@ def run_trials(
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)
         _enqueue(study, optuna_store, spec.space, own, todo)
-        watcher = Watcher(study, boards)
+        watcher = Watcher(study, boards, tell)
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
         )
@@ -251,7 +272,7 @@ def run_trials(
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(TrialRunner, spec=spec),
-                partial(_resources, study.search.gpus_per_trial),
+                partial(_resources, study.job.data, study.search.gpus_per_trial),
             ),
             tune_config=tune.TuneConfig(
                 search_alg=limiter,
@@ -339,7 +360,11 @@ def _enqueue(
         made.enqueue_trial(point, user_attrs={"number": number, "origin": origin})
 
 
-def _resources(gpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+def _resources(
+    source: DataSource, gpus: float, config: dict[str, Any]
+) -> tune.PlacementGroupFactory:
     bundle = {"CPU": 1.0} | ({"GPU": gpus} if gpus else {})
-    where = selector_of(config["site"]) | avoiding(config["shunned"])
+    site = config["site"]
+    where = servers_of(source) if site == ANY else selector_of(site)
+    where |= avoiding(config["shunned"])
     return tune.PlacementGroupFactory([bundle], bundle_label_selector=[where])

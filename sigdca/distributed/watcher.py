@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,24 @@ from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
 from sigdca.distributed.boards import Boards
+from sigdca.distributed.labels import SITE_LABEL
 from sigdca.distributed.machine import MachineError
 from sigdca.distributed.searcher import StudySearch, trial_figures
-from sigdca.distributed.sites import next_site, slots
+from sigdca.distributed.sites import (
+    ANY,
+    held_by_others,
+    may_grow,
+    next_site,
+    site_of,
+    slots,
+)
 from sigdca.search import TOO_LATE, Rung, Study, TrialRecord, missed_bounds
 
 MAX_NODE_LOSSES = 3  # a trial's process may be lost so often, one time right after the other
 MAX_ROUNDS = 3  # and be given so many more chances, when what was lost is known to be
 ROUND_S = 30.0  # after so long, and longer each time: a dead node is believed alive for a while
 LOOK_EVERY_S = 5.0
+WAIT_S = 30.0  # without a trial at work, until it is said what is missing
 SHUN_S = 300.0  # so long no trial goes where a fault of the machine has ended one
 SLOTS_S = 1.0  # the cluster is not asked more often; short trials are drawn at a higher rate
 
@@ -49,12 +58,12 @@ class Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
 class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     """Writes what comes from the trials into the study."""
 
-    def __init__(self, study: Study, boards: Boards) -> None:
-        self._study, self._boards = study, boards
+    def __init__(self, study: Study, boards: Boards, tell: Callable[[str], None]) -> None:
+        self._study, self._boards, self._tell = study, boards, tell
         self.is_stuck = False
         self._searcher: StudySearch | None = None
         self._limiter: ConcurrencyLimiter | None = None
-        self._looked = time.monotonic()
+        self._looked = self._idle_since = time.monotonic()
         self._lost: dict[int, float] = {}  # when they are drawn again
         self._starting: dict[int, Any] = {}  # whose processes have yet to say where they are
         for record in study.trials():
@@ -70,7 +79,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def most(self) -> int:
         """How many trials may be at work."""
-        num_slots = sum(self._slots_now().values())
+        num_slots = sum(self._slots_now().values()) + may_grow()  # more servers come if one waits
         return self._study.search.max_concurrent or max(1, num_slots)
 
     def _look(self, trials: list[Trial]) -> None:
@@ -87,15 +96,26 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
         sites = self._slots_now()
         waiting = [trial.config for trial in trials if trial.status == Trial.PENDING]
         self.is_stuck = bool(sites) and any(
-            config["site"] not in self._slots_now(config["shunned"]) for config in waiting
+            config["site"] not in (ANY, *self._slots_now(config["shunned"])) for config in waiting
         )
+        if not waiting or any(trial.status == Trial.RUNNING for trial in trials):
+            self._idle_since = self._looked
+        elif self._looked - self._idle_since > WAIT_S:
+            self._idle_since = math.inf  # it is said once
+            self._say_what_waits([config["number"] for config in waiting])
+
+    def _say_what_waits(self, numbers: list[int]) -> None:
+        site = self._study.job.data.site
+        which = ", ".join(map(str, sorted(numbers)))
+        where = f"server of site {site}" if site else "server"
+        self._tell(f"trial {which}: waits; no {where} has a CPU free for it")
 
     def choose_site(self, number: int) -> dict[str, Any]:
         """Where the trial of a number goes: its `site`, and the nodes that are `shunned`."""
         known = self._sites
         others = (record.number for record in self._study.unfinished())
         at_work = Counter(known[other] for other in others if other in known and other != number)
-        known[number] = next_site(self._slots(), at_work, self._study.job.data)
+        known[number] = next_site(self._slots(), at_work)
         return {"site": known[number], "shunned": self._shunned()}
 
     def _shunned(self) -> list[str]:
@@ -107,12 +127,15 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
     def _slots(self) -> dict[str, int]:
         asked, found = self._asked
         if time.monotonic() - asked > SLOTS_S:
-            found = self._slots_now(self._shunned())
+            found = self._slots_now(self._shunned(), held_by_others())
             self._asked = time.monotonic(), found
         return found
 
-    def _slots_now(self, shunned: Collection[str] = ()) -> dict[str, int]:
-        return slots(self._study.job.data, self._study.search.gpus_per_trial, shunned)
+    def _slots_now(
+        self, shunned: Collection[str] = (), held: Mapping[str, Mapping[str, float]] | None = None
+    ) -> dict[str, int]:
+        gpus = self._study.search.gpus_per_trial
+        return slots(self._study.job.data, gpus, shunned, held or {})
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -126,7 +149,9 @@ class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
             if ray.wait([answer], timeout=0)[0]:
                 del self._starting[number]
                 with contextlib.suppress(RayError):  # it is lost, as Tune will tell
-                    self._study.spending.start(number, ray.get(answer))
+                    place = ray.get(answer)
+                    self._sites[number] = site_of({SITE_LABEL: place["site"]})
+                    self._study.spending.start(number, place)
 
     def _cut_off(self, number: int) -> None:
         self._starting.pop(number, None)

@@ -42,7 +42,7 @@ def run_study(executor, folder, settings=()):
     store = open_store(str(folder))
     store.write("job.yaml", JOB.encode())
     study = Study(parse_job(JOB, "study.yaml", settings), StudyFolder(store))
-    return study, run_search(executor, study, store)
+    return study, run_search(executor, study, store, print)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_a_fault_of_the_machine_is_not_the_trials(executor, tmp_path):
     settings = ["search.num_trials=3", "search.sampler=random", "search.fidelities=[1.0]"]
     study = Study(parse_job(JOB, "study.yaml", settings), StudyFolder(store))
     spec = TrialSpec(study.job, study.search.space, store, work)
-    assert not run_trials(executor.cluster, study, spec, None, [])
+    assert not run_trials(executor.cluster, study, spec, None, [], print)
     assert [trial.status for trial in study.trials()] == ["done", "failed", "done"]
     assert study.trial(2).reason == "ValueError: shapes do not go together"
 

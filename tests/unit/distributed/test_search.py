@@ -176,9 +176,10 @@ def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, mon
     def stopped(*_):
         raise _StoppedError
 
+    monkeypatch.setattr("sigdca.distributed.search.wait_for_servers", lambda *_: None)
     monkeypatch.setattr("sigdca.distributed.search._check_nodes", stopped)
     job = parse_job(GRID, "s", ["targets=[atom-x5-e3940]", "budget.fps=75"])
-    ended = search_on_cluster(None, Study(job, StudyFolder(store)), store)
+    ended = search_on_cluster(None, Study(job, StudyFolder(store)), store, print)
     assert (ended.chosen, ended.meets_budget) == (1, True)
 
 
@@ -192,9 +193,10 @@ def test_a_study_ends_with_trials_that_there_is_no_time_for(tmp_path, monkeypatc
         study.end(1, "stopped", "it was late")
         return False
 
+    monkeypatch.setattr("sigdca.distributed.search.wait_for_servers", lambda *_: None)
     monkeypatch.setattr("sigdca.distributed.search._check_nodes", lambda *_: None)
     monkeypatch.setattr("sigdca.distributed.search._prepare", lambda *_: (None, {}, []))
     monkeypatch.setattr("sigdca.distributed.search.run_trials", run_trials)
-    ended = search_on_cluster(None, study, store)
+    ended = search_on_cluster(None, study, store, print)
     assert (ended.status, ended.why) == ("done", TOO_LATE)
     assert study.trial(1).reason == "it was late", "its own end stays"

@@ -64,14 +64,23 @@ def study(tmp_path, clock):
 
 
 @pytest.fixture
-def watcher(study, monkeypatch):
+def told():
+    return []
+
+
+@pytest.fixture
+def watcher(study, monkeypatch, told):
     def wait(answers, timeout):
         return [answer for answer in answers if answer.place is not None], []
 
     monkeypatch.setattr(module, "ray", SimpleNamespace(wait=wait, get=get))
     monkeypatch.setattr(module, "slots", lambda *_: {})
+    monkeypatch.setattr(module, "held_by_others", dict)
+    monkeypatch.setattr(module, "may_grow", lambda: False)
     boards = SimpleNamespace(poll=lambda: None, ask=lambda *_: None, owes=lambda _: False)
-    return Watcher(study, boards)
+    made = Watcher(study, boards, told.append)
+    monkeypatch.setattr(module, "LOOK_EVERY_S", -1.0)
+    return made
 
 
 @pytest.fixture
@@ -114,12 +123,65 @@ def nodes(monkeypatch):
     """Two servers."""
     found = {"n": "public", "other": "public"}
 
-    def slots(_data, _gpus, shunned=()):
-        left = [site for node, site in found.items() if node not in shunned]
+    def slots(_data, _gpus, shunned=(), held=()):
+        left = [at for node, at in found.items() if node not in shunned and node not in held]
         return {site: left.count(site) for site in left}
 
     monkeypatch.setattr(module, "slots", slots)
     return found
+
+
+def waiting(number, site, shunned=()):
+    return SimpleNamespace(
+        status="PENDING", config={"number": number, "site": site, "shunned": shunned}
+    )
+
+
+def test_trials_go_where_others_leave_room(watcher, study, nodes, monkeypatch):
+    nodes["n"] = "private"
+    monkeypatch.setattr(module, "held_by_others", lambda: {"n": {"CPU": 1.0}})
+    assert watcher.choose_site(1)["site"] == "public"
+    study.begin(2, "sampler", {"seed": 2}, Settings())
+    assert watcher.choose_site(2)["site"] == "any", "all are full"
+    assert watcher.most() == 2, "others may end"
+
+
+def test_one_trial_more_where_servers_may_come(watcher, nodes, monkeypatch):
+    monkeypatch.setattr(module, "may_grow", lambda: True)
+    assert watcher.most() == 3
+
+
+def test_a_trial_counts_where_it_runs_and_not_where_it_waited(watcher, study, trial, nodes):
+    nodes["n"] = "private"
+    assert watcher.choose_site(1)["site"] == "private"
+    says(trial)
+    watcher.on_step_end(1, [])
+    assert watcher.choose_site(2)["site"] == "private", "it has got a place at a public one"
+
+
+def test_a_round_ends_only_where_a_trial_waits_for_servers_that_are_gone(watcher, nodes):
+    for site, shunned, is_stuck in [
+        ("public", (), False),
+        ("private", (), True),
+        ("any", (), False),
+        ("public", ("n",), False),
+        ("public", ("n", "other"), True),
+    ]:
+        watcher.on_step_end(1, [waiting(1, site, shunned)])
+        assert watcher.is_stuck == is_stuck, (site, shunned)
+
+
+def test_it_is_said_once_that_trials_wait_and_none_is_at_work(watcher, nodes, told, monkeypatch):
+    trials = [waiting(2, "any"), waiting(1, "any")]
+    watcher.on_step_end(1, trials)
+    assert told == [], "it takes a while to start"
+    monkeypatch.setattr(module, "WAIT_S", -1.0)
+    at_work = SimpleNamespace(status="RUNNING")
+    watcher.on_step_end(2, [*trials, at_work])
+    assert told == []
+    watcher.on_step_end(3, trials)
+    watcher.on_step_end(4, trials)
+    assert told == ["trial 1, 2: waits; no server has a CPU free for it"]
 
 
 def faulty(trial, tmp_path, node="n"):
