@@ -178,7 +178,18 @@ class Journal(JournalFileBackend):
             self._alone.release()
 
 
-class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
+class Unwritten:
+    """Tune writes down all that it is given, to restore it some day; a study has its own files.
+
+    Whoever watches a study cannot always be written: a live table has a lock.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
+class StudySearch(Unwritten, OptunaSearch):  # type: ignore[misc]  # Ray has no types
     """Tune's OptunaSearch; tells Optuna what of the budget is missed, and at which fidelity."""
 
     def __init__(

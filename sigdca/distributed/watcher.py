@@ -19,7 +19,7 @@ from ray.tune.search import ConcurrencyLimiter
 from sigdca.distributed.boards import Boards
 from sigdca.distributed.labels import SITE_LABEL
 from sigdca.distributed.machine import MachineError
-from sigdca.distributed.searcher import StudySearch, trial_figures
+from sigdca.distributed.searcher import StudySearch, Unwritten, trial_figures
 from sigdca.distributed.sites import (
     ANY,
     held_by_others,
@@ -39,7 +39,7 @@ SHUN_S = 300.0  # so long no trial goes where a fault of the machine has ended o
 SLOTS_S = 1.0  # the cluster is not asked more often; short trials are drawn at a higher rate
 
 
-class Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
+class Over(Unwritten, tune.Stopper):  # type: ignore[misc]  # Ray has no types
     """Ends all trials when the study is over, or must begin anew."""
 
     def __init__(self, study: Study, watcher: Watcher) -> None:
@@ -55,7 +55,7 @@ class Over(tune.Stopper):  # type: ignore[misc]  # Ray has no types
         return self._watcher.is_stuck or self._study.why_over() is not None
 
 
-class Watcher(tune.Callback):  # type: ignore[misc]  # Ray has no types
+class Watcher(Unwritten, tune.Callback):  # type: ignore[misc]  # Ray has no types
     """Writes what comes from the trials into the study."""
 
     def __init__(self, study: Study, boards: Boards, tell: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import threading
 
 import pytest
 
@@ -143,7 +144,9 @@ def test_a_fault_of_the_machine_is_not_the_trials(executor, tmp_path):
     settings = ["search.num_trials=3", "search.sampler=random", "search.fidelities=[1.0]"]
     study = Study(parse_job(JOB, "study.yaml", settings), StudyFolder(store))
     spec = TrialSpec(study.job, study.search.space, store, work)
-    assert not run_trials(executor.cluster, study, spec, None, [], print)
+    lock = threading.Lock()  # as a live table has
+    study.watchers.append(lambda *_: lock.acquire(blocking=False))
+    assert not run_trials(executor.cluster, study, spec, None, [], lambda _: lock.locked())
     assert [trial.status for trial in study.trials()] == ["done", "failed", "done"]
     assert study.trial(2).reason == "ValueError: shapes do not go together"
 
