@@ -238,7 +238,7 @@ def run_trials(
     first: list[First],
     tell: Callable[[str], None],
 ) -> bool:
-    """The trials of a study that is prepared.
+    """The trials of a study that is prepared, and what boards are to measure of its trials.
 
     Args:
         cluster: where they run.
@@ -252,17 +252,38 @@ def run_trials(
         Whether to call again: trials are left whose node, or whose site's last server, was lost.
     """
     todo = _todo(study, own, first)
-    num_trials = _num_trials(study, todo)
-    if study.why_over() is not None or num_trials == 0:
+    if study.why_over() is not None:
         return False
+    boards = Boards(cluster, study.job, spec.store, study.measured)
+    try:
+        watcher = Watcher(study, boards, tell)
+        if num_trials := _num_trials(study, todo):
+            _tune(study, spec, own, todo, num_trials, watcher)
+        while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
+            time.sleep(POLL_S)
+            watcher.on_step_end(0, [])
+        return study.why_over() is None and bool(study.running())
+    finally:
+        for record in study.running():
+            study.cut_off(record.number)
+        boards.close()
+
+
+def _tune(
+    study: Study,
+    spec: TrialSpec,
+    own: Point | None,
+    todo: Mapping[int, First],
+    num_trials: int,
+    watcher: Watcher,
+) -> None:
+    """So many trials by Ray Tune; -1: any number."""
     _quieten()
     folder = tempfile.mkdtemp(prefix="sigdca-tune-")
-    boards = Boards(cluster, study.job, spec.store, study.measured)
     try:
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)
         _enqueue(study, optuna_store, spec.space, own, todo)
-        watcher = Watcher(study, boards, tell)
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
         )
@@ -297,14 +318,7 @@ def run_trials(
                 tuner.fit()
             except (RayError, tune.TuneError) as error:
                 raise SigdcaError(f"search: {root_cause(error)}") from error
-        while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
-            time.sleep(POLL_S)
-            watcher.on_step_end(0, [])
-        return study.why_over() is None and bool(study.running())
     finally:
-        for record in study.running():
-            study.cut_off(record.number)
-        boards.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -183,6 +183,62 @@ def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, mon
     assert (ended.chosen, ended.meets_budget) == (1, True)
 
 
+class Boards:
+    """One that answers when it is polled the second time."""
+
+    def __init__(self, _cluster, _job, _store, on_measured):
+        self.asked, self.polls, self.is_closed = [], 0, False
+        self._on_measured = on_measured
+
+    def ask(self, number, container):
+        self.asked.append((number, container))
+
+    def owes(self, _number):
+        return not self.is_idle()
+
+    def is_idle(self):
+        return self.polls > 1 or not self.asked
+
+    def poll(self):
+        self.polls += 1
+        if self.is_idle():
+            self._on_measured(1, {"latency_us@atom-x5-e3940": 7.0})
+
+    def close(self):
+        self.is_closed = True
+
+
+def test_what_is_predicted_is_measured_though_all_trials_are_done(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(search, "Boards", lambda *given: made.append(Boards(*given)) or made[-1])
+    monkeypatch.setattr(search, "POLL_S", 0.0)
+    monkeypatch.setattr(search, "_tune", lambda *_: pytest.fail("no trial is left"))
+    store = open_store(str(tmp_path))
+    objectives = "search.objectives={error: min, latency_us@atom-x5-e3940: min}"
+    job = parse_job(GRID, "s", ["search.num_trials=2", objectives])
+    study = Study(job, StudyFolder(store))
+    container = store.child("shared").put(b"container")
+    for number, predicted in ((1, ("latency_us@atom-x5-e3940",)), (2, ())):
+        study.begin(number, "sampler", {BITS: 3 + number}, Settings())
+        figures = {"accuracy_drop": 0.0, "error": 1.0, "container_bytes": 9.0}
+        rung = Rung(
+            share=1.0,
+            figures=figures | {"latency_us@atom-x5-e3940": 5.0},
+            predicted=predicted,
+            container=container,
+            run="r",
+            duration_s=1.0,
+        )
+        study.add(number, rung, {"node": "n", "site": "private", "price": 0.0}, ends=True)
+    spec = TrialSpec(job, job.search.space, store)
+    assert not search.run_trials(None, study, spec, {BITS: 4}, [], print)
+    (boards,) = made
+    assert boards.asked == [(1, container)]
+    assert boards.is_closed
+    full = study.trial(1).full
+    assert (full.figures["latency_us@atom-x5-e3940"], full.predicted) == (7.0, ())
+
+
 def test_a_study_ends_with_trials_that_there_is_no_time_for(tmp_path, monkeypatch):
     store = open_store(str(tmp_path))
     study = Study(parse_job(GRID, "s", ["search.time_budget_s=1000"]), StudyFolder(store))
