@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,13 @@ from sigdca.distributed.sites import (
     site_of,
     wait_for_servers,
 )
-from sigdca.distributed.trial import TrialRunner, TrialSpec, predicted_figures, run_dense
+from sigdca.distributed.trial import (
+    TrialRunner,
+    TrialSpec,
+    predicted_figures,
+    run_dense,
+    spec_of,
+)
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
 from sigdca.job import DataSource
@@ -102,17 +109,17 @@ def search_on_cluster(
     Raises:
         SigdcaError: a fault before the first trial, or the cluster is lost. What was done is kept.
     """
-    spec = TrialSpec(study.job, study.search.space, store)
+    spec = spec_of(study.job, store)
     study.watchers.append(HparamFiles(store))
     with _signals(study):
         shared = store.child(SHARED)
-        study.complete(lambda container: predicted_figures(study.job, shared.get(container)))
+        study.complete(lambda container: predicted_figures(spec.asked, shared.get(container)))
         study.save("running")
         try:
             _wait_for_servers(study, tell)
             _check_nodes(study, spec)
             own, space, first = _prepare(study, spec)
-            spec = TrialSpec(study.job, space, store)
+            spec = replace(spec, space=space)
             while run_trials(cluster, study, spec, own, first, tell):
                 pass
         except _StoppedError:
