@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseGASampler
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -81,10 +82,26 @@ def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         made.set_metric_names(list(study.search.objectives))
     unfinished = {record.number for record in study.unfinished()}
+    sampler, num_told = make_sampler(study.search.sampler, 0), 0
     for record in study.trials():
         known = distributions_of(space, record.point)
         if record.number not in unfinished and known is not None:
-            made.add_trial(_past(study, record, known))
+            past = _past(study, record, known, _generation(sampler, num_told))
+            made.add_trial(past)
+            num_told += past.state == optuna.trial.TrialState.COMPLETE
+
+
+def _generation(sampler: optuna.samplers.BaseSampler, num_before: int) -> dict[str, int]:
+    """What a genetic sampler notes of a trial; one without it is of no generation.
+
+    Args:
+        sampler: the study's.
+        num_before: how many trials had come to their ends.
+    """
+    if not isinstance(sampler, BaseGASampler):
+        return {}
+    assert sampler.population_size is not None
+    return {sampler._get_generation_key(): num_before // sampler.population_size}
 
 
 def enqueue(told: optuna.Study, record: TrialRecord, point: Point, space: Space) -> None:
@@ -111,7 +128,9 @@ def distributions_of(space: Space, point: Point) -> Distributions | None:
     return found.found
 
 
-def _past(study: Study, record: TrialRecord, distributions: Distributions) -> FrozenTrial:
+def _past(
+    study: Study, record: TrialRecord, distributions: Distributions, generation: dict[str, int]
+) -> FrozenTrial:
     last = record.last
     values = None
     if last is not None and record.status != "failed":
@@ -129,6 +148,7 @@ def _past(study: Study, record: TrialRecord, distributions: Distributions) -> Fr
         params=record.point,
         distributions=distributions,
         user_attrs=attributes,
+        system_attrs=generation,
         constraints=constraints(study, last.missed, last.share),
     )
 

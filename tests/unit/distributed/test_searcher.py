@@ -135,6 +135,29 @@ def test_a_study_that_goes_on_tells_all_that_is_finished(study):
     assert searcher.suggest("t5")["number"] == 5
 
 
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
+def test_a_genetic_sampler_goes_on_with_the_generation_it_was_at(study, sampler):
+    job = parse_job(JOB, "s", [f"search.sampler={sampler}", "search.num_trials=999"])
+    study = Study(job, study.folder)
+    for number in range(1, 122):
+        point = {SPARSITY: 0.8 + number / 1000, SCHEDULE: "gradual"}
+        study.begin(number, "sampler", point, Settings())
+        if number == 60:
+            study.end(number, "failed", "the loss is nan")
+        else:
+            study.add(number, rung(study, number / 100, 1.0), PLACE, ends=True)
+    searcher, told = searcher_of(study)
+    searcher.suggest("t122")
+    drawing = searcher._ot_study.sampler
+    assert drawing.get_trial_generation(told, told.trials[-1]) == 2
+    found = [
+        sum(t.state == TrialState.COMPLETE for t in drawing.get_population(told, generation))
+        for generation in range(3)
+    ]
+    assert found == [50, 50, 20]
+    assert len(drawing.get_parent_population(told, 2)) == 50
+
+
 SPARSITY = "compress.recipe.0.prune.sparsity.ip1"
 SCHEDULE = "compress.recipe.0.prune.schedule"
 
