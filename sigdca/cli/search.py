@@ -57,7 +57,7 @@ def search(
 
     The first trial is the job's own recipe. Ctrl-C ends with the best so far; --resume goes on.
 
-    Example: sigdca search jobs/lenet-5-mnist-search.yaml --set search.time_budget_s=600
+    Example: sigdca search jobs/lenet-300-100-mnist-search.yaml --set search.time_budget_s=600
     """
     loaded = load_job(job, settings or ())
     if loaded.search is None:
