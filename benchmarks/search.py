@@ -69,14 +69,15 @@ def repeatable(job: Path, folder: Path) -> Claim:
 
 
 def busy(job: Path, folder: Path, budget_s: int) -> Claim:
-    """How much of all cores' time was worked, from the first trial to the end of the last."""
+    """How much of all cores' time was worked in a study, its start, TRAIN and scan included."""
     with CpuClock() as clock:
         study = ended_study(
             job, folder, "busy", "search.num_trials=null", f"search.time_budget_s={budget_s}"
         )
-    trials = [t for t in StudyFolder(open_store(str(study))).trials() if t.ended is not None]
-    ended = [t.ended or 0.0 for t in trials if t.status in ("done", "pruned")]
-    share = clock.share(min(trial.started for trial in trials), max(ended))
+    outcome = StudyFolder(open_store(str(study))).study()
+    assert outcome is not None
+    ended = (study / "study.json").stat().st_mtime  # it is written when all is over
+    share = clock.share(ended - outcome.elapsed_s, ended)
     return at_least("cores at work in a study", [100 * share], 95, "%")
 
 

@@ -130,7 +130,7 @@ def by_search(num_trials: int, cluster: Any) -> dict[str, float]:
         study.watchers.append(
             lambda _, record: clock.trial_ended() if record.ended is not None else None
         )
-        run_trials(cluster, study, spec, None, [])
+        run_trials(cluster, study, spec, None, [], print)
         told = clock.told(num_trials)
         assert len(study.trials()) == num_trials
         assert study.save("done").num_trials == {"done": num_trials}

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sigdca.cli.dashboards import dashboards
 from sigdca.cli.jobs import (
+    LEAST_ROOM_BYTES,
     Address,
     JobFile,
     Json,
@@ -56,7 +57,7 @@ def search(
 
     The first trial is the job's own recipe. Ctrl-C ends with the best so far; --resume goes on.
 
-    Example: sigdca search jobs/lenet-5-mnist-search.yaml --set search.time_budget_s=600
+    Example: sigdca search jobs/lenet-300-100-mnist-search.yaml --set search.time_budget_s=600
     """
     loaded = load_job(job, settings or ())
     if loaded.search is None:
@@ -68,6 +69,7 @@ def search(
 
     check_job(loaded, job)
     runs = open_store(lasting(loaded.storage))
+    runs.check_room(LEAST_ROOM_BYTES)
     store = runs.child(loaded.name)
     with runs.lock(loaded.name):
         if not resume:
@@ -99,7 +101,7 @@ def _run(study: Study, store: Store, address: str | None, dashboard: bool) -> St
             for name, page in pages.items():
                 errors.print(f"  {name}: {page}", soft_wrap=True)
         stack.enter_context(progress)
-        return distributed.search(executor, study, store)
+        return distributed.run_search(executor, study, store, errors.print)
 
 
 def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> int:

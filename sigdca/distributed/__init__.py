@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sigdca.distributed.environment import prepare_environment
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "optuna.journal"  # what Optuna knows of a study, in its folder
 
-__all__ = ["JOURNAL", "connect", "search"]
+__all__ = ["JOURNAL", "connect", "run_search"]
 
 
 @contextlib.contextmanager
@@ -46,13 +46,16 @@ def connect(
         yield ClusterExecutor(cluster)
 
 
-def search(executor: ClusterExecutor, study: Study, store: Store) -> StudyRecord:
+def run_search(
+    executor: ClusterExecutor, study: Study, store: Store, tell: Callable[[str], None]
+) -> StudyRecord:
     """Runs a study on a cluster.
 
     Args:
         executor: what `connect` gave.
         study: the study, which goes on from wherever its files stand.
         store: its folder.
+        tell: hears what the study waits for, a line each.
 
     Returns:
         How it ended.
@@ -62,4 +65,4 @@ def search(executor: ClusterExecutor, study: Study, store: Store) -> StudyRecord
     """
     from sigdca.distributed.search import search_on_cluster
 
-    return search_on_cluster(executor.cluster, study, store)
+    return search_on_cluster(executor.cluster, study, store, tell)

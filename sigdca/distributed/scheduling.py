@@ -9,14 +9,14 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sigdca.distributed.searcher import trial_figures
+from sigdca.distributed.searcher import Unwritten, trial_figures
 from sigdca.search import Promotion, Study, missed_bounds, values_of
 
 PLACE_S = 1.0  # in which a new process finds its place, if there is one
 START_S = 30.0  # in which it starts: it imports torch
 
 
-class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
+class InOrder(Unwritten, FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     """Trials in the order in which they were drawn, each in the process made for it, if any.
 
     They go on while there is time.

@@ -12,7 +12,8 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,22 +28,34 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sigdca.distributed import JOURNAL
 from sigdca.distributed.boards import Boards
-from sigdca.distributed.cluster import SITE_LABEL, Cluster
+from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.faults import root_cause
 from sigdca.distributed.hparams import HparamFiles
+from sigdca.distributed.machine import why_unreadable
 from sigdca.distributed.scheduling import make_scheduler
 from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
 from sigdca.distributed.sensitivity import scan_on_cluster
 from sigdca.distributed.sites import (
+    ANY,
+    avoiding,
     check_gpus,
     check_prices,
     check_servers,
     selector_of,
     servers_of,
+    site_of,
+    wait_for_servers,
 )
-from sigdca.distributed.trial import TrialRunner, TrialSpec, predicted_figures, run_dense
+from sigdca.distributed.trial import (
+    TrialRunner,
+    TrialSpec,
+    predicted_figures,
+    run_dense,
+    spec_of,
+)
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
 from sigdca.errors import SigdcaError
+from sigdca.job import DataSource
 from sigdca.search import (
     SHARED,
     TOO_LATE,
@@ -79,13 +92,16 @@ _TUNE = {
 }
 
 
-def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyRecord:
+def search_on_cluster(
+    cluster: Cluster, study: Study, store: Store, tell: Callable[[str], None]
+) -> StudyRecord:
     """Runs a study from wherever its files stand, until it is over or interrupted.
 
     Args:
         cluster: that this process is connected to.
         study: the study; every finished trial is on disk.
         store: its folder, which all servers must see.
+        tell: hears what it waits for.
 
     Returns:
         How it ended.
@@ -93,17 +109,18 @@ def search_on_cluster(cluster: Cluster, study: Study, store: Store) -> StudyReco
     Raises:
         SigdcaError: a fault before the first trial, or the cluster is lost. What was done is kept.
     """
-    spec = TrialSpec(study.job, study.search.space, store)
+    spec = spec_of(study.job, store)
     study.watchers.append(HparamFiles(store))
     with _signals(study):
         shared = store.child(SHARED)
-        study.complete(lambda container: predicted_figures(study.job, shared.get(container)))
+        study.complete(lambda container: predicted_figures(spec.asked, shared.get(container)))
         study.save("running")
         try:
+            _wait_for_servers(study, tell)
             _check_nodes(study, spec)
             own, space, first = _prepare(study, spec)
-            spec = TrialSpec(study.job, space, store)
-            while run_trials(cluster, study, spec, own, first):
+            spec = replace(spec, space=space)
+            while run_trials(cluster, study, spec, own, first, tell):
                 pass
         except _StoppedError:
             pass
@@ -157,27 +174,42 @@ def _gather(study: Study, tasks: Sequence[Any]) -> list[Any]:
         raise SigdcaError(f"search: {root_cause(error)}") from error
 
 
+def _wait_for_servers(study: Study, tell: Callable[[str], None]) -> None:
+    def check() -> None:
+        if study.why_over() is not None:
+            raise _StoppedError
+
+    wait_for_servers(study.job.data, 1, tell, study.search.gpus_per_trial, check)
+
+
 def _check_nodes(study: Study, spec: TrialSpec) -> None:
-    """What trials need: servers, prices, GPUs, and a folder that each server sees."""
+    """What trials need: servers, prices, GPUs, a folder that all see, images that they read."""
     check_servers(study.job.data)
     check_prices(study.search.prices, study.search.cost)
     check_gpus(study.job.data, study.search.gpus_per_trial)
-    servers = [
-        node for node in ray.nodes() if node["Alive"] and node["Labels"].get(SITE_LABEL) != "edge"
-    ]
-    for node in servers:
+    for node in ray.nodes():
+        site, address = site_of(node["Labels"]), node["NodeManagerAddress"]
+        if not node["Alive"] or site == "edge":
+            continue
         pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(num_cpus=0, scheduling_strategy=pinned)(_sees)
-        (sees,) = _gather(study, [task.remote(spec.store)])
+        works = spec.job.data.site in (None, site) and node["Resources"].get("CPU", 0) >= 1
+        ((sees, unread),) = _gather(study, [task.remote(spec, works)])
         if not sees:
             raise SigdcaError(
-                f"storage: {spec.store.root} is not to be seen on node "
-                f"{node['NodeManagerAddress']}; give a place that all servers share"
+                f"storage: {spec.store.root} is not to be seen on node {address}; give a place "
+                "that all servers share"
+            )
+        if unread:
+            raise SigdcaError(
+                f"data: not to be read on node {address}: {unread}; mount it there too, or bind "
+                "the data to its site by data.site"
             )
 
 
-def _sees(store: Store) -> bool:
-    return store.exists("study.json")
+def _sees(spec: TrialSpec, works: bool) -> tuple[bool, str]:
+    """Whether this node sees the study, and why it cannot read images, if trials run on it."""
+    return spec.store.exists("study.json"), why_unreadable(spec.job.data) if works else ""
 
 
 def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[First]]:
@@ -206,9 +238,14 @@ def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[F
 
 
 def run_trials(
-    cluster: Cluster, study: Study, spec: TrialSpec, own: Point | None, first: list[First]
+    cluster: Cluster,
+    study: Study,
+    spec: TrialSpec,
+    own: Point | None,
+    first: list[First],
+    tell: Callable[[str], None],
 ) -> bool:
-    """The trials of a study that is prepared.
+    """The trials of a study that is prepared, and what boards are to measure of its trials.
 
     Args:
         cluster: where they run.
@@ -216,22 +253,44 @@ def run_trials(
         spec: what they have in common.
         own: the job's own point, if the space holds it.
         first: the points to begin with, and where they are from.
+        tell: hears what trials wait for.
 
     Returns:
         Whether to call again: trials are left whose node, or whose site's last server, was lost.
     """
     todo = _todo(study, own, first)
-    num_trials = _num_trials(study, todo)
-    if study.why_over() is not None or num_trials == 0:
+    if study.why_over() is not None:
         return False
+    boards = Boards(cluster, study.job, spec.store, study.measured, study.refuse)
+    try:
+        watcher = Watcher(study, boards, tell)
+        if num_trials := _num_trials(study, todo):
+            _tune(study, spec, own, todo, num_trials, watcher)
+        while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
+            time.sleep(POLL_S)
+            watcher.on_step_end(0, [])
+        return study.why_over() is None and bool(study.running())
+    finally:
+        for record in study.running():
+            study.cut_off(record.number)
+        boards.close()
+
+
+def _tune(
+    study: Study,
+    spec: TrialSpec,
+    own: Point | None,
+    todo: Mapping[int, First],
+    num_trials: int,
+    watcher: Watcher,
+) -> None:
+    """So many trials by Ray Tune; -1: any number."""
     _quieten()
     folder = tempfile.mkdtemp(prefix="sigdca-tune-")
-    boards = Boards(cluster, study.job, spec.store, study.measured, study.refuse)
     try:
         optuna_store = _optuna_storage(spec.store, folder)
         open_optuna(study, optuna_store, spec.space)
         _enqueue(study, optuna_store, spec.space, own, todo)
-        watcher = Watcher(study, boards)
         searcher = StudySearch(
             study, spec.space, optuna_store, watcher.choose_site, own is not None
         )
@@ -241,7 +300,7 @@ def run_trials(
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(TrialRunner, spec=spec),
-                partial(_resources, study.search.gpus_per_trial),
+                partial(_resources, study.job.data, study.search.gpus_per_trial),
             ),
             tune_config=tune.TuneConfig(
                 search_alg=limiter,
@@ -266,14 +325,7 @@ def run_trials(
                 tuner.fit()
             except (RayError, tune.TuneError) as error:
                 raise SigdcaError(f"search: {root_cause(error)}") from error
-        while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
-            time.sleep(POLL_S)
-            watcher.on_step_end(0, [])
-        return study.why_over() is None and bool(study.running())
     finally:
-        for record in study.running():
-            study.cut_off(record.number)
-        boards.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -329,8 +381,11 @@ def _enqueue(
         made.enqueue_trial(point, user_attrs={"number": number, "origin": origin})
 
 
-def _resources(gpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+def _resources(
+    source: DataSource, gpus: float, config: dict[str, Any]
+) -> tune.PlacementGroupFactory:
     bundle = {"CPU": 1.0} | ({"GPU": gpus} if gpus else {})
-    return tune.PlacementGroupFactory(
-        [bundle], bundle_label_selector=[selector_of(config["site"])]
-    )
+    site = config["site"]
+    where = servers_of(source) if site == ANY else selector_of(site)
+    where |= avoiding(config["shunned"])
+    return tune.PlacementGroupFactory([bundle], bundle_label_selector=[where])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseGASampler
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -33,8 +34,8 @@ UNFINISHED = "unfinished"
 
 Distributions = dict[str, optuna.distributions.BaseDistribution]
 
-Site = Callable[[int], str]
-"""Where the trial of a number goes."""
+Site = Callable[[int], dict[str, Any]]
+"""Where the trial of a number goes: its `site`, and the nodes that are `shunned`."""
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -79,10 +80,26 @@ def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         made.set_metric_names(list(study.search.objectives))
     unfinished = {record.number for record in study.unfinished()}
+    sampler, num_told = make_sampler(study.search.sampler, 0), 0
     for record in study.trials():
         known = distributions_of(space, record.point)
         if record.number not in unfinished and known is not None:
-            made.add_trial(_past(study, record, known))
+            past = _past(study, record, known, _generation(sampler, num_told))
+            made.add_trial(past)
+            num_told += past.state == optuna.trial.TrialState.COMPLETE
+
+
+def _generation(sampler: optuna.samplers.BaseSampler, num_before: int) -> dict[str, int]:
+    """What a genetic sampler notes of a trial; one without it is of no generation.
+
+    Args:
+        sampler: the study's.
+        num_before: how many trials had come to their ends.
+    """
+    if not isinstance(sampler, BaseGASampler):
+        return {}
+    assert sampler.population_size is not None
+    return {sampler._get_generation_key(): num_before // sampler.population_size}
 
 
 def enqueue(told: optuna.Study, record: TrialRecord, point: Point, space: Space) -> None:
@@ -109,7 +126,9 @@ def distributions_of(space: Space, point: Point) -> Distributions | None:
     return found.found
 
 
-def _past(study: Study, record: TrialRecord, distributions: Distributions) -> FrozenTrial:
+def _past(
+    study: Study, record: TrialRecord, distributions: Distributions, generation: dict[str, int]
+) -> FrozenTrial:
     last = record.last
     values = None
     if last is not None and record.status != "failed":
@@ -127,6 +146,7 @@ def _past(study: Study, record: TrialRecord, distributions: Distributions) -> Fr
         params=record.point,
         distributions=distributions,
         user_attrs=attributes,
+        system_attrs=generation,
         constraints=constraints(study, last.missed, last.share),
     )
 
@@ -176,7 +196,18 @@ class Journal(JournalFileBackend):
             self._alone.release()
 
 
-class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
+class Unwritten:
+    """Tune writes down all that it is given, to restore it some day; a study has its own files.
+
+    Whoever watches a study cannot always be written: a live table has a lock.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
+class StudySearch(Unwritten, OptunaSearch):  # type: ignore[misc]  # Ray has no types
     """Tune's OptunaSearch; tells Optuna what of the budget is missed, and at which fidelity."""
 
     def __init__(
@@ -227,7 +258,7 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]  # Ray has no types
             "origin": origin,
             "point": point,
             "shares": shares,
-            "site": self._site(number),
+            **self._site(number),
         }
 
     def draw_again(self, record: TrialRecord) -> None:

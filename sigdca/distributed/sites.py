@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray._private.state import available_resources_per_node
+from ray.util.placement_group import (
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 
 from sigdca.distributed.labels import PRICE_LABEL, SITE_LABEL
 from sigdca.errors import JobError
 from sigdca.job import DataSource
 
 PRIVATE = "private"
+ANY = "any"  # site that the data may go to
+NODE_LABEL, GROUP_LABEL = "ray.io/node-id", "ray.io/node-group"  # Ray's own
 POLL_S = 1.0
 
 
@@ -34,6 +43,11 @@ def servers_of(source: DataSource) -> dict[str, str]:
 def selector_of(site: str) -> dict[str, str]:
     """Chooses the servers of one site; those without a label count as public."""
     return {SITE_LABEL: PRIVATE if site == PRIVATE else f"!in(edge,{PRIVATE})"}
+
+
+def avoiding(nodes: Sequence[str]) -> dict[str, str]:
+    """Chooses the nodes that are none of these."""
+    return {NODE_LABEL: f"!in({','.join(nodes)})"} if nodes else {}
 
 
 def site_of(labels: Mapping[str, str]) -> str:
@@ -66,7 +80,7 @@ def check_prices(prices: Mapping[str, float], limit: float | None) -> None:
     """
     found = []
     for node in ray.nodes():
-        labels = node["Labels"]
+        labels, works = node["Labels"], node["Resources"].get("CPU", 0) >= 1
         if node["Alive"] and labels.get(SITE_LABEL) != "edge":
             price = _price(labels, prices)
             if price is None:
@@ -74,7 +88,7 @@ def check_prices(prices: Mapping[str, float], limit: float | None) -> None:
                     f"node {node['NodeManagerAddress']}: label {PRICE_LABEL}: must be a number, "
                     f"at least 0, got '{labels[PRICE_LABEL]}'"
                 )
-            found.append(price)
+            found += [price] if works else []
     if limit is not None and not any(found):
         raise JobError(
             f"search.cost: {limit:g} would never be spent: no server has a price; label them "
@@ -96,13 +110,21 @@ def check_servers(source: DataSource) -> None:
         )
 
 
-def wait_for_servers(source: DataSource, num_cpus: int, tell: Callable[[str], None]) -> None:
+def wait_for_servers(
+    source: DataSource,
+    num_cpus: int,
+    tell: Callable[[str], None],
+    gpus: float = 0.0,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Waits for servers where there are too few: some may start when work waits, or come back.
 
     Args:
         source: the data, which may be bound to a site.
         num_cpus: how many CPUs to ask for.
         tell: hears that it waits.
+        gpus: what to ask for of a GPU beside each CPU.
+        check: called every second of the wait, which ends if it raises.
 
     Raises:
         JobError: the cluster has servers, but none of the data's site.
@@ -118,10 +140,11 @@ def wait_for_servers(source: DataSource, num_cpus: int, tell: Callable[[str], No
     else:
         tell("no server is there yet: waiting until the cluster has started one")
     where = [servers_of(source)] * num_cpus
-    room = placement_group([{"CPU": 1.0}] * num_cpus, bundle_label_selector=where)
+    bundle = {"CPU": 1.0} | ({"GPU": gpus} if gpus else {})
+    room = placement_group([bundle] * num_cpus, bundle_label_selector=where)
     try:
         while not room.wait(POLL_S):
-            pass
+            check()
     finally:
         remove_placement_group(room)
 
@@ -151,7 +174,36 @@ def _price(labels: Mapping[str, str], prices: Mapping[str, float]) -> float | No
     return price if 0 <= price < math.inf else None
 
 
-def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
+def may_grow() -> bool:
+    """Whether servers may come when work waits: whatever starts nodes names their groups."""
+    return any(node["Alive"] and GROUP_LABEL in node["Labels"] for node in ray.nodes())
+
+
+def held_by_others() -> dict[str, dict[str, float]]:
+    """What of each node's CPUs and GPUs is taken, but by no placement group of this job."""
+    ours: dict[str, Counter[str]] = {}
+    job = ray.get_runtime_context().get_job_id()
+    for group, about in placement_group_table().items():
+        if about["state"] == "CREATED" and group.endswith(job):
+            for number, node in about["bundles_to_node_id"].items():
+                ours.setdefault(node, Counter()).update(about["bundles"][number])
+    free = available_resources_per_node()
+    found = {}
+    for node in ray.nodes():
+        own, left = ours.get(node["NodeID"], Counter()), free.get(node["NodeID"], {})
+        found[node["NodeID"]] = {
+            kind: max(0.0, node["Resources"].get(kind, 0.0) - left.get(kind, 0.0) - own[kind])
+            for kind in ("CPU", "GPU")
+        }
+    return found
+
+
+def slots(
+    source: DataSource,
+    gpus: float = 0.0,
+    shunned: Collection[str] = (),
+    held: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+) -> dict[str, int]:
     """How many trials each site can run, of one CPU each: the preferred site first.
 
     A site without room is left out.
@@ -159,35 +211,30 @@ def slots(source: DataSource, gpus: float = 0.0) -> dict[str, int]:
     Args:
         source: the data, which may be bound to a site.
         gpus: what a trial takes of a GPU. No trial is spread over two.
+        shunned: the ids of nodes that do not count.
+        held: what of a node's resources does not count, by its id.
     """
     found: dict[str, int] = {}
     for node in ray.nodes():
         where = site_of(node["Labels"])
-        if node["Alive"] and where != "edge" and source.site in (None, where):
-            room = int(node["Resources"].get("CPU", 0))
+        if not node["Alive"] or node["NodeID"] in shunned:
+            continue
+        if where != "edge" and source.site in (None, where):
+            left = Counter(node["Resources"])
+            left.subtract(held.get(node["NodeID"], {}))
+            room = int(left["CPU"])
             if gpus:
-                room = min(room, int(node["Resources"].get("GPU", 0)) * int(1 / gpus + 1e-9))
+                room = min(room, int(left["GPU"]) * int(1 / gpus + 1e-9))
             if room:
                 found[where] = found.get(where, 0) + room
     return dict(sorted(found.items()))
 
 
-def next_site(free: Mapping[str, int], at_work: Mapping[str, int], source: DataSource) -> str:
-    """Where the next trial goes: the first site with room, else the first of all.
+def next_site(free: Mapping[str, int], at_work: Mapping[str, int]) -> str:
+    """Where the next trial goes: the first site with room, else whichever has some first.
 
     Args:
         free: what `slots` gave.
         at_work: trials that are at work, by site.
-        source: the data. If no site has a server, trials wait for one at the site that it is
-            bound to, else at that of the nodes there are: a head without CPUs may bring servers.
     """
-    for site, num_slots in free.items():
-        if at_work.get(site, 0) < num_slots:
-            return site
-    return next(iter(free), None) or source.site or _first_site()
-
-
-def _first_site() -> str:
-    """The preferred one of those that have a node, with CPUs or without."""
-    sites = {site_of(node["Labels"]) for node in ray.nodes() if node["Alive"]}
-    return min(sites - {"edge"}, default=PRIVATE)
+    return next((site for site, room in free.items() if at_work.get(site, 0) < room), ANY)

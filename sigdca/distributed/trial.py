@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import ray
 from ray import tune
 
 from sigdca.codec import inspect_container
+from sigdca.distributed.machine import MachineError, machine_fault, one_line
 from sigdca.distributed.sites import here
-from sigdca.errors import SigdcaError
 from sigdca.job import Job
 from sigdca.loop import LocalExecutor, run_job
+from sigdca.loop.dataset import placed
+from sigdca.loop.network import initial_model, state_of
 from sigdca.search import (
     DENSE,
     SHARED,
@@ -25,7 +30,8 @@ from sigdca.search import (
     trial_job,
 )
 from sigdca.storage import Record, Store
-from sigdca.targets import calibration_of, load_target, predict
+from sigdca.targets import Target, calibration_of, load_target, predict
+from sigdca.targets.calibration import Calibration
 
 
 class Silent:
@@ -63,10 +69,16 @@ def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[
     run_name = f"{spec.job.name[:85]}-{name.rpartition('/')[2]}"
     store, shared = spec.store.child(name), spec.store.child(SHARED)
     outcome = run_job(
-        trial_job(job, run_name, share), LocalExecutor(), store, Silent(), "retest", shared
+        trial_job(job, run_name, share),
+        LocalExecutor(),
+        store,
+        Silent(),
+        "retest",
+        shared,
+        spec.begin(),
     )
     assert outcome.best is not None
-    of_targets = predicted_figures(job, shared.get(outcome.best.container))
+    of_targets = predicted_figures(spec.asked, shared.get(outcome.best.container))
     return {
         "figures": dict(outcome.best.figures) | of_targets,
         "predicted": list(of_targets),
@@ -76,14 +88,22 @@ def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[
     }
 
 
-def predicted_figures(job: Job, container: bytes) -> dict[str, float]:
-    """What the container would do on each target that the search or the budget asks about."""
-    asked = asked_targets(job)
+Asked = Mapping[str, tuple[Target, Calibration | None]]
+"""Targets that the search or the budget asks about, by the job's names for them."""
+
+
+def asked_of(job: Job) -> Asked:
+    """Those of a job, and their calibrations, from this machine's files."""
+    return {name: (load_target(name), calibration_of(name)) for name in asked_targets(job)}
+
+
+def predicted_figures(asked: Asked, container: bytes) -> dict[str, float]:
+    """What the container would do on each target that is asked about."""
     info = inspect_container(container) if asked else None
     figures = {}
-    for name in asked:
+    for name, (target, calibration) in asked.items():
         assert info is not None
-        found = predict(load_target(name), info, calibration_of(name))
+        found = predict(target, info, calibration)
         figures[f"latency_us@{name}"] = found.latency_us
         figures[f"fps@{name}"] = 1e6 / found.latency_us
         if found.energy_mj is not None:
@@ -99,23 +119,53 @@ class TrialSpec:
     """What all trials of a study have in common.
 
     Attributes:
-        job: the job with its search.
+        job: the job with its search; its paths are the same from any working directory.
         space: the space that is drawn from.
         store: the study's folder.
         work: runs a trial, given this, its number, its point and the share of the epochs.
+        asked: the targets whose figures are predicted.
+        initial: Ray's reference to the job's weights, if it has some: their file may lie on the
+            machine of the search alone.
     """
 
     job: Job
     space: Space
     store: Store
     work: Work = run_trial
+    asked: Asked = field(default_factory=dict)
+    initial: Any = None
+
+    def begin(self) -> dict[str, np.ndarray] | None:
+        """The weights to begin with; None: those that the job's seed gives."""
+        if self.initial is None:
+            return None
+        state: dict[str, np.ndarray] = ray.get(self.initial)
+        return state
+
+
+def spec_of(job: Job, store: Store) -> TrialSpec:
+    """What a study's trials have in common, with all that only this machine can look up.
+
+    Args:
+        job: the job with its search.
+        store: the study's folder.
+    """
+    assert job.search is not None
+    changes: dict[str, Any] = {"data": placed(job.data)}
+    initial = None
+    if job.weights is not None:
+        changes["weights"] = str(Path(job.weights).absolute())
+        initial = ray.put(state_of(initial_model(job)))
+    placed_job, space = job.model_copy(update=changes), job.search.space
+    return TrialSpec(placed_job, space, store, asked=asked_of(job), initial=initial)
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     """Runs trials one after the other in one process, which keeps what it has imported.
 
     A fault of the trial itself - a loss that is no number, values that do not go together - is its
-    result: it would come again. A lost process or node is Tune's to retry.
+    result: it would come again. A lost process or node, and a fault of the machine, is Tune's to
+    retry.
     """
 
     def setup(self, config: dict[str, Any], spec: TrialSpec | None = None) -> None:
@@ -147,11 +197,11 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         place, start = self.place(), time.monotonic()
         try:
             result = self._spec.work(self._spec, self._number, self._point, share)
-        except Exception as error:  # whatever it is, it is this trial's, and is told
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            kind = "" if isinstance(error, SigdcaError) else f"{type(error).__name__}: "
-            reason = kind + (lines[0] if lines else "no message")
-            result = {"failed": reason, "figures": {}, "done": True}
+        except Exception as error:  # whatever else it is, it is this trial's, and is told
+            if reason := machine_fault(error, self._spec.job.data):
+                address = ray.util.get_node_ip_address()
+                raise MachineError(place["node"], address, reason) from error
+            result = {"failed": one_line(error), "figures": {}, "done": True}
         last = self._done == len(self._shares) or bool(result["failed"])
         figures = result["figures"]
         return {
@@ -174,7 +224,7 @@ def run_dense(spec: TrialSpec) -> dict[str, Any]:
     """
     job = trial_job(spec.job, f"{spec.job.name[:85]}-{DENSE}", 1.0)
     store, shared = spec.store.child(DENSE), spec.store.child(SHARED)
-    outcome = run_job(job, LocalExecutor(), store, Silent(), "test", shared)
+    outcome = run_job(job, LocalExecutor(), store, Silent(), "test", shared, spec.begin())
     names = ("accuracy", "error", "num_samples", "dense_bytes", "num_parameters")
     figures = {name: outcome.baseline.metrics[name] for name in names}
     return figures | {"artifact": outcome.weights}

@@ -119,7 +119,7 @@ def run_job(
         until: the last stage to run.
         shared: a folder that holds the artifacts instead, and what other runs have done: stages
             with the same inputs are taken from there.
-        initial: weights to begin with instead of the job's.
+        initial: weights to begin with instead of the job's, whose file need not be there then.
 
     Returns:
         The outcome; a missed budget is an outcome, not an error.
@@ -131,7 +131,8 @@ def run_job(
     store.write("job.yaml", dump_job(job).encode())
     events = EventFiles(store)
     try:
-        model = initial_model(job)
+        own = job if initial is None else job.model_copy(update={"weights": None})
+        model = initial_model(own)
         watchers = Watchers((progress, events))
         graph, layers = graph_of(job, model), layers_of(model)
         run = Run(job, graph, store, executor, watchers, shared, layers)

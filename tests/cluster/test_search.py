@@ -2,13 +2,15 @@
 
 import re
 import shutil
+import threading
 
 import pytest
 
 from sigdca.codec import inspect_container
-from sigdca.distributed import search
-from sigdca.distributed.trial import Silent
-from sigdca.errors import SigdcaError
+from sigdca.distributed import run_search
+from sigdca.distributed.search import run_trials
+from sigdca.distributed.trial import Silent, TrialSpec
+from sigdca.errors import SigdcaError, StorageError
 from sigdca.job import load_job, parse_job
 from sigdca.loop import run_job
 from sigdca.search import FrontRecord, Study, StudyFolder
@@ -41,7 +43,7 @@ def run_study(executor, folder, settings=()):
     store = open_store(str(folder))
     store.write("job.yaml", JOB.encode())
     study = Study(parse_job(JOB, "study.yaml", settings), StudyFolder(store))
-    return study, search(executor, study, store)
+    return study, run_search(executor, study, store, print)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +122,33 @@ def test_the_same_job_one_worker_and_one_seed_give_the_same_trials(executor, fin
 
 
 def test_a_server_that_does_not_see_the_study_is_said(executor, tmp_path, monkeypatch):
-    monkeypatch.setattr("sigdca.distributed.search._sees", lambda _store: False)
+    monkeypatch.setattr("sigdca.distributed.search._sees", lambda *_: (False, ""))
     with pytest.raises(SigdcaError, match=r"^storage: .* is not to be seen on node "):
         run_study(executor, tmp_path)
+
+
+def test_a_fault_of_the_machine_is_not_the_trials(executor, tmp_path):
+    mark = tmp_path / "mark"
+    figures = {"error": 1.0, "accuracy": 99.0, "accuracy_drop": 0.0, "container_bytes": 9}
+
+    def work(_spec, number, _point, _share):
+        if number == 1 and not mark.exists():
+            mark.touch()
+            raise StorageError("/nfs: cannot write: No space left on device")
+        if number == 2:
+            raise ValueError("shapes do not go together")
+        return {"figures": figures, "predicted": [], "container": empty, "run": "", "failed": ""}
+
+    store = open_store(str(tmp_path / "study"))
+    empty = store.child("shared").put(b"")
+    settings = ["search.num_trials=3", "search.sampler=random", "search.fidelities=[1.0]"]
+    study = Study(parse_job(JOB, "study.yaml", settings), StudyFolder(store))
+    spec = TrialSpec(study.job, study.search.space, store, work)
+    lock = threading.Lock()  # as a live table has
+    study.watchers.append(lambda *_: lock.acquire(blocking=False))
+    assert not run_trials(executor.cluster, study, spec, None, [], lambda _: lock.locked())
+    assert [trial.status for trial in study.trials()] == ["done", "failed", "done"]
+    assert study.trial(2).reason == "ValueError: shapes do not go together"
 
 
 def test_what_is_at_work_counts_and_is_paid_for(executor, tmp_path):

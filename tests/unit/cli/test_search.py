@@ -5,6 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
+from sigdca.cli import main
 from sigdca.cli.search import SearchProgress, _show, figure, front_table, trial_line
 from sigdca.job import parse_job
 from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
@@ -142,3 +143,14 @@ def test_what_is_predicted_is_marked_and_leaves_the_budget_unverified(study, cap
     (row,) = [line for line in said.splitlines() if "->" in line]
     assert "predicted" not in row
     assert "unverified" not in said
+
+
+def test_nothing_starts_on_a_full_disk(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(JOB)
+    monkeypatch.setattr("sigdca.cli.search.LEAST_ROOM_BYTES", 2**60)
+    monkeypatch.setattr("sigdca.cli.search._run", lambda *_: pytest.fail("it has started"))
+    with pytest.raises(SystemExit) as caught:
+        main(["search", "s.yaml"])
+    assert caught.value.code == 3
+    assert "free" in capsys.readouterr().err

@@ -76,7 +76,8 @@ def test_a_constructor_may_read_values():
 def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, said):
     def node(where, cpus, gpus):
         labels = {"sigdca.io/site": where}
-        return {"Alive": True, "Labels": labels, "Resources": {"CPU": cpus, "GPU": gpus}}
+        resources = {"CPU": cpus, "GPU": gpus}
+        return {"Alive": True, "NodeID": "n", "Labels": labels, "Resources": resources}
 
     nodes = [node("private", 2, 0), node("public", 8, 4), node("edge", 4, 1)]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
@@ -90,8 +91,9 @@ def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, s
 
 @pytest.mark.parametrize("cpus", [0, 1])
 def test_workers_are_not_refused_where_servers_are_still_to_come(monkeypatch, cpus):
-    labels = {"sigdca.io/site": "public"}
-    nodes = [{"Alive": True, "Labels": labels, "Resources": {"GPU": 1, "CPU": cpus}}]
+    head = {"Alive": True, "NodeID": "n", "Labels": {"sigdca.io/site": "public"}}
+    head |= {"Resources": {"GPU": 1, "CPU": cpus}}
+    nodes = [head]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     asked = []
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
+from sigdca.distributed import search
 from sigdca.distributed.search import (
     INTERRUPTED,
     _enqueue,
@@ -18,6 +19,8 @@ from sigdca.distributed.search import (
     search_on_cluster,
 )
 from sigdca.distributed.searcher import open_optuna
+from sigdca.distributed.trial import TrialSpec
+from sigdca.errors import SigdcaError
 from sigdca.job import parse_job
 from sigdca.search import TOO_LATE, Rung, Settings, Study, StudyFolder, grid, own_point
 from sigdca.storage import open_store
@@ -118,6 +121,44 @@ def test_the_next_round_leaves_out_what_there_is_no_time_for(tmp_path):
     assert enqueued(study) == (2, [(1, "job", 4), (3, "sampler", 6)])
 
 
+def test_each_server_that_works_on_the_images_must_read_them(tmp_path, monkeypatch):
+    def node(name, site):
+        about = {"Alive": True, "NodeID": name, "NodeManagerAddress": name}
+        return about | {"Labels": {"sigdca.io/site": site}, "Resources": {"CPU": 2}}
+
+    nodes = [node("10.0.0.1", "private"), node("10.0.0.2", "public"), node("10.0.0.3", "edge")]
+    asked = []
+
+    def remote(num_cpus, scheduling_strategy):
+        name = scheduling_strategy
+        found = SimpleNamespace(remote=lambda spec, works: asked.append((name, works)) or name)
+        return lambda _: found
+
+    unread = {"10.0.0.1": "", "10.0.0.2": "/nfs/flowers: there is no data set"}
+
+    def gather(_study, tasks):
+        works = dict(asked)
+        return [(True, unread[name] if works[name] else "") for name in tasks]
+
+    monkeypatch.setattr(search, "NodeAffinitySchedulingStrategy", lambda name, soft: name)
+    monkeypatch.setattr(search.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(search.ray, "remote", remote)
+    monkeypatch.setattr(search, "_gather", gather)
+    store = open_store(str(tmp_path))
+
+    def checked(*settings):
+        asked.clear()
+        job = parse_job(GRID, "s", settings)
+        spec = TrialSpec(job, job.search.space, store)
+        search._check_nodes(Study(job, StudyFolder(store)), spec)
+        return asked
+
+    told = r"^data: not to be read on node 10\.0\.0\.2: /nfs/flowers: there is no data set; mount"
+    with pytest.raises(SigdcaError, match=told):
+        checked()
+    assert checked("data.site=private") == [("10.0.0.1", True), ("10.0.0.2", False)]
+
+
 def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, monkeypatch):
     store = open_store(str(tmp_path))
     study = Study(parse_job(GRID, "s"), StudyFolder(store))
@@ -135,10 +176,67 @@ def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, mon
     def stopped(*_):
         raise _StoppedError
 
+    monkeypatch.setattr("sigdca.distributed.search.wait_for_servers", lambda *_: None)
     monkeypatch.setattr("sigdca.distributed.search._check_nodes", stopped)
     job = parse_job(GRID, "s", ["targets=[atom-x5-e3940]", "budget.fps=75"])
-    ended = search_on_cluster(None, Study(job, StudyFolder(store)), store)
+    ended = search_on_cluster(None, Study(job, StudyFolder(store)), store, print)
     assert (ended.chosen, ended.meets_budget) == (1, True)
+
+
+class Boards:
+    """One that answers when it is polled the second time."""
+
+    def __init__(self, _cluster, _job, _store, on_measured, _on_refused):
+        self.asked, self.polls, self.is_closed = [], 0, False
+        self._on_measured = on_measured
+
+    def ask(self, number, container):
+        self.asked.append((number, container))
+
+    def owes(self, _number):
+        return not self.is_idle()
+
+    def is_idle(self):
+        return self.polls > 1 or not self.asked
+
+    def poll(self):
+        self.polls += 1
+        if self.is_idle():
+            self._on_measured(1, {"latency_us@atom-x5-e3940": 7.0})
+
+    def close(self):
+        self.is_closed = True
+
+
+def test_what_is_predicted_is_measured_though_all_trials_are_done(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(search, "Boards", lambda *given: made.append(Boards(*given)) or made[-1])
+    monkeypatch.setattr(search, "POLL_S", 0.0)
+    monkeypatch.setattr(search, "_tune", lambda *_: pytest.fail("no trial is left"))
+    store = open_store(str(tmp_path))
+    objectives = "search.objectives={error: min, latency_us@atom-x5-e3940: min}"
+    job = parse_job(GRID, "s", ["search.num_trials=2", objectives])
+    study = Study(job, StudyFolder(store))
+    container = store.child("shared").put(b"container")
+    for number, predicted in ((1, ("latency_us@atom-x5-e3940",)), (2, ())):
+        study.begin(number, "sampler", {BITS: 3 + number}, Settings())
+        figures = {"accuracy_drop": 0.0, "error": 1.0, "container_bytes": 9.0}
+        rung = Rung(
+            share=1.0,
+            figures=figures | {"latency_us@atom-x5-e3940": 5.0},
+            predicted=predicted,
+            container=container,
+            run="r",
+            duration_s=1.0,
+        )
+        study.add(number, rung, {"node": "n", "site": "private", "price": 0.0}, ends=True)
+    spec = TrialSpec(job, job.search.space, store)
+    assert not search.run_trials(None, study, spec, {BITS: 4}, [], print)
+    (boards,) = made
+    assert boards.asked == [(1, container)]
+    assert boards.is_closed
+    full = study.trial(1).full
+    assert (full.figures["latency_us@atom-x5-e3940"], full.predicted) == (7.0, ())
 
 
 def test_a_study_ends_with_trials_that_there_is_no_time_for(tmp_path, monkeypatch):
@@ -151,9 +249,10 @@ def test_a_study_ends_with_trials_that_there_is_no_time_for(tmp_path, monkeypatc
         study.end(1, "stopped", "it was late")
         return False
 
+    monkeypatch.setattr("sigdca.distributed.search.wait_for_servers", lambda *_: None)
     monkeypatch.setattr("sigdca.distributed.search._check_nodes", lambda *_: None)
     monkeypatch.setattr("sigdca.distributed.search._prepare", lambda *_: (None, {}, []))
     monkeypatch.setattr("sigdca.distributed.search.run_trials", run_trials)
-    ended = search_on_cluster(None, study, store)
+    ended = search_on_cluster(None, study, store, print)
     assert (ended.status, ended.why) == ("done", TOO_LATE)
     assert study.trial(1).reason == "it was late", "its own end stays"

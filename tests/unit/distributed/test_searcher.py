@@ -52,7 +52,8 @@ def searcher_of(study):
     storage = optuna.storages.InMemoryStorage()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     open_optuna(study, storage, study.search.space)
-    searcher = StudySearch(study, study.search.space, storage, lambda number: "private", True)
+    where = {"site": "private", "shunned": []}
+    searcher = StudySearch(study, study.search.space, storage, lambda number: where, True)
     return searcher, optuna.load_study(study_name="study", storage=storage)
 
 
@@ -142,6 +143,29 @@ def test_a_study_that_goes_on_tells_all_that_is_finished(study):
     assert told.trials[1].constraints["unfinished"] == 0.75
     assert told.trials[0].params["compress.recipe.0.prune.schedule"] == "gradual"
     assert searcher.suggest("t5")["number"] == 5
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
+def test_a_genetic_sampler_goes_on_with_the_generation_it_was_at(study, sampler):
+    job = parse_job(JOB, "s", [f"search.sampler={sampler}", "search.num_trials=999"])
+    study = Study(job, study.folder)
+    for number in range(1, 122):
+        point = {SPARSITY: 0.8 + number / 1000, SCHEDULE: "gradual"}
+        study.begin(number, "sampler", point, Settings())
+        if number == 60:
+            study.end(number, "failed", "the loss is nan")
+        else:
+            study.add(number, rung(study, number / 100, 1.0), PLACE, ends=True)
+    searcher, told = searcher_of(study)
+    searcher.suggest("t122")
+    drawing = searcher._ot_study.sampler
+    assert drawing.get_trial_generation(told, told.trials[-1]) == 2
+    found = [
+        sum(t.state == TrialState.COMPLETE for t in drawing.get_population(told, generation))
+        for generation in range(3)
+    ]
+    assert found == [50, 50, 20]
+    assert len(drawing.get_parent_population(told, 2)) == 50
 
 
 SPARSITY = "compress.recipe.0.prune.sparsity.ip1"

@@ -1,13 +1,22 @@
 """What a trial predicts of targets: by a board's calibration where there is one."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from sigdca.codec import encode_container, expected_tensors
-from sigdca.distributed.trial import predicted_figures
-from sigdca.job import parse_job
+from sigdca.data import Dataset
+from sigdca.distributed import trial as module
+from sigdca.distributed.trial import asked_of, predicted_figures, run_dense, run_trial, spec_of
+from sigdca.job import load_job, parse_job
+from sigdca.loop.network import unpack
+from sigdca.models import build, save_weights
+from sigdca.storage import open_store
 from sigdca.targets.calibration import Calibration
 from sigdca.targets.micro import Net
+from tests.conftest import ROOT
+from tests.images import write_shards
 
 JOB = """
 name: p
@@ -50,11 +59,46 @@ def calibration(target):
 
 def test_a_calibration_is_taken_where_there_is_one(tmp_path, monkeypatch):
     job = parse_job(JOB, "p.yaml")
-    roofline = predicted_figures(job, container())["latency_us@jetson-tx2-cpu"]
+    roofline = predicted_figures(asked_of(job), container())["latency_us@jetson-tx2-cpu"]
     monkeypatch.setenv("SIGDCA_CALIBRATIONS", str(tmp_path))
-    assert predicted_figures(job, container())["latency_us@jetson-tx2-cpu"] == roofline
+    assert predicted_figures(asked_of(job), container())["latency_us@jetson-tx2-cpu"] == roofline
     path = tmp_path / "jetson-tx2-cpu.calibration.json"
     path.write_text(calibration("jetson-tx2-cpu").model_dump_json())
-    figures = predicted_figures(job, container())
+    figures = predicted_figures(asked_of(job), container())
     assert figures["latency_us@jetson-tx2-cpu"] == pytest.approx(1 + 2 + 16 * 0.5)
     assert figures["fps@jetson-tx2-cpu"] == pytest.approx(1e6 / 11)
+
+
+def test_a_trial_needs_no_file_that_lies_where_the_search_was_started(tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(here)
+    rng = np.random.default_rng(0)
+    digits = Dataset(
+        rng.integers(0, 256, (40, 1, 28, 28), np.uint8), np.arange(40, dtype=np.uint8) % 10
+    )
+    write_shards(here / "digits", {"train": [digits], "test": [digits]}, 10, "digits")
+    shutil.copy(ROOT / "sigdca" / "targets" / "jetson-tx2-cpu.toml", here / "my.toml")
+    settings = ["model=lenet-300-100", "data.source=./digits", "weights=tiny.safetensors"]
+    settings += ["train.epochs=0", "search.objectives={error: min, latency_us@./my.toml: min}"]
+    settings += ["compress.recipe=[{prune: {sparsity: 0.5}}, encode]"]
+    settings += ["data.more=[./digits]"]
+    job = parse_job(JOB, "p.yaml", settings)
+    model = build("lenet-300-100", 10)
+    save_weights(model, "tiny.safetensors")
+    monkeypatch.setattr(module.ray, "put", lambda value: value)
+    monkeypatch.setattr(module.ray, "get", lambda value: value)
+    spec = spec_of(job, open_store(str(tmp_path / "study")))
+    for name in ("tiny.safetensors", "my.toml"):
+        (here / name).unlink()
+    monkeypatch.chdir(elsewhere)
+    dense = unpack(spec.store.child("shared").get(run_dense(spec)["artifact"]))
+    for name, tensor in model.state_dict().items():
+        assert (dense[name] == tensor.numpy()).all(), "nothing was trained"
+    result = run_trial(spec, 1, {"seed": 1}, 1.0)
+    assert "latency_us@./my.toml" in result["predicted"]
+    written = load_job(tmp_path / "study" / result["run"] / "job.yaml")
+    assert written.weights == str(here / "tiny.safetensors")
+    assert written.data.source == str(here / "digits")
+    assert written.data.more == (str(here / "digits"),)

@@ -1,12 +1,15 @@
 """What a study hears of its trials' processes: where they are, and that they are gone."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import RayError
+from ray import cloudpickle
+from ray.exceptions import RayError, RayTaskError
 
 from sigdca.distributed import watcher as module
-from sigdca.distributed.watcher import Watcher
+from sigdca.distributed.machine import MachineError
+from sigdca.distributed.watcher import MAX_ROUNDS, Watcher
 from sigdca.job import parse_job
 from sigdca.search import TOO_LATE, Settings, Study, StudyFolder
 from sigdca.storage import open_store
@@ -61,14 +64,23 @@ def study(tmp_path, clock):
 
 
 @pytest.fixture
-def watcher(study, monkeypatch):
+def told():
+    return []
+
+
+@pytest.fixture
+def watcher(study, monkeypatch, told):
     def wait(answers, timeout):
         return [answer for answer in answers if answer.place is not None], []
 
     monkeypatch.setattr(module, "ray", SimpleNamespace(wait=wait, get=get))
     monkeypatch.setattr(module, "slots", lambda *_: {})
+    monkeypatch.setattr(module, "held_by_others", dict)
+    monkeypatch.setattr(module, "may_grow", lambda: False)
     boards = SimpleNamespace(poll=lambda: None, ask=lambda *_: None, owes=lambda _: False)
-    return Watcher(study, boards)
+    made = Watcher(study, boards, told.append)
+    monkeypatch.setattr(module, "LOOK_EVERY_S", -1.0)
+    return made
 
 
 @pytest.fixture
@@ -78,6 +90,7 @@ def trial(watcher):
         config={"number": 1},
         temporary_state=SimpleNamespace(ray_actor=Process()),
         run_metadata=SimpleNamespace(metric_analysis={}, metric_n_steps={}),
+        pickled_error_file=None,
     )
     watcher.on_trial_start(1, [], found)
     return found
@@ -103,6 +116,120 @@ def test_a_trial_costs_from_when_its_process_has_said_where_it_is(watcher, study
     watcher.on_step_end(2, [])
     clock.now += HOUR
     assert study.spending.cost == 2.0
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """Two servers."""
+    found = {"n": "public", "other": "public"}
+
+    def slots(_data, _gpus, shunned=(), held=()):
+        left = [at for node, at in found.items() if node not in shunned and node not in held]
+        return {site: left.count(site) for site in left}
+
+    monkeypatch.setattr(module, "slots", slots)
+    return found
+
+
+def waiting(number, site, shunned=()):
+    return SimpleNamespace(
+        status="PENDING", config={"number": number, "site": site, "shunned": shunned}
+    )
+
+
+def test_trials_go_where_others_leave_room(watcher, study, nodes, monkeypatch):
+    nodes["n"] = "private"
+    monkeypatch.setattr(module, "held_by_others", lambda: {"n": {"CPU": 1.0}})
+    assert watcher.choose_site(1)["site"] == "public"
+    study.begin(2, "sampler", {"seed": 2}, Settings())
+    assert watcher.choose_site(2)["site"] == "any", "all are full"
+    assert watcher.most() == 2, "others may end"
+
+
+def test_one_trial_more_where_servers_may_come(watcher, nodes, monkeypatch):
+    monkeypatch.setattr(module, "may_grow", lambda: True)
+    assert watcher.most() == 3
+
+
+def test_a_trial_counts_where_it_runs_and_not_where_it_waited(watcher, study, trial, nodes):
+    nodes["n"] = "private"
+    assert watcher.choose_site(1)["site"] == "private"
+    says(trial)
+    watcher.on_step_end(1, [])
+    assert watcher.choose_site(2)["site"] == "private", "it has got a place at a public one"
+
+
+def test_a_round_ends_only_where_a_trial_waits_for_servers_that_are_gone(watcher, nodes):
+    for site, shunned, is_stuck in [
+        ("public", (), False),
+        ("private", (), True),
+        ("any", (), False),
+        ("public", ("n",), False),
+        ("public", ("n", "other"), True),
+    ]:
+        watcher.on_step_end(1, [waiting(1, site, shunned)])
+        assert watcher.is_stuck == is_stuck, (site, shunned)
+
+
+def test_it_is_said_once_that_trials_wait_and_none_is_at_work(watcher, nodes, told, monkeypatch):
+    trials = [waiting(2, "any"), waiting(1, "any")]
+    watcher.on_step_end(1, trials)
+    assert told == [], "it takes a while to start"
+    monkeypatch.setattr(module, "WAIT_S", -1.0)
+    at_work = SimpleNamespace(status="RUNNING")
+    watcher.on_step_end(2, [*trials, at_work])
+    assert told == []
+    watcher.on_step_end(3, trials)
+    watcher.on_step_end(4, trials)
+    assert told == ["trial 1, 2: waits; no server has a CPU free for it"]
+
+
+def faulty(trial, tmp_path, node="n"):
+    """The trial after a fault of a machine, as Tune leaves it."""
+    fault = MachineError(node, "10.0.0.3", "/nfs/flowers: no data set is there")
+    error = RayTaskError("step", "a traceback", fault)
+    trial.pickled_error_file = str(tmp_path / "error.pkl")
+    Path(trial.pickled_error_file).write_bytes(cloudpickle.dumps(error))
+
+
+def test_a_node_whose_fault_ended_a_trial_is_shunned_for_a_while(
+    watcher, trial, nodes, tmp_path, monkeypatch
+):
+    assert watcher.choose_site(2) == {"site": "public", "shunned": []}
+    faulty(trial, tmp_path)
+    watcher.on_trial_recover(1, [], trial)
+    assert watcher.choose_site(2) == {"site": "public", "shunned": ["n"]}
+    nodes["other"] = "private"
+    faulty(trial, tmp_path, "other")
+    watcher.on_trial_recover(1, [], trial)
+    assert watcher.choose_site(2)["shunned"] == [], "all are as bad"
+    nodes["third"] = "private"
+    assert watcher.choose_site(2)["shunned"] == ["n", "other"]
+    monkeypatch.setattr(module, "SHUN_S", -1.0)
+    for node in ("n", "other"):
+        faulty(trial, tmp_path, node)
+        watcher.on_trial_recover(1, [], trial)
+    assert watcher.choose_site(2)["shunned"] == []
+
+
+def test_a_trial_that_no_machine_could_work_on_fails_and_says_why(
+    watcher, study, trial, nodes, tmp_path
+):
+    faulty(trial, tmp_path)
+    for _ in range(MAX_ROUNDS):
+        watcher.on_trial_error(1, [], trial)
+        assert study.trial(1).status == "running", "it is drawn again"
+    watcher.on_trial_error(1, [], trial)
+    assert study.trial(1).status == "failed"
+    assert study.trial(1).reason == (
+        "/nfs/flowers: no data set is there (on node 10.0.0.3); it was tried 16 times"
+    )
+
+
+def test_a_trial_whose_process_is_lost_again_and_again_fails(watcher, study, trial):
+    for _ in range(MAX_ROUNDS + 1):
+        watcher.on_trial_error(1, [], trial)
+    assert study.trial(1).reason == "its process or node was lost 16 times"
 
 
 @pytest.mark.parametrize("lost", ["on_trial_recover", "on_trial_error"])
