@@ -1,6 +1,8 @@
 """Trains on a lab's cluster; run by `test_across_nodes.py` on the lab's head.
 
-python across_nodes.py ADDRESS FOLDER STRATEGY[,...]|at-least-N   prints a line of JSON an event
+python across_nodes.py ADDRESS FOLDER STRATEGY[,...]|at-least-N-STRATEGY-EPOCHS
+
+prints a line of JSON an event
 """
 
 import json
@@ -36,8 +38,9 @@ class Telling(Unobserved):
 def main(address, folder, what):
     with connect(address, 3) as executor:
         if what.startswith("at-least-"):
-            least = int(what.removeprefix("at-least-"))
-            train(executor, folder, what, {"workers_at_least": least, "epochs": 6})
+            least, strategy, epochs = what.removeprefix("at-least-").split("-")
+            few = {"workers_at_least": int(least), "strategy": strategy, "epochs": int(epochs)}
+            train(executor, folder, what, few)
             return
         for strategy in what.split(","):
             train(executor, folder, strategy, {"strategy": strategy})
