@@ -104,7 +104,7 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_in_order():
         assert value.dtype == torch.float32
         assert value.is_contiguous()
         assert value.numpy().flags.c_contiguous
-    (moments,) = [checkpoint.optimizer["state"] for checkpoint in checkpoints]
+    (moments,) = [checkpoint.optimizer for checkpoint in checkpoints]
     assert all(moment["momentum_buffer"].dtype == torch.float32 for moment in moments.values())
 
 
