@@ -65,7 +65,8 @@ class EpochFigures:
         input_s: seconds in which the process of rank 0 waited for images or changed them.
         compute_s: those in which it computed.
         communication_s: those in which it waited for the other processes.
-        sent_bytes: what all processes sent by TCP, acknowledged; 0 where the system does not tell.
+        sent_bytes: what all processes sent by TCP, acknowledged; 0 where the system does not tell,
+            as on GPUs.
     """
 
     epoch: int
@@ -253,7 +254,7 @@ class _Stage:
     ) -> EpochFigures:
         """All steps of epoch `epoch` (from 0)."""
         parallel, hook, config = self._parallel, self._hook, self._config
-        start, sent = time.monotonic(), sent_bytes()
+        start, sent = time.monotonic(), sent_bytes(parallel.place.device)
         if hook is not None:
             with parallel.weights() as whole:
                 hook.before_epoch(whole, epoch, config.epochs)
@@ -292,8 +293,8 @@ class _Stage:
         duration_s = time.monotonic() - start
         rate = self._num_steps * parallel.setting.batch_size / duration_s
         # A connection that was closed takes its count along.
-        here = torch.tensor(max(0, sent_bytes() - sent), dtype=torch.float64)
-        sent = round(parallel.total(here))
+        here = max(0, sent_bytes(parallel.place.device) - sent)
+        sent = round(parallel.total(torch.tensor(here, dtype=torch.float64)))
         split = self._meter.split(duration_s)
         return EpochFigures(epoch + 1, mean, rate, sparsity, sent_bytes=sent, **split)
 

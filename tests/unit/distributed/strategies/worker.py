@@ -225,7 +225,8 @@ def main(name, rank, world_size, meeting, output, alone=None):
     torch.use_deterministic_algorithms(True)
     meter.SAMPLED_STEPS = (-1,)  # its own test is another
     tensors.PIECE_BYTES = sharded.PIECE_BYTES = 100  # so that checkpoints have several pieces
-    loop.sent_bytes = itertools.count(0, rank + 1).__next__  # rank + 1 bytes in each epoch
+    sent = itertools.count(0, rank + 1)
+    loop.sent_bytes = lambda _: next(sent)  # rank + 1 bytes in each epoch
     if name == "alone":
         found = scenes(Way())
     else:
