@@ -115,6 +115,17 @@ def test_pieces_are_taken_to_the_end_though_nothing_can_be_written(tmp_path):
         assert taken == [0, 1, 2]
 
 
+def test_a_process_that_is_lost_on_the_way_leaves_nothing(tmp_path):
+    def pieces():
+        yield torch.ones(1)
+        raise RuntimeError("connection closed by peer")
+
+    lost = Checkpoint(1, {"w": Whole((3,), torch.float32, pieces())}, {}, [])
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        save_checkpoint(tmp_path, lost)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_truncated_file_is_named(tmp_path):
     save_checkpoint(tmp_path, checkpoint())
     path = tmp_path / "checkpoint.safetensors"
