@@ -1,5 +1,7 @@
 """One of several processes that train a network for some steps; `training.py` starts it.
 
+As under `sigdca train`, which keeps a checkpoint of each epoch; here there is one.
+
 Prints one JSON object: seconds of each step, bytes sent by TCP in the last steps, the most memory.
 """
 
@@ -9,6 +11,7 @@ import argparse
 import json
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +23,17 @@ import torch.distributed as dist
 
 from sigdca.distributed.strategies import STRATEGIES
 from sigdca.job.recipe import Optimisation
+from sigdca.loop.work import make_repeatable
 from sigdca.models import build
-from sigdca.training import InMemory, Parallel, Place, train_
+from sigdca.training import (
+    Checkpoint,
+    InMemory,
+    Parallel,
+    Place,
+    Whole,
+    save_checkpoint,
+    train_,
+)
 from sigdca.training.meter import sent_bytes
 
 
@@ -58,6 +70,12 @@ def group(rank: int, world_size: int, meeting: str) -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def keep(rank: int, checkpoint: Checkpoint[Whole]) -> None:
+    """Rank 0 writes the checkpoint, of which the others have parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(folder if rank == 0 else None, checkpoint)
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser()
@@ -87,6 +105,8 @@ def main() -> None:
     images = np.concatenate([images] * -(-count // len(images)))[:count]
     labels = rng.integers(0, 10, count).astype(np.uint8)
     clock = Clock()
+    place = Place(chosen.rank, chosen.world_size)
+    make_repeatable(place)
     options: dict[str, Any] = {}
     if chosen.stage is not None:
         options = {"zero_optimization": {"stage": chosen.stage}}
@@ -101,9 +121,10 @@ def main() -> None:
             seed=0,
             precision=chosen.precision,
             accumulation_steps=chosen.parts,
-            place=Place(chosen.rank, chosen.world_size),
+            place=place,
             strategy=clock.wrapped(strategy),
             options=options,
+            on_epoch=lambda _, checkpoint: keep(chosen.rank, checkpoint()),
         )
     found = {
         "step_s": np.diff(clock.times).tolist(),

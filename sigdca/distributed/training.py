@@ -40,6 +40,8 @@ from sigdca.training import (
     InMemory,
     Input,
     Place,
+    Rows,
+    Whole,
     load_checkpoint,
     save_checkpoint,
 )
@@ -239,7 +241,7 @@ def _worker(config: dict[str, Any]) -> _Trained:
     if rank == 0:
         news.began(context.get_world_size(), 0 if resume is None else resume.epoch)
 
-    def on_epoch(figures: EpochFigures, checkpoint: Callable[[], Checkpoint]) -> None:
+    def on_epoch(figures: EpochFigures, checkpoint: Callable[[], Checkpoint[Whole]]) -> None:
         preemptions.look()
         _report(rank, figures, checkpoint())
 
@@ -262,7 +264,7 @@ def _worker(config: dict[str, Any]) -> _Trained:
     return state_of(model), tuple(asdict(figure) for figure in figures)
 
 
-def _last_checkpoint() -> Checkpoint | None:
+def _last_checkpoint() -> Checkpoint[Rows] | None:
     """The last checkpoint that is whole.
 
     Raises:
@@ -283,15 +285,16 @@ def _last_checkpoint() -> Checkpoint | None:
         raise error
 
 
-def _read(checkpoint: ray.train.Checkpoint) -> Checkpoint:
+def _read(checkpoint: ray.train.Checkpoint) -> Checkpoint[Rows]:
     with checkpoint.as_directory() as folder:
         return load_checkpoint(folder)
 
 
-def _report(rank: int, figures: EpochFigures, checkpoint: Checkpoint) -> None:
+def _report(rank: int, figures: EpochFigures, checkpoint: Checkpoint[Whole]) -> None:
     """Tells Ray Train, with a checkpoint from rank 0; all workers must call this."""
     metrics = asdict(figures)
     if rank != 0:
+        save_checkpoint(None, checkpoint)
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:

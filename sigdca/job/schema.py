@@ -127,6 +127,14 @@ class Train(Optimisation):
             if key in _DEEPSPEED_OWN:
                 word = _DEEPSPEED_OWN[key]
                 raise ValueError(f"{key} is set by the job itself: write train.{word}")
+        zero = (options or {}).get("zero_optimization", {})
+        if not isinstance(zero, dict):
+            raise ValueError(f"zero_optimization must be a mapping like {{stage: 3}}, got {zero}")
+        if (stage := zero.get("stage", 2)) not in (1, 2, 3):
+            raise ValueError(
+                f"zero_optimization.stage must be 1, 2 or 3, got {stage}; strategy ddp spreads "
+                "nothing"
+            )
         return options
 
 
@@ -275,6 +283,11 @@ class Job(Section):
                 "follow: leave it out, or use ddp or fsdp"
             )
         if strategy != "deepspeed":
+            if self.train.deepspeed is not None:
+                raise ValueError(
+                    f"train.deepspeed is for strategy deepspeed, got {strategy}: leave it out, or "
+                    "set train.strategy to deepspeed"
+                )
             return self
         recipe = self.compress.recipe if self.compress is not None else ()
         sections = [("train", self.train)] + [

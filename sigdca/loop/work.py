@@ -22,6 +22,7 @@ from sigdca.training import (
     OnStep,
     Parallel,
     Place,
+    Rows,
     TestCounts,
     add_up,
     evaluate,
@@ -36,7 +37,7 @@ def train_share(
     *,
     place: Place,
     strategy: type[Parallel] = Parallel,
-    resume: Checkpoint | None,
+    resume: Checkpoint[Rows] | None,
     on_epoch: OnEpochEnd,
     on_step: OnStep | None = None,
     on_speed: OnSpeed | None = None,
@@ -46,7 +47,7 @@ def train_share(
     Returns:
         The trained network on the CPU, and the figures of every epoch.
     """
-    _make_repeatable(place)
+    make_repeatable(place)
     model = build_for(task.model, task.source.source)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
     hook = None if task.retrained is None else hook_for(task.retrained, model, task.held)
@@ -73,7 +74,7 @@ def train_share(
     return model, figures
 
 
-def _make_repeatable(place: Place) -> None:
+def make_repeatable(place: Place) -> None:
     """The same job, seed and hardware give the same bits, as far as the device can do so.
 
     On a GPU, torch has the gradient of some operators (local response normalization, adaptive

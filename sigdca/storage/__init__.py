@@ -2,7 +2,7 @@
 
 from sigdca.storage.ledger import Ledger, Record, latest_with
 from sigdca.storage.releases import Release, Releases
-from sigdca.storage.store import Store, beneath, open_store, write_file
+from sigdca.storage.store import Store, beneath, open_store, write_file, writing
 from sigdca.storage.walk import Walk
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "latest_with",
     "open_store",
     "write_file",
+    "writing",
 ]

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -281,7 +282,18 @@ def beneath(address: str, name: str) -> str:
 
 
 def write_file(path: str | Path, content: bytes) -> None:
-    """Writes a local file whole or not at all: temporary name, to the disk, rename.
+    """Writes a local file whole or not at all; see `writing`.
+
+    Raises:
+        StorageError: one line with the path and the reason (disk full, no permission, ...).
+    """
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[BinaryIO]:
+    """A local file that is there whole or not at all: temporary name, to the disk, rename.
 
     Raises:
         StorageError: one line with the path and the reason (disk full, no permission, ...).
@@ -292,7 +304,7 @@ def write_file(path: str | Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)

@@ -14,6 +14,7 @@ from sigdca.training.loop import (
 )
 from sigdca.training.parallel import MakeOptimizer, Parallel, Place, Setting, num_zeros
 from sigdca.training.speed import SpeedChoice
+from sigdca.training.tensors import Rows, Whole
 
 __all__ = [
     "SHARE_UNIT",
@@ -29,10 +30,12 @@ __all__ = [
     "OnStep",
     "Parallel",
     "Place",
+    "Rows",
     "Setting",
     "SpeedChoice",
     "StepFigures",
     "TestCounts",
+    "Whole",
     "add_up",
     "evaluate",
     "load_checkpoint",

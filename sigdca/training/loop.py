@@ -28,6 +28,7 @@ from sigdca.training.meter import Meter, sent_bytes
 from sigdca.training.optimizer import make_optimizer, set_learning_rate
 from sigdca.training.parallel import Parallel, Place, Setting
 from sigdca.training.speed import PLAIN, SpeedChoice, Way, compare
+from sigdca.training.tensors import Rows, Whole
 
 TELL_EVERY_S = 1.0
 COMPARED_FROM = 200  # steps of a stage: comparing ways takes a few, and a second copy of the model
@@ -64,7 +65,8 @@ class EpochFigures:
         input_s: seconds in which the process of rank 0 waited for images or changed them.
         compute_s: those in which it computed.
         communication_s: those in which it waited for the other processes.
-        sent_bytes: what all processes sent by TCP, acknowledged; 0 where the system does not tell.
+        sent_bytes: what all processes sent by TCP, acknowledged; 0 where the system does not tell,
+            as on GPUs.
         accuracy: percent of the images of all processes that the network knew when it was trained
             on them: augmented, and by weights that moved meanwhile. None: of an older version.
     """
@@ -101,7 +103,7 @@ class StepFigures:
     left_s: float
 
 
-OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint]], None]
+OnEpochEnd = Callable[[EpochFigures, Callable[[], Checkpoint[Whole]]], None]
 OnStep = Callable[[StepFigures], None]
 OnSpeed = Callable[[SpeedChoice], None]
 
@@ -122,7 +124,7 @@ def train_(
     place: Place | None = None,
     strategy: type[Parallel] = Parallel,
     options: Mapping[str, Any] | None = None,
-    resume: Checkpoint | None = None,
+    resume: Checkpoint[Rows] | None = None,
     on_epoch: OnEpochEnd = lambda *_: None,
     on_step: OnStep | None = None,
     on_speed: OnSpeed | None = None,
@@ -148,10 +150,11 @@ def train_(
         place: this process's rank, world size and device.
         strategy: how the processes share the work.
         options: the settings of a library that the strategy uses.
-        resume: continue after this checkpoint, as if never interrupted: with images in memory bit
-            for bit, but that three or more processes may add gradients in another order.
+        resume: continue after this checkpoint, and close it, as if never interrupted: with images
+            in memory bit for bit, but that three or more processes may add gradients in another
+            order.
         on_epoch: called after every epoch with its figures and a function that makes a checkpoint,
-            which all processes must call, or none.
+            which all processes must call and save before they return, or none.
         on_step: called every second or so, between two steps.
         on_speed: called with what `precision`, the layout that goes with it and `compiled` gain
             over plain float32, where they differ from it and the stage is long enough: measured on
@@ -184,6 +187,7 @@ def train_(
     figures: list[EpochFigures] = []
     if resume is not None:
         parallel.load(resume.model, resume.optimizer)
+        resume.close()
         if resume.scaler:
             parallel.scaler.load_state_dict(resume.scaler)
         figures = [EpochFigures(**figure) for figure in resume.figures]
@@ -207,7 +211,7 @@ def train_(
             inputs, on_speed = _compared(inputs, model, way, accumulation_steps, on_speed), None
         figures.append(stage.epoch(epoch, inputs, _mix(seed, epoch)))
 
-        def checkpoint(done: int = epoch + 1) -> Checkpoint:
+        def checkpoint(done: int = epoch + 1) -> Checkpoint[Whole]:
             kept = [asdict(figure) for figure in figures]
             return Checkpoint(done, *parallel.state(), kept, parallel.scaler.state_dict())
 
@@ -257,7 +261,7 @@ class _Stage:
     ) -> EpochFigures:
         """All steps of epoch `epoch` (from 0)."""
         parallel, hook, config = self._parallel, self._hook, self._config
-        start, sent = time.monotonic(), sent_bytes()
+        start, sent = time.monotonic(), sent_bytes(parallel.place.device)
         if hook is not None:
             with parallel.weights() as whole:
                 hook.before_epoch(whole, epoch, config.epochs)
@@ -294,8 +298,8 @@ class _Stage:
         duration_s = time.monotonic() - start
         rate = self._num_steps * parallel.setting.batch_size / duration_s
         # A connection that was closed takes its count along.
-        here = torch.tensor(max(0, sent_bytes() - sent), dtype=torch.float64)
-        sent = round(parallel.total(here))
+        here = max(0, sent_bytes(parallel.place.device) - sent)
+        sent = round(parallel.total(torch.tensor(here, dtype=torch.float64)))
         split = self._meter.split(duration_s)
         accuracy = self._accuracy()
         return EpochFigures(

@@ -14,7 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sigdca.training.checkpoint import Kind
+from sigdca.training.tensors import Rows, Whole, fill_, spans
+
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+State = tuple[Mapping[str, Kind], Mapping[int, Mapping[str, Kind]]]
+"""Of the model, and of each of its parameters in the optimizer; see `Checkpoint`."""
 
 AUTOCAST = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -173,17 +179,58 @@ class Parallel:
         num_zero = sum(num_zeros(weight) for weight in weights)
         return num_zero / max(1, sum(weight.numel() for weight in weights))
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The whole model's and optimizer's state_dict, whatever the strategy.
+    def pieces(self, part: Tensor) -> Iterator[Tensor]:
+        """The whole tensor of which `part` lies here, for the process of rank 0; see `Whole`."""
+        if self.place.rank == 0:
+            for index in spans(part):
+                yield part.detach()[index].cpu()
 
-        Of the process of rank 0; what the others get has no meaning.
+    def keep_(self, part: Tensor, whole: Rows) -> None:
+        """Writes what this process has of a whole parameter or buffer, in place."""
+        fill_(part, whole)
+
+    def state(self) -> State[Whole]:
+        """What the model's and the optimizer's state_dict have, whatever the strategy.
+
+        All processes must take all pieces, the model's first, in order.
         """
-        return self.model.state_dict(), self.optimizer.state_dict()
+        model = {name: self._whole(part) for name, part in self._parts().items()}
+        return model, {
+            number: {key: self._whole(value) for key, value in values.items()}
+            for number, values in self.optimizer.state_dict()["state"].items()
+        }
 
-    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
-        """Goes on from what `state` gave, here or under another strategy."""
-        self.model.load_state_dict(model)
-        self.optimizer.load_state_dict(optimizer)
+    def load(self, model: Mapping[str, Rows], optimizer: Mapping[int, Mapping[str, Rows]]) -> None:
+        """Goes on from what `state` gave, here or under another strategy.
+
+        The optimizer's learning rate and the like are not in it: they are the job's.
+        """
+        with torch.no_grad():
+            for name, part in self._parts().items():
+                self.keep_(part, model[name])
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            state = {
+                number: {
+                    key: self._like(value, parameters[number]) for key, value in values.items()
+                }
+                for number, values in optimizer.items()
+            }
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+
+    def _parts(self) -> dict[str, Tensor]:
+        """What lies here of the tensors of the model's state_dict, by their names there."""
+        return self.model.state_dict()
+
+    def _whole(self, part: Tensor) -> Whole:
+        return Whole(tuple(part.shape), part.dtype, self.pieces(part))
+
+    def _like(self, value: Rows, parameter: Tensor) -> Tensor:
+        """What an optimizer keeps of a parameter, where and in the order in which that lies."""
+        if not value.shape:  # a counter of steps
+            return value[...].clone()
+        kept = torch.empty_like(parameter)
+        self.keep_(kept, value)
+        return kept
 
     def finish(self) -> None:
         """Leaves the trained weights in `model`, on the CPU."""

@@ -46,7 +46,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(executor, steady):
     executor.train(two, Unobserved())
     run = Path(steady.checkpoints.root, steady.key)
     *_, last = sorted(path for path in run.glob("checkpoint_*") if path.is_dir())
-    path = last / "checkpoint.pt"
+    path = last / "checkpoint.safetensors"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)

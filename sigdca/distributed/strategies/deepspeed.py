@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from sigdca.distributed.strategies.sharded import Spread
 from sigdca.errors import JobError
-from sigdca.training import MakeOptimizer
+from sigdca.training import MakeOptimizer, Rows, Whole
+from sigdca.training.parallel import State
 
 BUCKET = 2**24  # weights whose gradients are sent together; a larger layer goes alone
 MISSING = "train.strategy: deepspeed is not installed: pip install 'sigdca[deepspeed]'"
@@ -34,7 +35,6 @@ class ZeroParallel(Spread):
         self, model: nn.Module, make_optimizer: MakeOptimizer
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
         library = _library(self.place.device)
-        self._template = make_optimizer(model.parameters()).state_dict()
         spread = self.copied(model)
         spread.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self._engine, optimizer, _, _ = library.initialize(
@@ -97,10 +97,11 @@ class ZeroParallel(Spread):
         whole = safe_get_full_fp32_param(part)
         return part.detach() if whole is None else whole.detach()
 
-    def keep_(self, part: Tensor, whole: Tensor) -> None:
+    def keep_(self, part: Tensor, whole: Rows) -> None:
         """Both the optimizer's copy and the one that computes."""
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
 
+        whole = whole[...]
         if not isinstance(part, nn.Parameter):
             part.copy_(whole)
         elif (here := getattr(part, "ds_tensor", None)) is not None:  # stage 3
@@ -129,39 +130,61 @@ class ZeroParallel(Spread):
         else:
             safe_set_full_grad(part, whole)
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def pieces(self, part: Tensor, key: str | None = None) -> Iterator[Tensor]:
+        """Under stage 3, process by process; otherwise a layer at a time.
+
+        Args:
+            part: a parameter or a buffer.
+            key: asks for what the optimizer keeps of it under this name.
+        """
+        from deepspeed.utils import (
+            safe_get_full_optimizer_state,
+            safe_get_local_fp32_param,
+            safe_get_local_optimizer_state,
+        )
+
+        if (length := getattr(part, "ds_numel", None)) is not None:  # stage 3
+            if key is None:
+                own = safe_get_local_fp32_param(part)
+            else:
+                own = safe_get_local_optimizer_state(part, key)
+            yield from self.runs(own.detach(), own.numel(), length)
+        elif key is None:
+            yield from super().pieces(self.gathered(part))
+        else:
+            yield from super().pieces(safe_get_full_optimizer_state(part, key))
+
+    def state(self) -> State[Whole]:
         """In the form of torch's own optimizer, so that another strategy can go on."""
-        from deepspeed.utils import safe_get_full_optimizer_state
-
-        inner = self._inner_state()
-        state: dict[int, dict[str, Any]] = {}
-        for number, part in enumerate(self.parts.parameters()):
-            found = {
-                key: safe_get_full_optimizer_state(part, key)
-                for key, value in inner.items()
-                if isinstance(value, Tensor) and value.dim()
-            }
-            if self.place.rank == 0:
-                values = {key: value.detach().cpu().clone() for key, value in found.items()}
-                steps = {key: value for key, value in inner.items() if key not in found}
-                state[number] = values | steps
-        groups = [
-            {**group, "lr": own["lr"]}
-            for group, own in zip(
-                self._template["param_groups"], self.optimizer.param_groups, strict=True
+        self._share_buffers()
+        model = {
+            name: Whole(tuple(whole.shape), whole.dtype, self.pieces(part))
+            for (name, part), (_, whole) in zip(
+                self._parts().items(), self.model.state_dict().items(), strict=True
             )
-        ]
-        return self._collected(), {"state": state, "param_groups": groups}
+        }
+        inner = self._inner_state()
+        return model, {
+            number: {
+                key: Whole(tuple(whole.shape), value.dtype, self.pieces(part, key))
+                if value.dim()
+                else self._whole(value)
+                for key, value in inner.items()
+            }
+            for number, (part, whole) in enumerate(
+                zip(self.parts.parameters(), self.model.parameters(), strict=True)
+            )
+        }
 
-    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
+    def load(self, model: Mapping[str, Rows], optimizer: Mapping[int, Mapping[str, Rows]]) -> None:
         """Each process keeps its parts."""
         self._make_states()
-        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
         with torch.no_grad():
-            for name, whole in model.items():
-                self.keep_(parts[name], whole)
+            for name, part in self._parts().items():
+                self.keep_(part, model[name])
         for number, part in enumerate(self.parts.parameters()):
-            self._load_state(part, optimizer["state"].get(number, {}))
+            for key, value in optimizer.get(number, {}).items():
+                self._load_state(part, key, value[...])
 
     def _make_states(self) -> None:
         """A step of no length: the library has no optimizer state before the first."""
@@ -174,25 +197,21 @@ class ZeroParallel(Spread):
             self.step()
         self._engine.train(training)
 
-    def _load_state(self, part: nn.Parameter, values: Mapping[str, Any]) -> None:
+    def _load_state(self, part: nn.Parameter, key: str, value: Tensor) -> None:
         from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
 
-        for key, value in values.items():
-            if not isinstance(value, Tensor) or not value.dim():
-                self._set_steps(key, value)
-            elif hasattr(part, "ds_id"):
-                safe_set_local_optimizer_state(part, self._own(part, value), key)
-            else:
-                safe_set_full_optimizer_state(part, value, key)
+        if not value.dim():
+            for state in self._engine.basic_optimizer.state.values():
+                state[key] = value.clone()
+        elif hasattr(part, "ds_id"):
+            safe_set_local_optimizer_state(part, self._own(part, value), key)
+        else:
+            safe_set_full_optimizer_state(part, value, key)
 
     def _inner_state(self) -> dict[str, Any]:
         """The state that torch's optimizer has of one of the engine's flat tensors."""
         states = self._engine.basic_optimizer.state.values()
         return dict(next(iter(states), {}))
-
-    def _set_steps(self, key: str, value: Any) -> None:
-        for state in self._engine.basic_optimizer.state.values():
-            state[key] = value.clone() if isinstance(value, Tensor) else value
 
     def _own(self, part: Any, whole: Tensor) -> Tensor:
         """This process's part of a whole tensor, flat and padded with zeros as stage 3 does."""

@@ -13,7 +13,7 @@ from torch.profiler import record_function
 
 from sigdca.distributed.rendezvous import MISSING
 from sigdca.errors import JobError, SigdcaError
-from sigdca.training import MakeOptimizer, Parallel
+from sigdca.training import MakeOptimizer, Parallel, Rows
 
 # In a profile, as torch names its own waiting for others; see `sigdca.training.meter`.
 WAITING = "gloo:horovod"
@@ -104,7 +104,7 @@ class HorovodParallel(Parallel):
         scalar, add = value.detach().double(), self._library.Sum
         return float(self._library.allreduce(scalar, name="total", op=add))
 
-    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
+    def load(self, model: Mapping[str, Rows], optimizer: Mapping[int, Mapping[str, Rows]]) -> None:
         """Every process goes on from what rank 0 was given."""
         super().load(model, optimizer)
         self._share(self.model.state_dict())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
@@ -15,7 +14,9 @@ from torch.distributed.tensor import DTensor, Shard
 
 from sigdca.distributed.strategies.ddp import total_over_processes
 from sigdca.errors import JobError
-from sigdca.training import MakeOptimizer, Parallel, num_zeros
+from sigdca.training import MakeOptimizer, Parallel, Rows, Whole, num_zeros
+from sigdca.training.parallel import State
+from sigdca.training.tensors import PIECE_BYTES, fill_, spans
 
 
 class Spread(Parallel):
@@ -60,10 +61,6 @@ class Spread(Parallel):
     def gather_(self, part: Tensor, whole: Tensor) -> None:
         """Fills the whole tensor of which this process has a part."""
         whole.copy_(self.gathered(part))
-
-    def keep_(self, part: Tensor, whole: Tensor) -> None:
-        """Writes this process's part of a whole parameter or buffer, in place."""
-        raise NotImplementedError
 
     def gathered_gradient(self, part: nn.Parameter) -> Tensor | None:
         """The whole gradient of a parameter of which this process has a part."""
@@ -118,11 +115,18 @@ class Spread(Parallel):
         self._gather()
         self.model.to("cpu")
 
+    def state(self) -> State[Whole]:
+        """With the running statistics of rank 0, as under `ddp`."""
+        self._share_buffers()
+        return super().state()
+
+    def _parts(self) -> dict[str, Tensor]:
+        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
+        return {name: parts[name] for name in self.model.state_dict()}
+
     def _tensors(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Each part with its whole, buffers as well."""
-        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
-        for name, whole in self.model.state_dict().items():
-            yield parts[name], whole
+        return zip(self._parts().values(), self.model.state_dict().values(), strict=True)
 
     def _gather(self) -> None:
         self._share_buffers()
@@ -135,16 +139,25 @@ class Spread(Parallel):
         for buffer in self.parts.buffers():
             dist.broadcast(buffer, 0)
 
-    def _collected(self) -> dict[str, Tensor]:
-        """The whole state_dict in rank 0; one after another, so that no other holds all of it."""
-        self._share_buffers()
-        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
-        found = {}
-        for name in self.model.state_dict():
-            whole = self.gathered(parts[name])
-            if self.place.rank == 0:
-                found[name] = whole.detach().cpu().clone()
-        return found
+    def runs(self, own: Tensor, share: int, length: int) -> Iterator[Tensor]:
+        """A flat tensor whose values the processes have in turn; see `pieces`.
+
+        Args:
+            own: this process's, and perhaps some that fill up its share.
+            share: how many each has; the last ones may have fewer.
+            length: of all of it.
+        """
+        size = PIECE_BYTES // own.itemsize
+        room = own.new_empty(min(size, share))
+        for first in range(0, length, max(1, share)):
+            rank, last = first // share, min(first + share, length)
+            for start in range(first, last, size):
+                count = min(size, last - start)
+                here = rank == self.place.rank
+                piece = own[start - first :][:count] if here else room[:count]
+                dist.broadcast(piece, rank)
+                if self.place.rank == 0:
+                    yield piece.cpu()
 
 
 class Sharded(Spread):
@@ -192,7 +205,20 @@ class Sharded(Spread):
             dist.broadcast(sent, rank)
             rows.copy_(sent)
 
-    def keep_(self, part: Tensor, whole: Tensor) -> None:
+    def pieces(self, part: Tensor) -> Iterator[Tensor]:
+        """Each process tells its rows in turn; of other parts, all tell some rows at a time."""
+        part = part.detach()
+        if isinstance(part, DTensor) and part.placements == (Shard(0),):
+            width = part.numel() // max(1, len(part))
+            share = -(-len(part) // self.place.world_size) * width
+            yield from self.runs(part.to_local().reshape(-1), share, part.numel())
+        else:
+            for index in spans(part):
+                rows = _whole(part[index])
+                if self.place.rank == 0:
+                    yield rows.cpu()
+
+    def keep_(self, part: Tensor, whole: Rows) -> None:
         """Without communication."""
         _keep_(part.detach(), whole)
 
@@ -205,76 +231,31 @@ class Sharded(Spread):
         if part.grad is not None:
             _keep_(part.grad, whole)
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """One tensor after another."""
-        keep = self.place.rank == 0
-
-        def collected(part: Tensor) -> Tensor | None:
-            whole = _whole(part)
-            return whole.detach().cpu().clone() if keep else None
-
-        return self._collected(), _mapped(self.optimizer.state_dict(), collected)
-
-    def load(self, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
-        """Each process keeps its parts."""
-        parts = dict(self.parts.named_parameters()) | dict(self.parts.named_buffers())
-        with torch.no_grad():
-            for name, whole in model.items():
-                self.keep_(parts[name], whole)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        state = {
-            number: {
-                name: _like_part(value, parameters[int(number)]) for name, value in values.items()
-            }
-            for number, values in optimizer["state"].items()
-        }
-        self.optimizer.load_state_dict({**optimizer, "state": state})
-
 
 def _whole(part: Tensor) -> Tensor:
     return part.full_tensor() if isinstance(part, DTensor) else part
 
 
-def _keep_(part: Tensor, whole: Tensor) -> None:
-    if isinstance(part, DTensor):
-        part.to_local().copy_(_cut(whole, part))
-    else:
-        part.copy_(whole)
+def _keep_(part: Tensor, whole: Rows) -> None:
+    if not isinstance(part, DTensor):
+        fill_(part, whole)
+        return
+    own = part.to_local()
+    first = 0
+    if part.placements == (Shard(0),):
+        first = part.device_mesh.get_local_rank() * -(-len(part) // part.device_mesh.size())
+    for index in spans(own):
+        assert isinstance(index, slice)
+        rows = whole[first + index.start : first + index.stop]
+        own[index].copy_(_cut(rows, part))
 
 
-def _cut(whole: Tensor, like: DTensor) -> Tensor:
-    """The part of `whole` that lies here, spread as `like` is: torch.chunk's for each axis."""
+def _cut(rows: Tensor, like: DTensor) -> Tensor:
+    """What lies here of some rows, spread as `like` is: torch.chunk's for each other axis."""
     mesh: DeviceMesh = like.device_mesh
     for axis, placement in enumerate(like.placements):
-        if isinstance(placement, Shard):
-            parts = torch.chunk(whole, mesh.size(axis), placement.dim)
+        if isinstance(placement, Shard) and placement.dim:
+            parts = torch.chunk(rows, mesh.size(axis), placement.dim)
             place = mesh.get_local_rank(axis)
-            whole = parts[place] if place < len(parts) else whole.narrow(placement.dim, 0, 0)
-    return whole
-
-
-def _like_part(value: Any, parameter: Tensor) -> Any:
-    """A tensor of an optimizer's state, spread as its parameter is; other values as they are."""
-    if not isinstance(value, Tensor) or not isinstance(parameter, DTensor):
-        return value
-    if value.shape != parameter.shape:
-        return value  # a step counter
-    return DTensor.from_local(
-        _cut(value, parameter).contiguous().to(parameter.device),
-        parameter.device_mesh,
-        parameter.placements,
-        run_check=False,
-        shape=parameter.shape,
-        stride=parameter.stride(),
-    )
-
-
-def _mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Nested dicts and lists with every tensor changed, in an order that all processes share."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_mapped(item, change) for item in value]
-    return value
+            rows = parts[place] if place < len(parts) else rows.narrow(placement.dim, 0, 0)
+    return rows

@@ -132,6 +132,21 @@ def test_set_makes_sections_that_the_file_has_not():
             "a.yaml: train.deepspeed: fp16 is set by the job itself: write train.precision",
         ),
         (
+            "train={epochs: 2, strategy: deepspeed, deepspeed: {zero_optimization: {stage: 0}}}",
+            "a.yaml: train.deepspeed: zero_optimization.stage must be 1, 2 or 3, got 0; strategy "
+            "ddp spreads nothing",
+        ),
+        (
+            "train={epochs: 2, strategy: deepspeed, deepspeed: {zero_optimization: true}}",
+            "a.yaml: train.deepspeed: zero_optimization must be a mapping like {stage: 3}, got "
+            "True",
+        ),
+        (
+            "train.deepspeed={zero_optimization: {stage: 3}}",
+            "train.deepspeed is for strategy deepspeed, got ddp: leave it out, or set "
+            "train.strategy to deepspeed",
+        ),
+        (
             "compress.recipe=[share: {bits: 3}]",
             "a.yaml: compress.recipe: must end with its only 'encode' pass",
         ),

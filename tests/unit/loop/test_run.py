@@ -346,14 +346,14 @@ def test_how_training_is_computed_changes_no_stage(tmp_path, how):
 @pytest.mark.parametrize(
     "what",
     [
-        "train.batch_size=32",
-        "train.precision=bf16",
-        "train.deepspeed={gradient_clipping: 1}",
+        ["train.batch_size=32"],
+        ["train.precision=bf16"],
+        ["train.strategy=deepspeed", "train.deepspeed={gradient_clipping: 1}"],
     ],
 )
 def test_what_is_computed_makes_another_stage(tmp_path, what):
     _, executor, _ = run(tmp_path / "a", [190, 180, 185], until="retest")
-    _, other, _ = run(tmp_path / "b", [190, 180, 185], what, until="retest")
+    _, other, _ = run(tmp_path / "b", [190, 180, 185], *what, until="retest")
     for one, another in zip(executor.trained, other.trained, strict=True):
         assert one.key != another.key
 

@@ -80,6 +80,7 @@ def test_bytes_are_those_that_the_other_end_has():
             while sent_bytes() - before < 100_000 and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert sent_bytes() - before == 100_000
+            assert sent_bytes("cuda:0") == 0, "NCCL has other ways than TCP"
 
 
 def test_other_sockets_do_not_count(tmp_path):

@@ -23,10 +23,10 @@ from sigdca.job import Train
 
 WORKER = Path(__file__).with_name("worker.py")
 HOOKED = ("prune", "movement", "share", "quantize")
-ALL = sorted({*STRATEGIES, "deepspeed-3", "fsdp-streamed"})
+ALL = sorted({*STRATEGIES, "deepspeed-1", "deepspeed-3", "fsdp-streamed"})
 OTHERS = sorted({*ALL} - {"ddp"})
 # What these do with three processes, `fsdp` and `deepspeed` do too.
-COSTLY = ("deepspeed-3", "fsdp-streamed")
+COSTLY = ("deepspeed-1", "deepspeed-3", "fsdp-streamed")
 OF_THREE = [pytest.param(name, marks=pytest.mark.slow if name in COSTLY else ()) for name in ALL]
 OF_TWO_OR_THREE = [
     pytest.param(name, count, marks=pytest.mark.slow if name in COSTLY and count == 3 else ())

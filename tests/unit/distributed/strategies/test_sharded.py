@@ -9,7 +9,7 @@ from torch import nn
 
 from sigdca.distributed.strategies import STRATEGIES
 from sigdca.errors import JobError
-from sigdca.training import Place, Setting
+from sigdca.training import Checkpoint, Place, Setting, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -41,6 +41,30 @@ def test_a_whole_tensor_beside_its_parts_needs_no_copy(fsdp, monkeypatch):
     fsdp.gather_(part, whole)
     assert sent == [whole.data_ptr()]
     assert torch.equal(whole, part.to_local())
+
+
+def test_a_checkpoint_has_each_tensor_in_pieces_and_is_read_in_rows(fsdp, tmp_path, monkeypatch):
+    monkeypatch.setattr("sigdca.training.tensors.PIECE_BYTES", 300)
+    monkeypatch.setattr("sigdca.distributed.strategies.sharded.PIECE_BYTES", 300)
+    weight = fsdp.module[1].weight.to_local().detach()
+    kept = weight.clone()
+    sizes = [piece.numel() for piece in fsdp.state()[0]["1.weight"].pieces]
+    assert sizes == [75, 75, 75, 31]
+    save_checkpoint(tmp_path, Checkpoint(1, *fsdp.state(), []))
+    weight.zero_()
+    found = load_checkpoint(tmp_path)
+    read = []
+
+    class Watched:
+        shape = found.model["1.weight"].shape
+
+        def __getitem__(self, index):
+            read.append(index)
+            return found.model["1.weight"][index]
+
+    fsdp.load({**found.model, "1.weight": Watched()}, found.optimizer)
+    assert read == [slice(row, row + 1) for row in range(4)]  # of 256 bytes each
+    assert torch.equal(weight, kept)
 
 
 class Tied(nn.Module):

@@ -7,7 +7,8 @@ import copy
 import itertools
 import pickle
 import sys
-from dataclasses import dataclass, field
+import tempfile
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,12 +16,22 @@ import torch.distributed as dist
 from torch import nn
 
 from sigdca.compression import hook_for, prepare_
-from sigdca.distributed.strategies import STRATEGIES, streamed
+from sigdca.distributed.strategies import STRATEGIES, sharded, streamed
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Prune, Quantize, Share
 from sigdca.job.recipe import Optimisation
 from sigdca.models import trace
-from sigdca.training import InMemory, Parallel, Place, loop, meter, train_
+from sigdca.training import (
+    InMemory,
+    Parallel,
+    Place,
+    load_checkpoint,
+    loop,
+    meter,
+    save_checkpoint,
+    tensors,
+    train_,
+)
 
 BATCH = 12  # of 1, 2 or 3 processes
 CONFIG = Optimisation(epochs=3, learning_rate=0.05, weight_decay=1e-3)
@@ -100,6 +111,24 @@ class Way:
     options: dict = field(default_factory=dict)
 
 
+def read(checkpoint, rank_0):
+    """The checkpoint as it comes back from a file of rank 0; None in the other processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(folder if rank_0 else None, checkpoint)
+        if not rank_0:
+            return None
+        found = load_checkpoint(folder)
+        return replace(
+            found,
+            model={name: value[...] for name, value in found.model.items()},
+            optimizer={
+                number: {name: value[...] for name, value in state.items()}
+                for number, state in found.optimizer.items()
+            },
+            file=None,
+        )
+
+
 def train(way, config=CONFIG, net=None, hook=None, **options):
     """What a stage does: gives the state, the losses and the checkpoints (of rank 0)."""
     net = fresh() if net is None else net
@@ -114,7 +143,7 @@ def train(way, config=CONFIG, net=None, hook=None, **options):
         place=way.place,
         strategy=way.strategy,
         options=way.options,
-        on_epoch=lambda _, checkpoint: checkpoints.append(copy.deepcopy(checkpoint())),
+        on_epoch=lambda _, checkpoint: checkpoints.append(read(checkpoint(), way.place.rank == 0)),
         **options,
     )
     state = {name: value.clone() for name, value in net.state_dict().items()}
@@ -128,17 +157,16 @@ def train(way, config=CONFIG, net=None, hook=None, **options):
     }
 
 
-def from_rank_0(checkpoint, rank_0):
+def from_rank_0(checkpoint, alike):
     """The checkpoint of rank 0. Where no process group is, the strategy must take its values."""
-    box = [checkpoint if rank_0 else None]
+    box = [checkpoint]
     if dist.is_initialized():
         dist.broadcast_object_list(box, 0)
-    # A copy: torch trains on in the very tensors of an optimizer's state.
-    taken = copy.deepcopy(box[0] or checkpoint)
-    if box[0] is None:
-        states = taken.optimizer["state"].values()
-        tensors = [*taken.model.values(), *(v for state in states for v in state.values())]
-        for tensor in filter(torch.is_tensor, tensors):
+    if box[0] is not None:
+        return box[0]
+    taken = copy.deepcopy(alike)
+    for group in (taken.model, *taken.optimizer.values()):
+        for tensor in group.values():
             tensor.zero_()
     return taken
 
@@ -155,7 +183,7 @@ def misplaced(way):
 
 def scenes(way, alone=None):
     """Every scene of the contract; of more than two processes, those that differ there."""
-    rank_0, few = way.place.rank == 0, way.place.world_size <= 2
+    few = way.place.world_size <= 2
     found = {"plain": train(way)}
     adam = CONFIG.model_copy(update={"optimizer": "adam", "learning_rate": 0.01})
     found["adam"] = train(way, adam)
@@ -175,11 +203,12 @@ def scenes(way, alone=None):
             lars = CONFIG.model_copy(update={"optimizer": "lars", "learning_rate": 3.0})
             found["lars"] = train(way, lars)
     for kind, config in (("sgd", CONFIG), ("adam", adam)):
-        whole = found["plain" if kind == "sgd" else "adam"]["checkpoints"]
-        found[f"resumed {kind}"] = train(way, config, resume=from_rank_0(whole[0], rank_0))
+        scene = "plain" if kind == "sgd" else "adam"
+        others = (alone or found)[scene]["checkpoints"][0]
+        own = from_rank_0(found[scene]["checkpoints"][0], others)
+        found[f"resumed {kind}"] = train(way, config, resume=own)
         if alone is not None:
-            taken = alone["plain" if kind == "sgd" else "adam"]["checkpoints"][0]
-            found[f"taken over {kind}"] = train(way, config, resume=taken)
+            found[f"taken over {kind}"] = train(way, config, resume=others)
     for name, config in HOOKED.items() if few else []:
         net = fresh(norm=True)
         prepare_(net, config, 0, trace(net, (1, 8, 8), 1 / 255))
@@ -196,7 +225,9 @@ def main(name, rank, world_size, meeting, output, alone=None):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     meter.SAMPLED_STEPS = (-1,)  # its own test is another
-    loop.sent_bytes = itertools.count(0, rank + 1).__next__  # rank + 1 bytes in each epoch
+    tensors.PIECE_BYTES = sharded.PIECE_BYTES = 100  # so that checkpoints have several pieces
+    sent = itertools.count(0, rank + 1)
+    loop.sent_bytes = lambda _: next(sent)  # rank + 1 bytes in each epoch
     if name == "alone":
         found = scenes(Way())
     else:
