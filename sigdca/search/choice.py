@@ -106,8 +106,9 @@ class Choice:
     def preference(self, record: TrialRecord, error_bound: float | None) -> tuple[float, ...]:
         """Sorts trials at full fidelity that have all objectives, best first.
 
-        What is missed comes first. Of trials that miss nothing, the first is best in the
-        objectives without a bound, in their order, then in an error that trial 1 alone bounds.
+        What is missed of the budget comes first, then an error beyond trial 1's. Of trials that
+        miss nothing, the first is best in the objectives without a bound, in their order, then in
+        an error that trial 1 alone bounds.
         Bytes and error come last: there, every trial is as good as was asked.
 
         Args:
@@ -123,7 +124,8 @@ class Choice:
         values = dict(zip(self._objectives, found, strict=True))
         unbounded = not self.bounds_error and error_bound is None
         return (
-            sum(full.missed.values()) + self.excess(full, error_bound),
+            sum(full.missed.values()),
+            self.excess(full, error_bound),  # no bound that was written down gives way to this one
             figures["error"] if unbounded else 0.0,  # else the most ruined network is the smallest
             *(values[name] for name in sorted(values, key=self._looseness)),
             figures["container_bytes"],
