@@ -14,9 +14,9 @@ from sigdca.search import (
     Study,
     StudyFolder,
     asked_targets,
-    bound_names,
     missed_bounds,
 )
+from sigdca.search.choice import bound_names
 from sigdca.storage import open_store
 
 
