@@ -20,6 +20,7 @@ from sigdca.search.record import (
     StudyRecord,
     TrialRecord,
 )
+from sigdca.search.resuming import check_network
 from sigdca.search.sensitivity import Curve, Kind, Sensitivity, kinds_of, narrowed, seeds
 from sigdca.search.space import (
     Point,
@@ -57,6 +58,7 @@ __all__ = [
     "StudyRecord",
     "TrialRecord",
     "asked_targets",
+    "check_network",
     "corners",
     "dominates",
     "draw",
