@@ -8,7 +8,7 @@ import numpy as np
 import ray
 
 from sigdca.edge.energy import with_energy
-from sigdca.edge.legs import DEFAULT_TIMEOUT_S, LegResult, median_of_legs, run_test_leg
+from sigdca.edge.legs import LegResult, median_of_legs, run_test_leg
 from sigdca.edge.train_data import train_where_it_lies
 from sigdca.edge.train_leg import TrainLeg
 from sigdca.edge.train_plan import TrainConfig
@@ -64,15 +64,14 @@ class TestLeg:
         """
         labels = np.zeros(len(images), np.int64)  # nobody asks for the accuracy of noise
         result = median_of_legs(
-            lambda: self.test(
+            lambda: run_test_leg(
                 target,
                 model,
                 images,
                 labels,
-                reference_logits,
+                reference_logits=reference_logits,
                 emulated=False,
-                limits=Limits(),
-                timeout_s=DEFAULT_TIMEOUT_S,
+                is_noise=True,
             )
         )
         return with_energy(result, target, model, images) if energy else result

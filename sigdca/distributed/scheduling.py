@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sigdca.distributed.searcher import Unwritten, trial_figures
-from sigdca.search import Promotion, Study, missed_bounds, values_of
+from sigdca.search import Promotion, Study, values_of, violations
 
 PLACE_S = 1.0  # in which a new process finds its place, if there is one
 START_S = 30.0  # in which it starts: it imports torch
@@ -84,24 +84,41 @@ class ParetoScheduler(InOrder):
     def __init__(self, study: Study) -> None:
         """Knows what the study's trials gave so far."""
         super().__init__(study)
-        search = study.search
-        self._promotion = Promotion(len(search.fidelities), search.keep)
-        for record in study.trials():
+        self._promotion = self._so_far()
+
+    def _so_far(self, before: Promotion | None = None) -> Promotion:
+        """What the trials gave, by trial 1's error if it counts; who went on is known before."""
+        search = self._study.search
+        self._error_bound = self._study.error_bound
+        found = Promotion(len(search.fidelities), search.keep)
+        for record in self._study.trials():
             known = (rung for rung in record.rungs if rung.share in search.fidelities)
             for rung in known:  # others are of before --resume
                 fidelity = search.fidelities.index(rung.share)
                 failed = record.status == "failed" and rung is record.last
-                self._add(record.number, fidelity, rung.figures, went_on=failed)
+                went_on = before is not None and before.has_gone_on(record.number, fidelity)
+                self._note(found, record.number, fidelity, rung.figures, failed or went_on)
+        return found
 
-    def _add(
-        self, number: int, fidelity: int, figures: Mapping[str, float], *, went_on: bool = False
+    def _note(
+        self,
+        promotion: Promotion,
+        number: int,
+        fidelity: int,
+        figures: Mapping[str, float],
+        went_on: bool = False,
     ) -> bool:
         values = values_of(self._study.search.objectives, figures)
         if values is None:
             return False
-        violation = sum(missed_bounds(self._study.job, figures).values())
-        self._promotion.add(number, fidelity, violation, values, went_on=went_on)
+        violation = sum(violations(self._study.job, figures, self._error_bound).values())
+        promotion.add(number, fidelity, violation, values, went_on=went_on)
         return True
+
+    def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:
+        if self._study.error_bound != self._error_bound:  # those before were held against none
+            self._promotion = self._so_far(self._promotion)
+        return self._note(self._promotion, number, fidelity, figures)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Whether a trial is good enough for the next fidelity, and there is time."""

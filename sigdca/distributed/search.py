@@ -64,6 +64,7 @@ from sigdca.search import (
     Space,
     Study,
     StudyRecord,
+    check_network,
     grid,
     kinds_of,
     narrowed,
@@ -218,6 +219,8 @@ def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[F
     dense = ray.remote(num_cpus=1, num_gpus=gpus, label_selector=where)(run_dense)
     (figures,) = _gather(study, [dense.remote(spec)])
     weights = figures.pop("artifact")
+    if any(record.rungs for record in study.trials()):
+        check_network(study.baseline, figures, study.folder.store.path("study.json"))
     study.baseline = figures
     study.save("running")
     search, space = study.search, study.search.space

@@ -22,10 +22,9 @@ from sigdca.search import (
     Space,
     Study,
     TrialRecord,
-    bound_names,
     draw,
-    missed_bounds,
     values_of,
+    violations,
 )
 
 # A trial that did not come to full fidelity misses this by the share that it lacks, so that no
@@ -60,11 +59,9 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     return samplers.RandomSampler(seed=seed)
 
 
-def constraints(study: Study, missed: Mapping[str, float], share: float) -> dict[str, float]:
+def constraints(study: Study, figures: Mapping[str, float], share: float) -> dict[str, float]:
     """What Optuna holds against a trial, by name: at most 0 where it holds."""
-    return {name: missed.get(name, 0.0) for name in bound_names(study.job)} | {
-        UNFINISHED: 1.0 - share
-    }
+    return violations(study.job, figures, study.error_bound) | {UNFINISHED: 1.0 - share}
 
 
 def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space) -> None:
@@ -147,7 +144,7 @@ def _past(
         distributions=distributions,
         user_attrs=attributes,
         system_attrs=generation,
-        constraints=constraints(study, last.missed, last.share),
+        constraints=constraints(study, last.figures, last.share),
     )
 
 
@@ -300,8 +297,7 @@ class StudySearch(Unwritten, OptunaSearch):  # type: ignore[misc]  # Ray has no 
                 self._tell(trial_id, result | full.figures, full.figures)
 
     def _tell(self, trial_id: str, result: dict[str, Any], figures: Mapping[str, float]) -> None:
-        missed = missed_bounds(self._study.job, figures)
-        for name, value in constraints(self._study, missed, result["share"]).items():
+        for name, value in constraints(self._study, figures, result["share"]).items():
             self._ot_trials[trial_id].set_constraint(name, value)
         super().on_trial_complete(trial_id, result)
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from sigdca.job.limits import Limits
 from sigdca.job.recipe import (
@@ -181,6 +187,12 @@ class Budget(Section):
     time_s: Annotated[float, Field(gt=0.0)] | None = Field(
         None, description="start no further iteration after this many seconds"
     )
+
+    @model_serializer(mode="wrap")
+    def _what_is_off_is_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an empty `at`: jobs and runs from before there was one stay as they are."""
+        told: dict[str, Any] = super()._what_is_off_is_said(handler)
+        return {name: value for name, value in told.items() if name != "at" or value}
 
 
 class Watch(Section):

@@ -11,6 +11,7 @@ from sigdca.data import Source, check_split, find_source
 from sigdca.edge.legs import Evidence, evidence_ahead
 from sigdca.errors import JobError
 from sigdca.job import Job, Prune, Quantize, Rdoq, Search, Share
+from sigdca.job.budget import bounds_at
 from sigdca.loop.dataset import num_images
 from sigdca.loop.edge import CALIBRATED
 from sigdca.loop.network import graph_of, initial_model
@@ -133,12 +134,16 @@ def _check_space(job: Job, search: Search, model: nn.Module, where: str) -> None
         trial = trial_job(job_of(job, search.space, point, at), job.name, 1.0)
         same = trial.model == job.model
         _check_recipe(trial, model if same else initial_model(trial), at)
-    for name in search.objectives:
+    asked = {name: f"search.objectives.{name}" for name in search.objectives}
+    for name in bounds_at(job.budget, job.targets):
+        figure, _, target = name.partition("@")
+        asked.setdefault(name, f"budget.at.{target}.{figure}")
+    for name, path in asked.items():
         figure, _, target = name.partition("@")
         if figure == "energy_mj" and load_target(target).power is None:
             raise JobError(
-                f"{where}: search.objectives.{name}: target '{target}' says nothing of its power; "
-                f"use latency_us@{target}"
+                f"{where}: {path}: target '{target}' says nothing of its power; use "
+                f"{path.replace('energy_mj', 'latency_us')}"
             )
     if search.sampler == "grid":
         grid(search.space, where)

@@ -109,6 +109,13 @@ class Epoch(_Record):
     communication_s: Seconds = 0.0
     sent_bytes: Count = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_the_error(cls, document: Any) -> Any:
+        """Reports once had a key for each epoch's error; nothing was ever in it."""
+        is_old = isinstance(document, Mapping) and document.get("error", ...) is None
+        return {k: v for k, v in document.items() if k != "error"} if is_old else document
+
 
 class TestPoint(_Record):
     """What one box of the loop left in the ledger.

@@ -1,6 +1,13 @@
 """SEARCH without a cluster: the space, the objectives, the front, and the study on disk."""
 
-from sigdca.search.choice import asked_targets, bound_names, mark, missed_bounds, unverified
+from sigdca.search.choice import (
+    EXCESS,
+    asked_targets,
+    mark,
+    missed_bounds,
+    unverified,
+    violations,
+)
 from sigdca.search.objectives import dominates, front, hypervolume, values_of
 from sigdca.search.promotion import Promotion
 from sigdca.search.record import (
@@ -13,6 +20,7 @@ from sigdca.search.record import (
     StudyRecord,
     TrialRecord,
 )
+from sigdca.search.resuming import check_network
 from sigdca.search.sensitivity import Curve, Kind, Sensitivity, kinds_of, narrowed, seeds
 from sigdca.search.space import (
     Point,
@@ -32,6 +40,7 @@ from sigdca.search.study import Study
 
 __all__ = [
     "DENSE",
+    "EXCESS",
     "SHARED",
     "TOO_LATE",
     "Curve",
@@ -49,7 +58,7 @@ __all__ = [
     "StudyRecord",
     "TrialRecord",
     "asked_targets",
-    "bound_names",
+    "check_network",
     "corners",
     "dominates",
     "draw",
@@ -68,4 +77,5 @@ __all__ = [
     "trial_job",
     "unverified",
     "values_of",
+    "violations",
 ]

@@ -10,6 +10,7 @@ from sigdca.search.objectives import values_of
 from sigdca.search.record import Rung, TrialRecord
 
 OWN = ("accuracy_drop", "error", "container_bytes")  # of the budget: the container's own figures
+EXCESS = "error_beyond_trial_1"
 _SAME = {  # figures that one bound holds for
     "accuracy": "error",
     "accuracy_drop": "error",
@@ -58,6 +59,34 @@ def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
     }
 
 
+def bounds_error(job: Job) -> bool:
+    """Whether the budget does; else the error of trial 1 is the bound."""
+    return "error" in map(_same, bound_names(job))
+
+
+def excess(figures: Mapping[str, float], error_bound: float | None) -> float:
+    """How far an error is beyond that of trial 1, as a share of it, if that counts."""
+    if error_bound is None:
+        return 0.0
+    return max(0.0, figures["error"] - error_bound - 1e-9) / max(error_bound, 1.0)
+
+
+def violations(
+    job: Job, figures: Mapping[str, float], error_bound: float | None
+) -> dict[str, float]:
+    """What a trial is held against, the same names for each of a job's: by how much it is missed.
+
+    Args:
+        job: whose budget bounds it.
+        figures: the trial's.
+        error_bound: trial 1's error, where the budget bounds none; None: it does, or trial 1 has
+            not come to its end, and nothing is beyond it.
+    """
+    missed = missed_bounds(job, figures)
+    found = {name: missed.get(name, 0.0) for name in bound_names(job)}
+    return found if bounds_error(job) else found | {EXCESS: excess(figures, error_bound)}
+
+
 def unverified(job: Job, full: Rung) -> tuple[str, ...]:
     """The budget's bounds that a trial meets by prediction alone: only a board can tell."""
     return tuple(
@@ -80,17 +109,7 @@ class Choice:
         assert job.search is not None
         self._job, self._objectives = job, job.search.objectives
         self._bounded = {_same(name) for name in bound_names(job)}
-
-    @property
-    def bounds_error(self) -> bool:
-        """Whether the budget does; else the error of trial 1 is the bound."""
-        return "error" in self._bounded
-
-    def excess(self, full: Rung, error_bound: float | None) -> float:
-        """How far a trial's error is beyond that of trial 1, as a share of it, if that counts."""
-        if error_bound is None:
-            return 0.0
-        return max(0.0, full.figures["error"] - error_bound - 1e-9) / max(error_bound, 1.0)
+        self.bounds_error = bounds_error(job)
 
     def unmet(self, full: Rung, error_bound: float | None) -> tuple[str, ...]:
         """What a trial misses, in words."""
@@ -99,15 +118,16 @@ class Choice:
             for line in _lines(self._job, full.figures)
             if line.met is False
         ]
-        if self.excess(full, error_bound) > 0:
+        if excess(full.figures, error_bound) > 0:
             said.append(f"error {full.figures['error']:g}, trial 1's {error_bound:g}")
         return tuple(said)
 
     def preference(self, record: TrialRecord, error_bound: float | None) -> tuple[float, ...]:
         """Sorts trials at full fidelity that have all objectives, best first.
 
-        What is missed comes first. Of trials that miss nothing, the first is best in the
-        objectives without a bound, in their order, then in an error that trial 1 alone bounds.
+        What is missed of the budget comes first, then an error beyond trial 1's. Of trials that
+        miss nothing, the first is best in the objectives without a bound, in their order, then in
+        an error that trial 1 alone bounds.
         Bytes and error come last: there, every trial is as good as was asked.
 
         Args:
@@ -123,7 +143,8 @@ class Choice:
         values = dict(zip(self._objectives, found, strict=True))
         unbounded = not self.bounds_error and error_bound is None
         return (
-            sum(full.missed.values()) + self.excess(full, error_bound),
+            sum(full.missed.values()),
+            excess(figures, error_bound),  # no bound that was written down gives way to this one
             figures["error"] if unbounded else 0.0,  # else the most ruined network is the smallest
             *(values[name] for name in sorted(values, key=self._looseness)),
             figures["container_bytes"],

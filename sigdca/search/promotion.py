@@ -96,6 +96,11 @@ class Promotion:
         known[trial].went_on = before < math.ceil(self._keep * len(places))
         return known[trial].went_on
 
+    def has_gone_on(self, trial: int, fidelity: int) -> bool:
+        """Whether a trial was told to go on from a fidelity."""
+        known = self._known[fidelity].get(trial)
+        return known is not None and known.went_on
+
     def stays(self, trial: int, fidelity: int) -> None:
         """A trial that was told to go on does not: its place is another's."""
         self._known[fidelity][trial].went_on = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sigdca.errors import JobError
@@ -30,6 +31,28 @@ def check_resumed(before: StudyRecord, job: Job, where: str) -> None:
         raise JobError(
             f"{where}: {path}: its trials ran with {ran}, got {given}; leave out --resume, or "
             "give the job another name"
+        )
+
+
+def check_network(before: Mapping[str, float], now: Mapping[str, float], where: str) -> None:
+    """Makes sure that a study's trials have compressed the network that TRAIN comes to now.
+
+    An upgrade may have TRAIN done anew, with its images in another order.
+
+    Args:
+        before: the uncompressed network's figures, as the study has them; nothing: it has none.
+        now: its figures now.
+        where: the study's file, for messages.
+
+    Raises:
+        JobError: it is another one.
+    """
+    changed = [name for name in before if before[name] != now.get(name, before[name])]
+    if changed:
+        name = changed[0]
+        raise JobError(
+            f"{where}: its trials compressed another network: {name} {before[name]:g}, now "
+            f"{now[name]:g}; leave out --resume, or give the job another name"
         )
 
 

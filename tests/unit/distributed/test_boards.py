@@ -197,7 +197,7 @@ def test_a_lost_board_owes_nothing_until_it_is_back(fake, made):
 def test_what_a_board_proves_wrong_is_refused_and_stays_so(fake, tmp_path, job):
     store, told = open_store(str(tmp_path)), []
     container = store.child("shared").put(b"a")
-    said = "beyond tolerance: 3 of 100 images change class (bound 0)"
+    said = "beyond tolerance: logits differ from the server's by at most 3 (bound 0.1)"
     for _ in range(2):  # the second time by what is in the folder
 
         def measured(*what):

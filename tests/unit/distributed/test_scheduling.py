@@ -104,6 +104,14 @@ def figures(container_bytes, error):
     return {"container_bytes": container_bytes, "error": error, "accuracy_drop": 0.0}
 
 
+def came_to(study, number, size, error, share=0.0):
+    container = study.folder.store.child("shared").put(b"container")
+    found = figures(size, error)
+    rung = Rung(share=share, figures=found, container=container, run="r", duration_s=1.0)
+    study.begin(number, "sampler", {}, Settings())
+    study.add(number, rung, {"node": "n", "site": "private", "price": 0.0})
+
+
 def goes_on(scheduler, number, fidelity, *values, trial_s=1.0):
     scheduler._study.begin(number, "sampler", {}, Settings())
     result = {"number": number, "fidelity": fidelity, "figures": figures(*values)}
@@ -127,6 +135,26 @@ def test_the_smallest_does_not_go_on_where_it_misses_the_budget(make_study):
     assert not goes_on(scheduler, 5, 1, 1100, 0.9)
 
 
+def test_an_error_beyond_trial_1s_counts_where_the_budget_bounds_none(make_study):
+    study = make_study("budget={}")
+    came_to(study, 1, 900, 1.0, share=1.0)
+    scheduler = make_scheduler(study)
+    assert goes_on(scheduler, 2, 1, 1000, 0.9), "the first at this one"
+    assert not goes_on(scheduler, 3, 1, 100, 90.0)
+    assert goes_on(scheduler, 4, 1, 950, 0.9)
+
+
+def test_what_came_before_trial_1_is_held_against_it_then(make_study):
+    study = make_study("budget={}")
+    scheduler = make_scheduler(study)
+    for number, size in ((2, 100), (3, 90), (4, 80)):
+        assert goes_on(scheduler, number, 1, size, 90.0), "nothing better is known"
+        came_to(study, number, size, 90.0)
+    came_to(study, 1, 900, 1.0, share=1.0)
+    assert goes_on(scheduler, 5, 1, 1000, 0.9), "larger than all of them"
+    assert not goes_on(scheduler, 6, 1, 1100, 0.9), "those before have gone on all the same"
+
+
 @pytest.mark.parametrize(("error", "follows"), [(0.9, False), (1.1, True)])
 def test_what_met_the_budget_at_full_fidelity_counts_during_the_run(make_study, error, follows):
     scheduler = make_scheduler(make_study("search.fidelities=[0.1, 1.0]"))
@@ -148,26 +176,18 @@ def test_a_trial_that_ends_without_figures_is_no_example(make_study, values):
 def test_a_study_that_goes_on_knows_who_was_better(make_study):
     study = make_study()
     for number, size in ((1, 100), (2, 200)):
-        found = figures(size, 0.5)
-        container = study.folder.store.child("shared").put(b"container")
-        rung = Rung(share=0.0, figures=found, container=container, run="r", duration_s=1.0)
-        study.begin(number, "sampler", {}, Settings())
-        study.add(number, rung, {"node": "n", "site": "private", "price": 0.0})
+        came_to(study, number, size, 0.5)
     assert not goes_on(make_scheduler(make_study()), 3, 1, 300, 0.5)
     others = make_study("search.fidelities=[0.1, 1.0]")
     assert goes_on(make_scheduler(others), 3, 1, 300, 0.5), "nobody else came to these"
 
 
-@pytest.mark.parametrize(("came_to", "follows"), [("failed", False), ("pruned", True)])
-def test_one_that_went_on_and_failed_has_taken_its_place(make_study, came_to, follows):
+@pytest.mark.parametrize(("end", "follows"), [("failed", False), ("pruned", True)])
+def test_one_that_went_on_and_failed_has_taken_its_place(make_study, end, follows):
     study = make_study("search.objectives={container_bytes: min, error: min}")
     for number, (size, error) in ((1, (100, 0.9)), (2, (200, 0.8))):
-        container = study.folder.store.child("shared").put(b"container")
-        found = figures(size, error)
-        rung = Rung(share=0.0, figures=found, container=container, run="r", duration_s=1.0)
-        study.begin(number, "sampler", {}, Settings())
-        study.add(number, rung, {"node": "n", "site": "private", "price": 0.0})
-        study.end(number, came_to, "the loss is nan")
+        came_to(study, number, size, error)
+        study.end(number, end, "the loss is nan")
     assert goes_on(make_scheduler(study), 3, 1, 300, 0.7) == follows
 
 

@@ -20,7 +20,7 @@ from sigdca.distributed.search import (
 )
 from sigdca.distributed.searcher import open_optuna
 from sigdca.distributed.trial import TrialSpec
-from sigdca.errors import SigdcaError
+from sigdca.errors import JobError, SigdcaError
 from sigdca.job import parse_job
 from sigdca.search import TOO_LATE, Rung, Settings, Study, StudyFolder, grid, own_point
 from sigdca.storage import open_store
@@ -181,6 +181,36 @@ def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, mon
     job = parse_job(GRID, "s", ["targets=[atom-x5-e3940]", "budget.fps=75"])
     ended = search_on_cluster(None, Study(job, StudyFolder(store)), store, print)
     assert (ended.chosen, ended.meets_budget) == (1, True)
+
+
+def test_a_study_does_not_go_on_with_another_uncompressed_network(tmp_path, monkeypatch):
+    store, found = open_store(str(tmp_path)), {"error": 1.5, "num_samples": 10000}
+    monkeypatch.setattr(search.ray, "remote", lambda **_: lambda _work: SimpleNamespace(remote=id))
+    monkeypatch.setattr(search, "_gather", lambda *_: [found | {"artifact": "0" * 64}])
+    job = parse_job(GRID, "s")
+    spec = TrialSpec(job, job.search.space, store)
+    study = Study(job, StudyFolder(store))
+    search._prepare(study, spec)
+    found["error"] = 1.6
+    search._prepare(study, spec)
+    assert folder_says(store) == 1.6, "no trial had any results"
+    figures = {"accuracy_drop": 0.0, "error": 1.7, "container_bytes": 9.0}
+    container = store.child("shared").put(b"container")
+    rung = Rung(share=0.0, figures=figures, container=container, run="r", duration_s=1.0)
+    study.begin(1, "job", {BITS: 4}, Settings())
+    study.add(1, rung, {"node": "n", "site": "private", "price": 0.0})
+    search._prepare(Study(job, StudyFolder(store)), spec)
+    found["error"] = 1.5
+    told = (
+        r"study\.json: its trials compressed another network: error 1\.6, now 1\.5; leave out --"
+    )
+    with pytest.raises(JobError, match=told):
+        search._prepare(Study(job, StudyFolder(store)), spec)
+    assert folder_says(store) == 1.6
+
+
+def folder_says(store):
+    return StudyFolder(store).study().baseline["error"]
 
 
 class Boards:

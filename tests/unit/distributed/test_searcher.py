@@ -15,7 +15,15 @@ from sigdca.distributed.searcher import (
     open_optuna,
 )
 from sigdca.job import parse_job
-from sigdca.search import Rung, Settings, Study, StudyFolder, missed_bounds
+from sigdca.search import (
+    EXCESS,
+    Rung,
+    Settings,
+    Study,
+    StudyFolder,
+    TrialRecord,
+    missed_bounds,
+)
 from sigdca.storage import open_store
 
 JOB = """
@@ -88,6 +96,28 @@ def test_a_low_fidelity_never_looks_like_a_full_one(study):
     assert missed.constraints == {"error": 0.25, "unfinished": 0.0}
     assert low.constraints == {"error": 0.0, "unfinished": 0.75}
     assert [trial.number for trial in told.best_trials] == [0], "of those that hold"
+
+
+def test_an_error_beyond_trial_1s_counts_where_the_budget_bounds_none(study):
+    study = Study(parse_job(JOB, "s", ["budget={container_bytes: 900}"]), study.folder)
+    searcher, told = searcher_of(study)
+    point = {SPARSITY: 0.9, SCHEDULE: "gradual"}
+    enqueue(told, TrialRecord(number=2, origin="seed", point=point), point, study.search.space)
+    enqueue(told, TrialRecord(number=1, origin="job", point=point), point, study.search.space)
+    for number, (error, share) in {2: (3.0, 0.25), 1: (1.5, 1.0), 3: (3.0, 1.0)}.items():
+        assert searcher.suggest(f"t{number}")["number"] == number
+        study.add(number, rung(study, error, share), PLACE, ends=share == 1.0)
+        searcher.on_trial_complete(f"t{number}", result(number, error, share))
+        searcher.release(lambda number: False)
+        if share < 1.0:
+            study.end(number, "pruned")
+    low, own, worse = (trial.constraints for trial in told.trials)
+    assert own == {"container_bytes": 100 / 900, EXCESS: 0.0, "unfinished": 0.0}
+    assert worse[EXCESS] == pytest.approx(1.0)
+    assert low == {"container_bytes": 100 / 900, EXCESS: 0.0, "unfinished": 0.75}, "not known yet"
+    _, again = searcher_of(Study(study.job, study.folder))
+    assert [set(trial.constraints) for trial in again.trials] == 3 * [set(own)]
+    assert [trial.constraints[EXCESS] for trial in again.trials] == pytest.approx([0, 1, 1])
 
 
 def test_what_a_board_is_to_measure_is_told_when_it_has(study):

@@ -75,3 +75,11 @@ def test_without_a_container_its_size_is_neither_met_nor_missed():
 def test_what_cannot_be_checked_is_not_missed():
     assert is_met(lines(Budget(fps=30, error=1.5)))
     assert not is_met(lines(Budget(fps=30, error=1.4)))
+
+
+def test_no_bounds_of_single_targets_are_no_key():
+    told = Budget(fps=30).model_dump()
+    assert "at" not in told
+    assert told["error"] is None, "a run's key has what is not asked for, too"
+    named = Budget(at={"jetson-tx2": {"fps": 60}})
+    assert Budget.model_validate(named.model_dump()) == named

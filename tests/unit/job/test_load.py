@@ -223,6 +223,7 @@ def test_what_is_switched_off_stays_off_in_every_copy():
     assert [copy.compress.recipe[0].quantize.norm_step for copy in copies] == [None] * 3
     assert copies[0] == job
     assert "limit" not in dump_job(job)  # what is None by default is left out
+    assert "at" not in yaml.safe_load(dump_job(job))["budget"]  # nor what is empty
 
 
 def test_layers_may_be_called_by_numbers():

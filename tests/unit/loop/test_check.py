@@ -139,13 +139,28 @@ def test_a_target_that_the_budget_names_must_be_one():
         check_job(job, "s.yaml")
 
 
-def test_energy_needs_a_figure_of_the_targets_power(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "search.objectives={energy_mj@atom-x5-e3940: min}",
+            "s.yaml: search.objectives.energy_mj@atom-x5-e3940: target 'atom-x5-e3940' says "
+            "nothing of its power; use search.objectives.latency_us@atom-x5-e3940",
+        ),
+        (
+            "budget.at={atom-x5-e3940: {energy_mj: 3}}",
+            "s.yaml: budget.at.atom-x5-e3940.energy_mj: target 'atom-x5-e3940' says nothing of "
+            "its power; use budget.at.atom-x5-e3940.latency_us",
+        ),
+    ],
+)
+def test_energy_needs_a_figure_of_the_targets_power(monkeypatch, setting, message):
     known = spec.load_target("atom-x5-e3940")
-    job = parse_job(JOB, "s.yaml", ["search.objectives={energy_mj@atom-x5-e3940: min}"])
+    job = parse_job(JOB, "s.yaml", [setting])
     check_job(job, "s.yaml")
     bare = known.model_copy(update={"power": None})
     monkeypatch.setattr("sigdca.loop.check.load_target", lambda name: bare)
-    with pytest.raises(SigdcaError, match="says nothing of its power; use latency_us@atom"):
+    with pytest.raises(SigdcaError, match=f"^{re.escape(message)}$"):
         check_job(job, "s.yaml")
 
 

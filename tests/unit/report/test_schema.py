@@ -74,6 +74,18 @@ def test_hashes_agree_only_when_both_are_known(lenet_5):
     )
 
 
+def test_a_report_from_before_epochs_had_an_accuracy_is_read(lenet_5):
+    new = validate_report(lenet_5)
+    old = json.loads(dump_report(new))
+    for point in old["test_points"]:
+        for epoch in point["epochs"]:
+            epoch["error"] = None
+    assert validate_report(old) == new
+    old["test_points"][0]["epochs"][0]["error"] = 1.0
+    with pytest.raises(FormatError, match="error: Extra inputs"):
+        validate_report(old)
+
+
 def test_a_diverged_run_can_still_be_reported():
     epoch = Epoch(epoch=1, loss=float("nan"), images_per_s=10.0)
     assert epoch.loss is None

@@ -14,9 +14,9 @@ from sigdca.search import (
     Study,
     StudyFolder,
     asked_targets,
-    bound_names,
     missed_bounds,
 )
+from sigdca.search.choice import bound_names
 from sigdca.storage import open_store
 
 
@@ -145,6 +145,8 @@ def test_where_nothing_is_as_good_as_trial_1_and_meets_the_budget_it_is_said(mak
     assert study.chosen.number == 3
     found = folder.study()
     assert (found.meets_budget, found.unmet) == (False, ("error 1.8, trial 1's 1.5",))
+    tried(study, 4, 11000, 1.5)
+    assert study.chosen.number == 3, "the budget asks for bytes"
 
 
 def test_a_network_that_is_not_as_accurate_as_was_asked_misses_the_budget(make_job, folder):
