@@ -172,8 +172,10 @@ def test_the_table_of_ports_is_right():
     assert set(PORTS.values()) | {6379, 8265} <= told
 
 
-def test_the_parts_of_the_page_are_named_in_its_order():
-    parts = re.findall(r"^\| ([A-Z][a-z ]+) \|", page("reading-a-report"), re.M)
-    report = (ROOT / "sigdca/report/report.html.j2").read_text()
-    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", report)
+@pytest.mark.parametrize(("name", "number"), [("report", 0), ("study", 1)])
+def test_the_parts_of_the_page_are_named_in_its_order(name, number):
+    tables = page("reading-a-report").split("## A study's page")
+    parts = re.findall(r"^\| ([A-Z][a-z ]+) \|", tables[number], re.M)
+    template = (ROOT / f"sigdca/report/{name}.html.j2").read_text()
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", template)
     assert parts == [heading.partition(":")[0] for heading in headings]
