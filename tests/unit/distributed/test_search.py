@@ -269,6 +269,32 @@ def test_what_is_predicted_is_measured_though_all_trials_are_done(tmp_path, monk
     assert (full.figures["latency_us@atom-x5-e3940"], full.predicted) == (7.0, ())
 
 
+def test_a_study_ends_where_fewer_trials_are_asked_for_than_were_begun(tmp_path, monkeypatch):
+    rounds, run = [], search.run_trials
+
+    def run_trials(*given):
+        rounds.append(given)
+        assert len(rounds) == 1, "nothing would ever end the trials that were cut off"
+        return run(*given)
+
+    monkeypatch.setattr(search, "Boards", Boards)
+    monkeypatch.setattr(search, "_tune", lambda *_: pytest.fail("no trial is left"))
+    monkeypatch.setattr(search, "wait_for_servers", lambda *_: None)
+    monkeypatch.setattr(search, "_check_nodes", lambda *_: None)
+    monkeypatch.setattr(search, "_prepare", lambda *_: (None, {}, []))
+    monkeypatch.setattr(search, "run_trials", run_trials)
+    store = open_store(str(tmp_path))
+    job = parse_job(GRID, "s", ["search.sampler=tpe", "search.num_trials=2"])
+    study = Study(job, StudyFolder(store))
+    for number in (1, 2, 3):
+        study.begin(number, "sampler", {BITS: 3 + number}, Settings())
+    study.end(1, "done")
+    study.end(2, "pruned")
+    ended = search_on_cluster(None, study, store, print)
+    assert (ended.status, ended.why) == ("done", "all trials are done")
+    assert study.trial(3).status == "stopped"
+
+
 def test_a_study_ends_with_trials_that_there_is_no_time_for(tmp_path, monkeypatch):
     store = open_store(str(tmp_path))
     study = Study(parse_job(GRID, "s", ["search.time_budget_s=1000"]), StudyFolder(store))
