@@ -220,8 +220,9 @@ def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[F
     (figures,) = _gather(study, [dense.remote(spec)])
     weights = figures.pop("artifact")
     if any(record.rungs for record in study.trials()):
-        check_network(study.baseline, figures, study.folder.store.path("study.json"))
-    study.baseline = figures
+        known = study.network, study.baseline
+        check_network(known, (weights, figures), study.folder.store.path("study.json"))
+    study.network, study.baseline = weights, figures
     study.save("running")
     search, space = study.search, study.search.space
     own = own_point(study.job, space)

@@ -183,34 +183,52 @@ def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, mon
     assert (ended.chosen, ended.meets_budget) == (1, True)
 
 
-def test_a_study_does_not_go_on_with_another_uncompressed_network(tmp_path, monkeypatch):
-    store, found = open_store(str(tmp_path)), {"error": 1.5, "num_samples": 10000}
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Prepares a study whose TRAIN comes to a network with this error."""
+    store, found = open_store(str(tmp_path)), {}
     monkeypatch.setattr(search.ray, "remote", lambda **_: lambda _work: SimpleNamespace(remote=id))
-    monkeypatch.setattr(search, "_gather", lambda *_: [found | {"artifact": "0" * 64}])
+    monkeypatch.setattr(search, "_gather", lambda *_: [dict(found)])
     job = parse_job(GRID, "s")
-    spec = TrialSpec(job, job.search.space, store)
-    study = Study(job, StudyFolder(store))
-    search._prepare(study, spec)
-    found["error"] = 1.6
-    search._prepare(study, spec)
-    assert folder_says(store) == 1.6, "no trial had any results"
+
+    def prepare(error, artifact):
+        found.update(error=error, num_samples=10000, artifact=64 * artifact)
+        study = Study(job, StudyFolder(store))
+        search._prepare(study, TrialSpec(job, job.search.space, store))
+        return study
+
+    return prepare
+
+
+def give_result(study):
     figures = {"accuracy_drop": 0.0, "error": 1.7, "container_bytes": 9.0}
-    container = store.child("shared").put(b"container")
+    container = study.folder.store.child("shared").put(b"container")
     rung = Rung(share=0.0, figures=figures, container=container, run="r", duration_s=1.0)
     study.begin(1, "job", {BITS: 4}, Settings())
     study.add(1, rung, {"node": "n", "site": "private", "price": 0.0})
-    search._prepare(Study(job, StudyFolder(store)), spec)
-    found["error"] = 1.5
-    told = (
-        r"study\.json: its trials compressed another network: error 1\.6, now 1\.5; leave out --"
-    )
+
+
+def test_a_study_does_not_go_on_with_another_uncompressed_network(prepared):
+    prepared(1.5, "0")
+    study = prepared(1.6, "1")
+    assert study.folder.study().baseline["error"] == 1.6, "no trial had any results"
+    give_result(study)
+    prepared(1.6, "1")
+    told = r"study\.json: its trials compressed another network: sha256 1{12}, now 2{12}"
     with pytest.raises(JobError, match=told):
-        search._prepare(Study(job, StudyFolder(store)), spec)
-    assert folder_says(store) == 1.6
+        prepared(1.6, "2")
+    assert study.folder.study().network == 64 * "1"
 
 
-def folder_says(store):
-    return StudyFolder(store).study().baseline["error"]
+def test_a_study_without_its_networks_sha256_does_not_go_on_with_other_figures(prepared):
+    study = prepared(1.6, "1")
+    give_result(study)
+    study.network = ""
+    study.save("running")
+    told = r"study\.json: its trials compressed another network: error 1\.6, now 1\.5"
+    with pytest.raises(JobError, match=told):
+        prepared(1.5, "2")
+    assert prepared(1.6, "3").folder.study().network == 64 * "3"
 
 
 class Boards:
