@@ -29,6 +29,8 @@ LOOK_EVERY_S = 5.0  # for boards that come back, and whether those at work are s
 # All legs of a measurement, the one that warms up too, and as long again as one for its energy.
 ANSWER_TIMEOUT_S = (MAX_REPEATS + 2) * DEFAULT_TIMEOUT_S
 MAX_LOSSES = 3  # of a container's legs, on a board that the cluster takes for alive
+# So ends the reason of a version that held a change of class on random images against a container.
+_NO_FLIPS = "images change class (bound 0)"
 
 OnMeasured = Callable[[int, Mapping[str, float]], None]
 OnRefused = Callable[[int, str], None]
@@ -242,8 +244,11 @@ class Boards:
         if not self._measured.exists(asked.file):
             return None
         result = _load(self._measured.read(asked.file))
+        is_refused = result.verdict == "device-required"
+        if is_refused and result.argmax_flips and result.reason.endswith(_NO_FLIPS):
+            return None
         has_energy = result.energy_mj is not None or result.energy_note  # or says why not
-        is_good = result.verdict != "device-required" and result.latency_us is not None
+        is_good = not is_refused and result.latency_us is not None
         return None if is_good and self._needs_energy(asked) and not has_energy else result
 
     def _needs_energy(self, asked: _Ask) -> bool:

@@ -220,8 +220,9 @@ def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[F
     (figures,) = _gather(study, [dense.remote(spec)])
     weights = figures.pop("artifact")
     if any(record.rungs for record in study.trials()):
-        check_network(study.baseline, figures, study.folder.store.path("study.json"))
-    study.baseline = figures
+        known = study.network, study.baseline
+        check_network(known, (weights, figures), study.folder.store.path("study.json"))
+    study.network, study.baseline = weights, figures
     study.save("running")
     search, space = study.search, study.search.space
     own = own_point(study.job, space)
@@ -264,15 +265,16 @@ def run_trials(
     todo = _todo(study, own, first)
     if study.why_over() is not None:
         return False
+    num_trials = _num_trials(study, todo)
     boards = Boards(cluster, study.job, spec.store, study.measured, study.refuse)
     try:
         watcher = Watcher(study, boards, tell)
-        if num_trials := _num_trials(study, todo):
+        if num_trials:
             _tune(study, spec, own, todo, num_trials, watcher)
         while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
             time.sleep(POLL_S)
             watcher.on_step_end(0, [])
-        return study.why_over() is None and bool(study.running())
+        return num_trials != 0 and study.why_over() is None and bool(study.running())
     finally:
         for record in study.running():
             study.cut_off(record.number)

@@ -93,16 +93,28 @@ class Watcher(Unwritten, tune.Callback):  # type: ignore[misc]  # Ray has no typ
             del self._lost[number]
             if self._searcher is not None:
                 self._searcher.draw_again(self._study.trial(number))
-        sites = self._slots_now()
         waiting = [trial.config for trial in trials if trial.status == Trial.PENDING]
-        self.is_stuck = bool(sites) and any(
-            config["site"] not in (ANY, *self._slots_now(config["shunned"])) for config in waiting
+        is_idle = not any(trial.status == Trial.RUNNING for trial in trials)
+        self.is_stuck = bool(self._slots_now()) and any(
+            self._waits_in_vain(config, is_idle) for config in waiting
         )
-        if not waiting or any(trial.status == Trial.RUNNING for trial in trials):
+        if not waiting or not is_idle:
             self._idle_since = self._looked
         elif self._looked - self._idle_since > WAIT_S:
             self._idle_since = math.inf  # it is said once
             self._say_what_waits([config["number"] for config in waiting])
+
+    def _waits_in_vain(self, config: Mapping[str, Any], is_idle: bool) -> bool:
+        """Whether a waiting trial's place is chosen anew, by a round that ends what is at work.
+
+        Its servers are gone; or nothing is at work, and a node that it may not use is shunned no
+        longer, while another job may keep the others for hours.
+        """
+        free = self._slots_now(config["shunned"])
+        if not free or config["site"] not in (ANY, *free):
+            return True
+        healthy = (self._faulty.get(node, 0.0) <= self._looked for node in config["shunned"])
+        return is_idle and any(healthy)
 
     def _say_what_waits(self, numbers: list[int]) -> None:
         site = self._study.job.data.site

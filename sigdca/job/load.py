@@ -74,6 +74,9 @@ def with_values(
     """
     document = job.model_dump(mode="json", exclude_none=True)
     for path, value in values.items():
+        if value == "lars" and path.endswith(".optimizer"):  # sgd's own rate is none for it
+            _leave_out_default(job, document, path.removesuffix("optimizer") + "learning_rate")
+    for path, value in values.items():
         _set_path(document, path, copy.deepcopy(value), where)
     for path in sorted(without, key=_item_number, reverse=True):
         found = value_at(document, path)
@@ -85,6 +88,15 @@ def with_values(
         return Job.model_validate(document)
     except ValidationError as error:
         raise JobError(f"{where} {_explain(error, document)}") from error
+
+
+def _leave_out_default(job: Job, document: dict[str, Any], path: str) -> None:
+    """Takes out of a job's document what its file does not say."""
+    section, _, key = path.rpartition(".")
+    found = value_at(document, section)
+    written = job.model_dump(mode="json", exclude_unset=True)
+    if isinstance(found, dict) and value_at(written, path) is None:
+        found.pop(key, None)
 
 
 def _item_number(path: str) -> int:

@@ -17,7 +17,7 @@ from sigdca.loop.edge import CALIBRATED
 from sigdca.loop.network import graph_of, initial_model
 from sigdca.loop.own_model import check_model
 from sigdca.models import MODELS
-from sigdca.search import corners, grid, job_of, trial_job
+from sigdca.search import corners, grid, job_of, parameters, trial_job
 from sigdca.targets import Target, find_emulator, load_target
 
 
@@ -130,6 +130,11 @@ def _no_board(name: str, site: str | None) -> str:
 def _check_space(job: Job, search: Search, model: nn.Module, where: str) -> None:
     """Each end of each range, and each alternative, must give a job that could run."""
     at = f"{where}: search.space:"
+    if any(path == "weights" for _, path, _ in parameters(search.space)):
+        raise JobError(
+            f"{at} weights: all trials begin with the job's own, which their nodes need not see; "
+            "search once for each file"
+        )
     for point in corners(search.space):
         trial = trial_job(job_of(job, search.space, point, at), job.name, 1.0)
         same = trial.model == job.model

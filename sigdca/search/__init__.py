@@ -32,6 +32,7 @@ from sigdca.search.space import (
     job_of,
     own_point,
     own_points,
+    parameters,
     settings_of,
     trial_job,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "narrowed",
     "own_point",
     "own_points",
+    "parameters",
     "seeds",
     "settings_of",
     "trial_job",

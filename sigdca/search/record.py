@@ -115,8 +115,9 @@ class StudyRecord(_Record):
         unmet: each bound that is missed, in words.
         unverified: each that it meets by prediction alone: only a board can tell.
         error_bound: trial 1's error, where the budget bounds none; None: it does, or trial 1 has
-            not come to its end.
+            not come to its end. Servers have tested it: it holds if a board refuses the container.
         baseline: figures of the uncompressed network.
+        network: sha256 of its weights; empty in studies of older versions.
         hypervolume: that the front dominates, as a share of the box from the origin to trial 1;
             None unless all objectives are to be minimised and positive there, and where the front
             is too large for it.
@@ -135,6 +136,7 @@ class StudyRecord(_Record):
     unverified: tuple[str, ...] = ()
     error_bound: float | None = None
     baseline: dict[str, float] = {}
+    network: str = ""
     hypervolume: float | None = None
 
 

@@ -13,6 +13,9 @@ from sigdca.search.space import trial_job
 # Of the job that a trial runs: what changes none of its figures.
 NOT_OF_TRIALS = {"name", "targets", "edge_test", "budget", "watch", "storage"}
 
+Network = tuple[str, Mapping[str, float]]
+"""sha256 of a network's weights, empty where that is not known, and its figures."""
+
 
 def check_resumed(before: StudyRecord, job: Job, where: str) -> None:
     """Makes sure that a study's trials are of this job.
@@ -34,25 +37,33 @@ def check_resumed(before: StudyRecord, job: Job, where: str) -> None:
         )
 
 
-def check_network(before: Mapping[str, float], now: Mapping[str, float], where: str) -> None:
+def check_network(before: Network, now: Network, where: str) -> None:
     """Makes sure that a study's trials have compressed the network that TRAIN comes to now.
 
     An upgrade may have TRAIN done anew, with its images in another order.
 
     Args:
-        before: the uncompressed network's figures, as the study has them; nothing: it has none.
-        now: its figures now.
+        before: as the study has it; figures alone, where an older version wrote them.
+        now: as it is now.
         where: the study's file, for messages.
 
     Raises:
         JobError: it is another one.
     """
-    changed = [name for name in before if before[name] != now.get(name, before[name])]
+    (known, figures), (network, found) = before, now
+    if known:
+        changed = [("sha256", known[:12], network[:12])] if known != network else []
+    else:
+        changed = [
+            (name, f"{value:g}", f"{found[name]:g}")
+            for name, value in figures.items()
+            if value != found.get(name, value)
+        ]
     if changed:
-        name = changed[0]
+        name, ran, given = changed[0]
         raise JobError(
-            f"{where}: its trials compressed another network: {name} {before[name]:g}, now "
-            f"{now[name]:g}; leave out --resume, or give the job another name"
+            f"{where}: its trials compressed another network: {name} {ran}, now {given}; leave "
+            "out --resume, or give the job another name"
         )
 
 

@@ -68,6 +68,7 @@ class Study:
         cost = sum(record.cost for record in self._trials.values())
         self.spending = Spending(job.search, elapsed_s, cost, now)
         self.baseline = dict(before.baseline) if before is not None else {}
+        self.network = before.network if before is not None else ""
         # Of thousands of trials, none of these may be looked for anew at each change.
         self._counts = Counter(record.status for record in self._trials.values())
         self._open = {n for n, record in self._trials.items() if record.status not in FINISHED}
@@ -319,6 +320,7 @@ class Study:
             unverified=unverified(self.job, full) if full is not None else (),
             error_bound=self.error_bound,
             baseline=self.baseline,
+            network=self.network,
             hypervolume=self._volume,
         )
         self.folder.write_study(record)

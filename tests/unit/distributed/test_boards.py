@@ -1,7 +1,7 @@
 """The boards of a study, by what Ray would answer: measured once, lost, back again."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import ClassVar
 
 import pytest
@@ -210,6 +210,33 @@ def test_what_a_board_proves_wrong_is_refused_and_stays_so(fake, tmp_path, job):
         boards.poll()
         assert boards.is_idle()
     assert told == 2 * [(1, f"target '{ATOM}': {said}")]
+    assert len(fake.asked) == 1
+
+
+def test_what_was_refused_for_a_change_of_class_is_measured_once_more(fake, tmp_path, job):
+    store, measured, refused = open_store(str(tmp_path)), [], []
+    old, new, good = (store.child("shared").put(content) for content in (b"old", b"new", b"good"))
+    for container, verdict, flips, bound in (
+        (old, "device-required", 1, 0),
+        (new, "device-required", 1, 100),
+        (good, "tolerance", 0, 0),
+    ):
+        said = f"logits differ by at most 0.01 (bound 0.02), {flips} of 100 images change class "
+        said += f"(bound {bound})"
+        leg = replace(LEG, verdict=verdict, evidence="device", reason=said, argmax_flips=flips)
+        content = json.dumps(asdict(leg)).encode()
+        store.child("measured").write(f"{ATOM}-{container}.json", content)
+    told = (lambda *what: measured.append(what)), (lambda *what: refused.append(what))
+    boards = Boards(Cluster(), job, store, *told)
+    for number, container in enumerate((old, new, good), 1):
+        boards.ask(number, container)
+    assert [number for number, _ in refused] == [2]
+    assert [number for number, _ in measured] == [3]
+    boards.poll()
+    fake.answers[0] = LEG
+    boards.poll()
+    boards.ask(4, old)
+    assert [number for number, _ in measured] == [3, 1, 4], "the new verdict counts"
     assert len(fake.asked) == 1
 
 

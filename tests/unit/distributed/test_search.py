@@ -183,34 +183,52 @@ def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, mon
     assert (ended.chosen, ended.meets_budget) == (1, True)
 
 
-def test_a_study_does_not_go_on_with_another_uncompressed_network(tmp_path, monkeypatch):
-    store, found = open_store(str(tmp_path)), {"error": 1.5, "num_samples": 10000}
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Prepares a study whose TRAIN comes to a network with this error."""
+    store, found = open_store(str(tmp_path)), {}
     monkeypatch.setattr(search.ray, "remote", lambda **_: lambda _work: SimpleNamespace(remote=id))
-    monkeypatch.setattr(search, "_gather", lambda *_: [found | {"artifact": "0" * 64}])
+    monkeypatch.setattr(search, "_gather", lambda *_: [dict(found)])
     job = parse_job(GRID, "s")
-    spec = TrialSpec(job, job.search.space, store)
-    study = Study(job, StudyFolder(store))
-    search._prepare(study, spec)
-    found["error"] = 1.6
-    search._prepare(study, spec)
-    assert folder_says(store) == 1.6, "no trial had any results"
+
+    def prepare(error, artifact):
+        found.update(error=error, num_samples=10000, artifact=64 * artifact)
+        study = Study(job, StudyFolder(store))
+        search._prepare(study, TrialSpec(job, job.search.space, store))
+        return study
+
+    return prepare
+
+
+def give_result(study):
     figures = {"accuracy_drop": 0.0, "error": 1.7, "container_bytes": 9.0}
-    container = store.child("shared").put(b"container")
+    container = study.folder.store.child("shared").put(b"container")
     rung = Rung(share=0.0, figures=figures, container=container, run="r", duration_s=1.0)
     study.begin(1, "job", {BITS: 4}, Settings())
     study.add(1, rung, {"node": "n", "site": "private", "price": 0.0})
-    search._prepare(Study(job, StudyFolder(store)), spec)
-    found["error"] = 1.5
-    told = (
-        r"study\.json: its trials compressed another network: error 1\.6, now 1\.5; leave out --"
-    )
+
+
+def test_a_study_does_not_go_on_with_another_uncompressed_network(prepared):
+    prepared(1.5, "0")
+    study = prepared(1.6, "1")
+    assert study.folder.study().baseline["error"] == 1.6, "no trial had any results"
+    give_result(study)
+    prepared(1.6, "1")
+    told = r"study\.json: its trials compressed another network: sha256 1{12}, now 2{12}"
     with pytest.raises(JobError, match=told):
-        search._prepare(Study(job, StudyFolder(store)), spec)
-    assert folder_says(store) == 1.6
+        prepared(1.6, "2")
+    assert study.folder.study().network == 64 * "1"
 
 
-def folder_says(store):
-    return StudyFolder(store).study().baseline["error"]
+def test_a_study_without_its_networks_sha256_does_not_go_on_with_other_figures(prepared):
+    study = prepared(1.6, "1")
+    give_result(study)
+    study.network = ""
+    study.save("running")
+    told = r"study\.json: its trials compressed another network: error 1\.6, now 1\.5"
+    with pytest.raises(JobError, match=told):
+        prepared(1.5, "2")
+    assert prepared(1.6, "3").folder.study().network == 64 * "3"
 
 
 class Boards:
@@ -267,6 +285,32 @@ def test_what_is_predicted_is_measured_though_all_trials_are_done(tmp_path, monk
     assert boards.is_closed
     full = study.trial(1).full
     assert (full.figures["latency_us@atom-x5-e3940"], full.predicted) == (7.0, ())
+
+
+def test_a_study_ends_where_fewer_trials_are_asked_for_than_were_begun(tmp_path, monkeypatch):
+    rounds, run = [], search.run_trials
+
+    def run_trials(*given):
+        rounds.append(given)
+        assert len(rounds) == 1, "nothing would ever end the trials that were cut off"
+        return run(*given)
+
+    monkeypatch.setattr(search, "Boards", Boards)
+    monkeypatch.setattr(search, "_tune", lambda *_: pytest.fail("no trial is left"))
+    monkeypatch.setattr(search, "wait_for_servers", lambda *_: None)
+    monkeypatch.setattr(search, "_check_nodes", lambda *_: None)
+    monkeypatch.setattr(search, "_prepare", lambda *_: (None, {}, []))
+    monkeypatch.setattr(search, "run_trials", run_trials)
+    store = open_store(str(tmp_path))
+    job = parse_job(GRID, "s", ["search.sampler=tpe", "search.num_trials=2"])
+    study = Study(job, StudyFolder(store))
+    for number in (1, 2, 3):
+        study.begin(number, "sampler", {BITS: 3 + number}, Settings())
+    study.end(1, "done")
+    study.end(2, "pruned")
+    ended = search_on_cluster(None, study, store, print)
+    assert (ended.status, ended.why) == ("done", "all trials are done")
+    assert study.trial(3).status == "stopped"
 
 
 def test_a_study_ends_with_trials_that_there_is_no_time_for(tmp_path, monkeypatch):

@@ -160,15 +160,30 @@ def test_a_trial_counts_where_it_runs_and_not_where_it_waited(watcher, study, tr
 
 
 def test_a_round_ends_only_where_a_trial_waits_for_servers_that_are_gone(watcher, nodes):
+    at_work = SimpleNamespace(status="RUNNING")
     for site, shunned, is_stuck in [
         ("public", (), False),
         ("private", (), True),
         ("any", (), False),
         ("public", ("n",), False),
         ("public", ("n", "other"), True),
+        ("any", ("n",), False),
+        ("any", ("n", "other"), True),
     ]:
-        watcher.on_step_end(1, [waiting(1, site, shunned)])
+        watcher.on_step_end(1, [waiting(1, site, shunned), at_work])
         assert watcher.is_stuck == is_stuck, (site, shunned)
+
+
+def test_a_round_ends_where_all_wait_while_a_shunned_node_is_well_again(
+    watcher, trial, nodes, tmp_path, monkeypatch
+):
+    work = SimpleNamespace(status="RUNNING")
+    for shun_s, others, is_stuck in [(300.0, [], False), (-1.0, [work], False), (-1.0, [], True)]:
+        monkeypatch.setattr(module, "SHUN_S", shun_s)
+        faulty(trial, tmp_path)
+        watcher.on_trial_recover(1, [], trial)
+        watcher.on_step_end(1, [waiting(1, "any", ("n",)), *others])
+        assert watcher.is_stuck == is_stuck, (shun_s, others)
 
 
 def test_it_is_said_once_that_trials_wait_and_none_is_at_work(watcher, nodes, told, monkeypatch):

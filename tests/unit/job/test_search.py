@@ -67,6 +67,32 @@ def test_values_are_set_in_order_then_items_are_left_out():
         with_values(job, {}, "here:", ["compress.recipe.9"])
 
 
+def test_a_rate_that_nobody_wrote_down_is_none_for_lars():
+    rate, first = "compress.recipe.0.prune.learning_rate", "compress.recipe=[{prune: {"
+    job = parse_job(JOB, "s.yaml", [first + "sparsity: 0.5}}, encode]"])
+    drawn = {"compress.recipe.0.prune.optimizer": "lars"}
+    told = r"here: compress\.recipe\[0\]\.prune: optimizer: lars needs a learning_rate: 10"
+    with pytest.raises(JobError, match=told):
+        with_values(job, drawn, "here:")
+    with pytest.raises(JobError, match="here: train: optimizer: lars needs"):
+        with_values(job, {"train.optimizer": "lars"}, "here:")
+    written = parse_job(JOB, "s.yaml", [first + "sparsity: 0.5, learning_rate: 7}}, encode]"])
+    for changed in (
+        with_values(job, {rate: 7} | drawn, "here:"),
+        with_values(
+            job,
+            {"compress.recipe": [{"prune": {"sparsity": 0.5, "learning_rate": 7}}, "encode"]}
+            | drawn,
+            "here:",
+        ),
+        with_values(written, drawn, "here:"),
+    ):
+        config = changed.compress.recipe[0].prune
+        assert (config.optimizer, config.learning_rate) == ("lars", 7)
+    sgd = with_values(job, {"train.optimizer": "sgd"}, "here:")
+    assert sgd.train.learning_rate == job.train.learning_rate
+
+
 def test_a_smoke_test_searches_briefly_and_without_a_clock():
     job = parse_job(JOB, "s.yaml", ["search.time_budget_s=3600"]).smoke_test()
     assert (job.search.num_trials, job.search.time_budget_s) == (4, None)

@@ -39,6 +39,19 @@ PASSES = ("prune", "share")
             "s.yaml: search.space: compress.recipe[0].share.bits: is missing",
         ),
         (
+            "search.space={weights: {choice: [a.safetensors, b.safetensors]}}",
+            "s.yaml: search.space: weights: all trials begin with the job's own",
+        ),
+        (
+            "search.space={compress.recipe: {choice: {x: {value: [encode], "
+            "space: {weights: {choice: [a.safetensors]}}}}}}",
+            "s.yaml: search.space: weights: all trials begin with the job's own",
+        ),
+        (
+            "search.space={train.optimizer: {choice: [sgd, lars]}}",
+            "s.yaml: search.space: train: optimizer: lars needs a learning_rate: 10",
+        ),
+        (
             "search.objectives={latency_us@atom-x5: min}",
             "unknown target 'atom-x5'; did you mean 'atom-x5-e3940'?",
         ),

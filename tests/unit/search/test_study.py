@@ -396,6 +396,15 @@ def test_what_a_board_refuses_is_kept_and_neither_chosen_nor_on_the_front(make_j
     assert folder.study().num_trials == {"done": 1, "failed": 1}
 
 
+def test_trial_1_bounds_the_error_though_a_board_refuses_its_container(make_job, folder):
+    study = Study(make_job("budget={}"), folder)
+    tried(study, 1, 20000, 1.5)
+    tried(study, 2, 15000, 1.5)
+    tried(study, 3, 10000, 60.0)
+    study.refuse(1, "target 'a': beyond tolerance")
+    assert (study.chosen.number, study.error_bound) == (2, 1.5)
+
+
 def test_figures_that_nobody_asked_for_before_are_predicted(make_job, folder):
     study = Study(make_job(), folder)
     tried(study, 1, 20000, 1.0)
