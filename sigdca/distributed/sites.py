@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import ray
 from ray._private.state import available_resources_per_node
@@ -24,6 +25,7 @@ PRIVATE = "private"
 ANY = "any"  # site that the data may go to
 NODE_LABEL, GROUP_LABEL = "ray.io/node-id", "ray.io/node-group"  # Ray's own
 POLL_S = 1.0
+END_OF_WAIT = "Ctrl-C (of a submitted job: sigdca submitted stop) ends the wait"
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,10 @@ def wait_for_servers(
     if there:
         have = "1 CPU" if there == 1 else f"{there} CPUs"
         site = "" if source.site is None else f" of site {source.site}"
-        tell(f"the servers{site} have {have} for {num_cpus} workers: waiting until there are more")
+        missing, event = f"the servers{site} have {have} for {num_cpus} workers", "there are more"
     else:
-        tell("no server is there yet: waiting until the cluster has started one")
+        missing, event = "no server is there yet", "the cluster has started one"
+    tell(f"{missing}: waiting until {event}; {END_OF_WAIT}")
     where = [servers_of(source)] * num_cpus
     bundle = {"CPU": 1.0} | ({"GPU": gpus} if gpus else {})
     room = placement_group([bundle] * num_cpus, bundle_label_selector=where)
@@ -179,6 +182,11 @@ def may_grow() -> bool:
     return any(node["Alive"] and GROUP_LABEL in node["Labels"] for node in ray.nodes())
 
 
+def has_lost_servers(source: DataSource) -> bool:
+    """Whether a server that may work on this data has left the cluster: it may come back."""
+    return any(not node["Alive"] and _may_work(node, source) for node in ray.nodes())
+
+
 def held_by_others() -> dict[str, dict[str, float]]:
     """What of each node's CPUs and GPUs is taken, but by no placement group of this job."""
     ours: dict[str, Counter[str]] = {}
@@ -216,10 +224,10 @@ def slots(
     """
     found: dict[str, int] = {}
     for node in ray.nodes():
-        where = site_of(node["Labels"])
         if not node["Alive"] or node["NodeID"] in shunned:
             continue
-        if where != "edge" and source.site in (None, where):
+        if _may_work(node, source):
+            where = site_of(node["Labels"])
             left = Counter(node["Resources"])
             left.subtract(held.get(node["NodeID"], {}))
             room = int(left["CPU"])
@@ -228,6 +236,12 @@ def slots(
             if room:
                 found[where] = found.get(where, 0) + room
     return dict(sorted(found.items()))
+
+
+def _may_work(node: Mapping[str, Any], source: DataSource) -> bool:
+    """Whether a node, alive or not, is a server whose site the data may go to."""
+    where = site_of(node["Labels"])
+    return where != "edge" and source.site in (None, where)
 
 
 def next_site(free: Mapping[str, int], at_work: Mapping[str, int]) -> str:

@@ -27,7 +27,12 @@ from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.metrics import Metered
 from sigdca.distributed.news import FromController, News, Unplaced, listening
 from sigdca.distributed.preemption import Preemptions
-from sigdca.distributed.sites import servers_of, wait_for_servers
+from sigdca.distributed.sites import (
+    has_lost_servers,
+    may_grow,
+    servers_of,
+    wait_for_servers,
+)
 from sigdca.distributed.snapshot import mend_record
 from sigdca.distributed.streaming import NAME, Stream, in_order, open_stream
 from sigdca.errors import DivergedError, JobError, SigdcaError, StorageError
@@ -56,7 +61,7 @@ BACKENDS: dict[str, type[BackendConfig]] = {"horovod": HorovodConfig}
 def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> TrainOutcome:
     """Trains with `task.train.workers` workers; goes on from a checkpoint if there is one.
 
-    On a cluster that was there before, it waits where servers are away or still to come.
+    On a cluster that was there before, it waits where servers have left or may still come.
 
     Args:
         cluster: where the workers run: on servers, never on boards.
@@ -65,8 +70,8 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
             lost, and of training that goes on.
 
     Raises:
-        JobError: the servers of a cluster of this process's own have fewer CPUs than the job has
-            workers, or the strategy is not for such a network.
+        JobError: the servers have fewer CPUs than the job has workers, and none may come; or the
+            strategy is not for such a network.
         DivergedError: the loss is no longer finite.
         SigdcaError: training failed for good; its checkpoints are kept.
     """
@@ -169,7 +174,8 @@ def unused_gpus(train: Train, num_gpus: int) -> str | None:
 
 def _check_workers(task: TrainTask, cluster: Cluster) -> None:
     num_cpus, site, needed = cluster.num_cpus(task.source), task.source.site, _fewest(task.train)
-    if cluster.is_ours and 0 < num_cpus < needed:  # to another cluster some may come
+    may_come = not cluster.is_ours and (may_grow() or has_lost_servers(task.source))
+    if 0 < num_cpus < needed and not may_come:
         name = "workers_at_least" if task.train.workers_at_least else "workers"
         where = "the cluster has" if site is None else f"data.site is {site}, which has"
         raise JobError(f"train.{name}: {needed} asked, but {where} {num_cpus} CPUs")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sigdca.errors import StorageError
 from sigdca.storage import Record, Store
 
 if TYPE_CHECKING:
@@ -56,7 +58,10 @@ class EventFiles:
         for name, value in figures.items():
             if name != "epoch" and value is not None:
                 self._writer.add_scalar(f"epoch/{name}", value, figures["epoch"])
-        self._keep()
+        # Where the place cannot be written for a moment, training goes on: the whole file is
+        # written again after the next epoch, and at the stage's end.
+        with contextlib.suppress(StorageError):
+            self._keep()
 
     def end(self, record: Record, reused: bool) -> None:
         """Adds what a stage came to, over the iterations."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from sigdca.distributed.strategies.sharded import Spread
 from sigdca.errors import JobError
 from sigdca.training import MakeOptimizer, Rows, Whole
 from sigdca.training.parallel import State
+from sigdca.training.tensors import fill_
 
 BUCKET = 2**24  # weights whose gradients are sent together; a larger layer goes alone
 MISSING = "train.strategy: deepspeed is not installed: pip install 'sigdca[deepspeed]'"
@@ -101,18 +103,17 @@ class ZeroParallel(Spread):
         """Both the optimizer's copy and the one that computes."""
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
 
-        whole = whole[...]
         if not isinstance(part, nn.Parameter):
-            part.copy_(whole)
+            fill_(part, whole)
         elif (here := getattr(part, "ds_tensor", None)) is not None:  # stage 3
             own = self._own(part, whole)
             safe_set_local_fp32_param(part, own)
             here.view(-1).copy_(own)
-            if part.numel() == whole.numel():  # so small that it is whole everywhere
-                part.data.copy_(whole)
+            if part.shape == whole.shape:  # so small that it is whole everywhere
+                fill_(part.data, whole)
         else:
-            safe_set_full_fp32_param(part, whole)
-            part.data.copy_(whole)
+            safe_set_full_fp32_param(part, whole[...])
+            fill_(part.data, whole)
 
     def gathered_gradient(self, part: nn.Parameter) -> Tensor | None:
         """By an all-reduce or an all-gather."""
@@ -184,7 +185,7 @@ class ZeroParallel(Spread):
                 self.keep_(part, model[name])
         for number, part in enumerate(self.parts.parameters()):
             for key, value in optimizer.get(number, {}).items():
-                self._load_state(part, key, value[...])
+                self._load_state(part, key, value)
 
     def _make_states(self) -> None:
         """A step of no length: the library has no optimizer state before the first."""
@@ -197,28 +198,46 @@ class ZeroParallel(Spread):
             self.step()
         self._engine.train(training)
 
-    def _load_state(self, part: nn.Parameter, key: str, value: Tensor) -> None:
+    def _load_state(self, part: nn.Parameter, key: str, value: Rows) -> None:
         from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
 
-        if not value.dim():
+        if not value.shape:
             for state in self._engine.basic_optimizer.state.values():
-                state[key] = value.clone()
+                state[key] = value[...].clone()
         elif hasattr(part, "ds_id"):
             safe_set_local_optimizer_state(part, self._own(part, value), key)
         else:
-            safe_set_full_optimizer_state(part, value, key)
+            safe_set_full_optimizer_state(part, value[...], key)
 
     def _inner_state(self) -> dict[str, Any]:
         """The state that torch's optimizer has of one of the engine's flat tensors."""
         states = self._engine.basic_optimizer.state.values()
         return dict(next(iter(states), {}))
 
-    def _own(self, part: Any, whole: Tensor) -> Tensor:
+    def _own(self, part: Any, whole: Rows) -> Tensor:
         """This process's part of a whole tensor, flat and padded with zeros as stage 3 does."""
         size = part.ds_tensor.numel()
-        flat = torch.zeros(size * self.place.world_size, dtype=whole.dtype, device=whole.device)
-        flat[: whole.numel()] = whole.reshape(-1)
-        return flat[self.place.rank * size :][:size]
+        return flat(whole, self.place.rank * size, size)
+
+
+def flat(whole: Rows, start: int, size: int) -> Tensor:
+    """So many values of a tensor in row-major order, and zeros behind its end.
+
+    Args:
+        whole: no more of its rows are read than those values lie in.
+        start: the first value.
+        size: how many.
+    """
+    if not whole.shape:
+        found, skipped = whole[...], start
+    else:
+        width = max(1, math.prod(whole.shape[1:]))
+        first, last = (
+            min(row, whole.shape[0]) for row in (start // width, -(-(start + size) // width))
+        )
+        found, skipped = whole[first:last], start - first * width
+    found = found.reshape(-1)[skipped:][:size]
+    return torch.cat([found, found.new_zeros(size - len(found))])
 
 
 def _library(device: str) -> Any:

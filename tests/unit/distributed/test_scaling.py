@@ -66,6 +66,7 @@ def test_a_constructor_may_read_values():
         training._check_strategy(task)
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
 @pytest.mark.parametrize(
     ("site", "said"),
     [
@@ -73,7 +74,7 @@ def test_a_constructor_may_read_values():
         ("private", "train.workers: 64 asked, but data.site is private, which has 2 CPUs"),
     ],
 )
-def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, said):
+def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, said, is_ours):
     def node(where, cpus, gpus):
         labels = {"sigdca.io/site": where}
         resources = {"CPU": cpus, "GPU": gpus}
@@ -82,18 +83,29 @@ def test_workers_and_gpus_are_counted_where_the_data_may_go(monkeypatch, site, s
     nodes = [node("private", 2, 0), node("public", 8, 4), node("edge", 4, 1)]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     source = DataSource(source="mnist", site=site)
-    assert Cluster("a", False).num_gpus(source) == (4 if site is None else 0)
+    assert Cluster("a", is_ours).num_gpus(source) == (4 if site is None else 0)
     task = SimpleNamespace(train=Train(epochs=1, workers=64, batch_size=64), source=source)
     with pytest.raises(JobError) as found:
-        train_on_cluster(Cluster("a", is_ours=True), task, None)
+        train_on_cluster(Cluster("a", is_ours), task, None)
     assert str(found.value) == said
 
 
-@pytest.mark.parametrize("cpus", [0, 1])
-def test_workers_are_not_refused_where_servers_are_still_to_come(monkeypatch, cpus):
-    head = {"Alive": True, "NodeID": "n", "Labels": {"sigdca.io/site": "public"}}
-    head |= {"Resources": {"GPU": 1, "CPU": cpus}}
-    nodes = [head]
+def head(cpus, **labels):
+    labels = {"sigdca.io/site": "public"} | labels
+    resources = {"GPU": 1, "CPU": cpus}
+    return {"Alive": True, "NodeID": "n", "Labels": labels, "Resources": resources}
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [head(0)],
+        [head(1, **{"ray.io/node-group": "head"})],
+        [head(1), head(1) | {"Alive": False}],
+    ],
+    ids=["none yet", "it grows", "one is away"],
+)
+def test_workers_are_not_refused_where_servers_may_come(monkeypatch, nodes):
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     asked = []
 

@@ -12,6 +12,7 @@ from sigdca.distributed.sites import (
     check_gpus,
     check_prices,
     check_servers,
+    has_lost_servers,
     held_by_others,
     may_grow,
     next_site,
@@ -23,6 +24,7 @@ from sigdca.distributed.sites import (
 from sigdca.errors import JobError
 from sigdca.job import DataSource
 
+END = "; Ctrl-C (of a submitted job: sigdca submitted stop) ends the wait"
 ANYWHERE, HOME = DataSource(source="mnist"), DataSource(source="mnist", site="private")
 
 
@@ -100,7 +102,7 @@ def test_a_cluster_without_servers_is_asked_for_some(nodes, rooms, source):
     nodes[0]["Resources"]["CPU"] = 0  # a head
     wait_for_servers(source, 2, told.append)
     assert rooms == [([{"CPU": 1.0}] * 2, [servers_of(source)] * 2), "given back"]
-    assert told == ["no server is there yet: waiting until the cluster has started one"]
+    assert told == ["no server is there yet: waiting until the cluster has started one" + END]
     rooms.clear()
     wait_for_servers(source, 1, told.append, 0.5)
     assert rooms == [([{"CPU": 1.0, "GPU": 0.5}], [servers_of(source)]), "given back"]
@@ -125,7 +127,7 @@ def test_servers_that_are_away_are_waited_for(nodes, rooms, source, have):
     assert rooms == [([{"CPU": 1.0}] * 8, [servers_of(source)] * 8), "given back"]
     site = "" if source.site is None else " of site private"
     line = f"the servers{site} have {have} CPUs for 8 workers: waiting until there are more"
-    assert told == [line]
+    assert told == [line + END]
 
 
 def test_nobody_waits_for_servers_of_a_site_that_has_none(nodes, rooms):
@@ -182,6 +184,17 @@ def test_a_cluster_that_names_groups_of_nodes_may_grow(nodes):
     assert not may_grow(), "it is gone"
     nodes[0]["Labels"]["ray.io/node-group"] = "head"
     assert may_grow()
+
+
+def test_a_server_of_the_data_that_is_gone_may_come_back(nodes):
+    away = DataSource(source="mnist", site="public")
+    assert has_lost_servers(ANYWHERE)
+    assert has_lost_servers(HOME)
+    assert not has_lost_servers(away), "the images may not go there"
+    nodes[-1]["Labels"]["sigdca.io/site"] = "edge"
+    assert not has_lost_servers(ANYWHERE), "a board"
+    del nodes[-1]
+    assert not has_lost_servers(ANYWHERE)
 
 
 def test_a_site_whose_only_server_has_no_cpu_gets_no_trial(nodes):

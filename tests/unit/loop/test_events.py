@@ -2,6 +2,7 @@ import pyarrow.fs as pafs
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from sigdca.errors import StorageError
 from sigdca.loop.events import EventFiles
 from sigdca.storage import Record, Store
 
@@ -76,6 +77,27 @@ def test_an_epoch_can_be_seen_before_its_stage_ends(store, tmp_path):
     assert curve(folder, "epoch/loss") == [(1, 1)]
     events.epoch(second)
     assert curve(folder, "epoch/loss") == [(1, 1), (2, 0.5)]
+    events.close()
+
+
+def test_a_training_outlives_an_epoch_whose_curve_cannot_be_written(tmp_path, monkeypatch):
+    def fail(store, name, content):
+        raise StorageError(f"{name}: cannot write: SlowDown")
+
+    local = pafs.LocalFileSystem()
+    folder = tmp_path / "run/tensorboard/train-1"
+    events = EventFiles(Store(pafs.SubTreeFileSystem(str(tmp_path), local), "run"))
+    events.begin("train", "", 1, 2)
+    first, second = epochs(2)
+    with monkeypatch.context() as away:
+        away.setattr(Store, "write", fail)
+        events.epoch(first)
+        assert not folder.exists()
+    events.epoch(second)
+    assert curve(folder, "epoch/loss") == [(1, 1), (2, 0.5)], "the next epoch makes up for it"
+    monkeypatch.setattr(Store, "write", fail)
+    with pytest.raises(StorageError):
+        events.end(record("train", loss=0.3), reused=False)
     events.close()
 
 

@@ -5,9 +5,12 @@ import importlib.util
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from sigdca.distributed.strategies import STRATEGIES
+from sigdca.distributed.strategies.deepspeed import flat
 from sigdca.errors import JobError
 from sigdca.training import Checkpoint, Place, Setting, load_checkpoint, save_checkpoint
 
@@ -65,6 +68,30 @@ def test_a_checkpoint_has_each_tensor_in_pieces_and_is_read_in_rows(fsdp, tmp_pa
     fsdp.load({**found.model, "1.weight": Watched()}, found.optimizer)
     assert read == [slice(row, row + 1) for row in range(4)]  # of 256 bytes each
     assert torch.equal(weight, kept)
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (21,), (7, 1, 3), ()], ids=str)
+@pytest.mark.parametrize("size", [5, 11, 21])
+def test_zero_reads_the_rows_that_a_process_has_a_part_of(tmp_path, shape, size):
+    whole = torch.randn(shape)
+    values, width = whole.reshape(-1), whole[0].numel() if shape else 1
+    save_file({"whole": whole}, tmp_path / "file")
+    with safe_open(tmp_path / "file", "pt") as file:
+        for start in range(0, 5 * size, size):  # the last ones have nothing
+            read = []
+
+            class Watched:
+                shape = whole.shape
+
+                def __getitem__(self, index, read=read):
+                    read.append(file.get_slice("whole")[index])
+                    return read[0]
+
+            found = flat(Watched(), start, size)
+            expected = values[start : start + size]
+            assert torch.equal(found, torch.cat([expected, torch.zeros(size - len(expected))]))
+            (rows,) = read
+            assert rows.numel() <= len(expected) + 2 * (width - 1) or not shape
 
 
 class Tied(nn.Module):
