@@ -65,6 +65,7 @@ class _Product(torch.autograd.Function):
         gradient = torch.empty_like(own)
         tiles = _tiles(own, num_outputs, mesh)
         room, second = _room(own, tiles, mesh), _room(own, tiles, mesh)
+        third = own.new_empty(tiles[0][1], own.shape[1])
         for start, rows in tiles:
             weights = _gathered(own, start, rows, mesh, room)
             gradients = second[: weights.numel()].zero_().view_as(weights)
@@ -75,12 +76,15 @@ class _Product(torch.autograd.Function):
             )
             for (place, part), (_, into) in pairs:
                 if below is not None:
-                    below += slope[:, place] @ part.to(ctx.dtype)
-                into.copy_(slope[:, place].T @ inputs)
-            here = own.new_empty(rows, own.shape[1])
+                    below.addmm_(slope[:, place], part.to(ctx.dtype))
+                if ctx.dtype == into.dtype:
+                    torch.mm(slope[:, place].T, inputs, out=into)
+                else:
+                    into.copy_(slope[:, place].T @ inputs)
+            here = third[:rows]
             dist.reduce_scatter_single(here, gradients.flatten(0, 1), group=mesh.get_group())
             kept = gradient[start : start + rows]
-            kept.copy_(here[: len(kept)] / mesh.size())
+            torch.div(here[: len(kept)], mesh.size(), out=kept)
         return None if below is None else below.to(x.dtype), gradient, None, None
 
 
