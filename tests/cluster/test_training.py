@@ -47,12 +47,12 @@ HOROVOD = pytest.param(
 )
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("fsdp", "hybrid")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("deepspeed", "fsdp", "hybrid")]
 
 
-@pytest.mark.parametrize("strategy", ["deepspeed", HOROVOD, *SLOW])
+@pytest.mark.parametrize("strategy", [HOROVOD, *SLOW])
 def test_masks_hold_under_every_strategy(executor, job, task, strategy):
-    """Their losses are compared in `test_across_nodes.py`."""
+    """Without Ray the strategies' contract suite shows it; losses, `test_across_nodes.py`."""
     train = task.train.model_copy(update={"strategy": strategy})
     prune = job.compress.recipe[0].prune
     pruned = executor.train(
@@ -102,6 +102,7 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(executor, task, 
     assert len(disturbed.epochs) == 3
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_fewer_workers_under_another_strategy(
     executor, job, tmp_path, monkeypatch
 ):
