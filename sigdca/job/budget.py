@@ -98,6 +98,29 @@ def figures_at(
     return figures if energy_mj is None else figures | {f"energy_mj@{target}": energy_mj}
 
 
+def budget_lines(
+    job: Job, figures: Mapping[str, float], at: Mapping[str, float]
+) -> list[BudgetLine]:
+    """Holds a container's figures, and those of targets, against a job's budget.
+
+    Args:
+        job: the job.
+        figures: the container's, by name.
+        at: of targets, measured or predicted, as `figures_at` names them.
+
+    Returns:
+        See `check_budget`.
+    """
+    return check_budget(
+        job.budget,
+        accuracy_drop=figures["accuracy_drop"],
+        error=figures["error"],
+        container_bytes=int(figures["container_bytes"]),
+        targets=job.targets,
+        at=at,
+    )
+
+
 def check_accuracy(
     train: Train, accuracy: float, num_iterations: int | None = None
 ) -> BudgetLine | None:

@@ -10,12 +10,13 @@ from sigdca.edge.self_test import built_in_images
 from sigdca.edge.sending import MAX_DELTA_BYTES
 from sigdca.engines import NotFiniteError, container_engine, open_engine
 from sigdca.errors import FormatError, JobError
+from sigdca.job.budget import budget_lines
 from sigdca.loop.arrivals import Arrivals
 from sigdca.loop.cycles import CycleEnd
 from sigdca.loop.edge import edge_tests
 from sigdca.loop.points import Run
 from sigdca.loop.release import Result
-from sigdca.loop.run import Candidate, budget_lines, measured, package
+from sigdca.loop.run import Candidate, measured, package
 from sigdca.loop.stages import retest_container
 
 

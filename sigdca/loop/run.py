@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,8 +13,8 @@ from sigdca.errors import StorageError
 from sigdca.job import Job, dump_job
 from sigdca.job.budget import (
     BudgetLine,
+    budget_lines,
     check_accuracy,
-    check_budget,
     check_uncompressed,
     figures_at,
     is_met,
@@ -278,20 +278,6 @@ def _lay_out(store: Store, name: str, content: bytes) -> None:
     """Writes a file of the run, unless it is as it should be."""
     if not store.exists(name) or store.read(name) != content:
         store.write(name, content)
-
-
-def budget_lines(
-    job: Job, figures: Mapping[str, float], at: Mapping[str, float]
-) -> list[BudgetLine]:
-    """Holds a container's figures and what boards have measured against the job's budget."""
-    return check_budget(
-        job.budget,
-        accuracy_drop=figures["accuracy_drop"],
-        error=figures["error"],
-        container_bytes=int(figures["container_bytes"]),
-        targets=job.targets,
-        at=at,
-    )
 
 
 def _out_of_time(run: Run) -> bool:

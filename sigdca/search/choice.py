@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sigdca.job import Job
-from sigdca.job.budget import BudgetLine, bounds_at, check_budget
+from sigdca.job.budget import bounds_at, budget_lines
 from sigdca.search.objectives import values_of
 from sigdca.search.record import Rung, TrialRecord
 
@@ -38,23 +38,14 @@ def is_told(job: Job, figures: Mapping[str, float]) -> bool:
     return all(f"fps@{target}" in figures for target in bounds)
 
 
-def _lines(job: Job, figures: Mapping[str, float]) -> list[BudgetLine]:
-    """The budget, bound by bound, predictions taken for what boards would measure."""
-    return check_budget(
-        job.budget,
-        accuracy_drop=figures["accuracy_drop"],
-        error=figures["error"],
-        container_bytes=int(figures["container_bytes"]),
-        targets=job.targets,
-        at=figures,
-    )
-
-
 def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
-    """The budget's bounds that do not hold, by name -> by how much, relative to the bound."""
+    """The budget's bounds that do not hold, by name -> by how much, relative to the bound.
+
+    Predictions are taken for what boards would measure.
+    """
     return {
         line.name: abs(line.value - line.bound) / max(abs(line.bound), 1.0)
-        for line in _lines(job, figures)
+        for line in budget_lines(job, figures, figures)
         if line.met is False and line.value is not None
     }
 
@@ -91,7 +82,7 @@ def unverified(job: Job, full: Rung) -> tuple[str, ...]:
     """The budget's bounds that a trial meets by prediction alone: only a board can tell."""
     return tuple(
         line.name
-        for line in _lines(job, full.figures)
+        for line in budget_lines(job, full.figures, full.figures)
         if line.met is None or (line.met and line.name in full.predicted)
     )
 
@@ -115,7 +106,7 @@ class Choice:
         """What a trial misses, in words."""
         said = [
             f"{line.name} {line.value:g}{mark(full, line.name)}, bound {line.bound:g}"
-            for line in _lines(self._job, full.figures)
+            for line in budget_lines(self._job, full.figures, full.figures)
             if line.met is False
         ]
         if excess(full.figures, error_bound) > 0:
