@@ -224,7 +224,8 @@ def measure(quick: bool) -> list[Claim]:
     claims = []
     for network in [LENET] if quick else [LENET, ALEXNET, VGG]:
         for processes in (1, 2):
-            claims += overhead(network, processes, 3 if quick else 7)
+            # A step of the smallest takes so little that the machine's noise is most of it.
+            claims += overhead(network, processes, 9 if network is LENET else 7)
     claims += bytes_sent(ALEXNET, 1, 1 if quick else 3)
     if not quick:
         claims += bytes_sent(VGG, 8, 1)
