@@ -47,7 +47,7 @@ def train_share(
     Returns:
         The trained network on the CPU, and the figures of every epoch.
     """
-    make_repeatable(place)
+    make_repeatable(place, bool(task.train.compile))
     model = build_for(task.model, task.source.source)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
     hook = None if task.retrained is None else hook_for(task.retrained, model, task.held)
@@ -74,16 +74,25 @@ def train_share(
     return model, figures
 
 
-def make_repeatable(place: Place) -> None:
+def make_repeatable(place: Place, compiled: bool = False) -> None:
     """The same job, seed and hardware give the same bits, as far as the device can do so.
 
     On a GPU, torch has the gradient of some operators (local response normalization, adaptive
     pooling) in one form alone, which is not repeatable; it is used all the same.
+
+    Args:
+        place: the device.
+        compiled: torch.compile is to do so too.
     """
     on_gpu = place.device != "cpu"
     if on_gpu:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's, says torch
-    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    if compiled:  # this imports the compiler, for a second
+        torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    else:
+        torch.set_deterministic_debug_mode("warn" if on_gpu else "error")
+    # Filling all memory that is allocated, against reads before writes, is a pass over it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def evaluate_share(task: TestTask, parts: Iterable[Dataset]) -> TestCounts:

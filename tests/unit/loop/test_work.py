@@ -1,6 +1,8 @@
 """What one process does of TRAIN, as far as it can be seen where there is no GPU."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +50,7 @@ def places(monkeypatch):
 
     monkeypatch.setattr(work, "train_", noted)
     yield seen
-    torch.use_deterministic_algorithms(True)
+    work.make_repeatable(Place())
 
 
 def train(task, device):
@@ -70,6 +72,21 @@ def test_a_gpu_is_repeatable_as_far_as_its_operators_are(task, places, monkeypat
     train(task, "cuda:0")
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert places == [("cpu", False), ("cuda:0", True)]
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_torch_compile_is_repeatable_too(places):
+    work.make_repeatable(Place())
+    work.make_repeatable(Place(), compiled=True)
+    assert torch._inductor.config.deterministic
+
+
+def test_the_compiler_is_not_imported_where_nothing_is_compiled():
+    code = "from sigdca.loop.work import make_repeatable; from sigdca.training import Place; "
+    code += "make_repeatable(Place()); import sys; print('torch._inductor.config' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(("there", "device"), [(False, "cpu"), (True, "cuda")])
