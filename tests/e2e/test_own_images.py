@@ -73,6 +73,7 @@ def test_the_commands_do_what_they_say(folder):
     assert "100 images each" in done.stdout
 
 
+@pytest.mark.slow  # the import itself is shown without Ray
 def test_a_damaged_image_is_named_or_left_out(folder):
     damaged = folder / "digits/val/3/1.png"
     damaged.write_bytes(damaged.read_bytes()[:40])
