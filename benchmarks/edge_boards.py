@@ -13,7 +13,8 @@ from claims import Claim, at_least, at_most
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/cluster")]
 
-from tests.cluster.boards import BOARDS, FAULTS, MOMENTS, BoardsLab, Ran, why_no_boards  # noqa: E402
+from tests.cluster.boards import BOARDS, FAULTS, MOMENTS, BoardsLab, Ran  # noqa: E402
+from tests.cluster.lab import why_not  # noqa: E402
 
 ENDS_S = 120.0
 QUICK = (MOMENTS[1], MOMENTS[3])
@@ -21,7 +22,7 @@ QUICK = (MOMENTS[1], MOMENTS[3])
 
 def boards_claims(quick: bool, against: str) -> list[Claim]:
     """The loop without a loss, and with one at each of several moments."""
-    if reason := why_no_boards():
+    if reason := why_not():
         raise SystemExit(f"no lab here: {reason}")
     lab = BoardsLab()
     try:
