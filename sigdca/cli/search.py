@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +32,7 @@ from sigdca.job import dump_job, load_job
 from sigdca.storage import Store, open_store
 
 if TYPE_CHECKING:
-    from sigdca.search import Study, StudyRecord, TrialRecord
+    from sigdca.search import Proof, Study, StudyRecord, TrialRecord
 
 SHOWN_TRIALS = 8  # of the live table
 
@@ -55,7 +56,8 @@ def search(
 ) -> int:
     """Search for the best recipe within a budget of time, trials or cost.
 
-    The first trial is the job's own recipe. Ctrl-C ends with the best so far; --resume goes on.
+    The first trial is the job's own recipe. Ctrl-C ends with the best so far; --resume goes on. At
+    the end the chosen container is tested on all of the job's targets, as `run` does.
 
     Example: sigdca search jobs/lenet-300-100-mnist-search.yaml --set search.time_budget_s=600
     """
@@ -101,11 +103,14 @@ def _run(study: Study, store: Store, address: str | None, dashboard: bool) -> St
             for name, page in pages.items():
                 errors.print(f"  {name}: {page}", soft_wrap=True)
         stack.enter_context(progress)
-        return distributed.run_search(executor, study, store, errors.print)
+        tell = partial(errors.print, soft_wrap=True)
+        return distributed.run_search(executor, study, store, tell)
 
 
 def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> int:
-    best = study.chosen
+    from sigdca.loop import unproven
+
+    best, required = study.chosen, study.job.edge_test.require
     if best is None:
         reason = next((trial.reason for trial in study.trials() if trial.reason), outcome.why)
         raise SigdcaError(f"search {outcome.name}: no trial came to its end: {reason}")
@@ -122,12 +127,22 @@ def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> in
         if outcome.unverified:
             line = f"unverified: {', '.join(outcome.unverified)}: met by prediction alone"
             results.print(f"{line}; only the device can tell", soft_wrap=True)
+        if proofs := _proofs(best):
+            told = "; ".join(f"{target}: {proof.words}" for target, proof in proofs.items())
+            results.print(f"trial {best.number} on targets: {told}", soft_wrap=True)
         results.print(f"report: {shown_path(store.path('report.html'))}", soft_wrap=True)
     if not outcome.meets_budget:
         place = shown_path(store.path("model.dca"))
         line = f"the budget was not met ({'; '.join(outcome.unmet)}); the best so far"
         errors.print(f"{line}, trial {best.number}, is in {place}", soft_wrap=True)
-    return 0 if outcome.meets_budget else 1
+    lines = unproven(study)
+    for line in lines:
+        errors.print(f"edge_test.require: {required}: {line}", soft_wrap=True)
+    return 0 if outcome.meets_budget and not lines else 1
+
+
+def _proofs(trial: TrialRecord) -> dict[str, Proof]:
+    return trial.full.proofs if trial.full is not None else {}
 
 
 def _row(study: Study, trial: TrialRecord) -> dict[str, object]:
@@ -143,6 +158,7 @@ def _row(study: Study, trial: TrialRecord) -> dict[str, object]:
         "missed": full.missed,
         "unverified": list(unverified(study.job, full)),
         "container": full.container,
+        "targets": {target: proof.model_dump() for target, proof in full.proofs.items()},
         "job": f"{full.run}/job.yaml",
         "values": trial.values,
     }

@@ -49,13 +49,13 @@ def connect(
 def run_search(
     executor: ClusterExecutor, study: Study, store: Store, tell: Callable[[str], None]
 ) -> StudyRecord:
-    """Runs a study on a cluster.
+    """Runs a study on a cluster, then EDGE TEST of what it has chosen.
 
     Args:
         executor: what `connect` gave.
         study: the study, which goes on from wherever its files stand.
         store: its folder.
-        tell: hears what the study waits for, a line each.
+        tell: hears what the study waits for, and what is tested, a line each.
 
     Returns:
         How it ended.
@@ -63,6 +63,11 @@ def run_search(
     Raises:
         SigdcaError: a fault on the way; what was done is kept.
     """
+    from sigdca.distributed.proving import prove_on_cluster
     from sigdca.distributed.search import search_on_cluster
 
-    return search_on_cluster(executor.cluster, study, store, tell)
+    outcome = search_on_cluster(executor.cluster, study, store, tell)
+    if outcome.status == "done":
+        prove_on_cluster(executor, study, tell)
+        outcome = study.save("done", outcome.why)
+    return outcome

@@ -25,6 +25,7 @@ from sigdca.storage import Store
 from sigdca.targets import Target, load_target
 
 NUM_IMAGES = 100
+NUM_EMULATED = 10  # one runs the instructions of a hundred; VGG-16 takes minutes
 LOOK_EVERY_S = 5.0  # for boards that come back, and whether those at work are still there
 # All legs of a measurement, the one that warms up too, and as long again as one for its energy.
 ANSWER_TIMEOUT_S = (MAX_REPEATS + 2) * DEFAULT_TIMEOUT_S
@@ -44,17 +45,22 @@ class _Ask:
     container: str
     name: str
     target: Target
+    emulated: bool
 
     @property
     def file(self) -> str:
         """Where the answer is kept."""
-        return f"{self.target.name}-{self.container}.json"
+        return f"{self.target.name}-{self.container}{'.isa' if self.emulated else ''}.json"
 
 
 @dataclass
 class _Board:
-    """The queue of all targets that one board stands for, and the leg that is at work."""
+    """The queue of all targets that one node stands for, and the leg that is at work.
 
+    A board stands for all targets with its label, a node that emulates for one.
+    """
+
+    emulated: bool
     targets: dict[str, Target] = field(default_factory=dict)
     queue: deque[_Ask] = field(default_factory=deque)
     actor: Any = None
@@ -70,9 +76,11 @@ class _Board:
 class Boards:
     """Measures latency and energy of containers on the boards that the cluster has.
 
-    All is asked for and gathered by `poll`, so nothing here waits. What a board has measured, or
-    why it could not, is kept in the study's folder by target and container: no container is
-    measured twice, unless nobody asked for its energy the first time.
+    Nodes that emulate a target prove its containers, where the cluster has no board: they compute
+    the target's bits, but their time is no device's. All is asked for and gathered by `poll`, so
+    nothing here waits. What a board has measured, or why it could not, is kept in the study's
+    folder by target and container: no container is measured twice, unless nobody asked for its
+    energy the first time.
     """
 
     def __init__(
@@ -98,18 +106,22 @@ class Boards:
         self._on_refused = on_refused
         objectives = job.search.objectives if job.search is not None else {}
         self._counts = {*objectives, *bounds_at(job.budget, job.targets)}
-        self._boards: dict[str, _Board] = {}
+        boards: dict[str, _Board] = {}
+        emulations = []
         for name in asked_targets(job):
             target = load_target(name)
-            self._boards.setdefault(target.label, _Board()).targets[name] = target
-        for board in self._boards.values():
+            boards.setdefault(target.label, _Board(emulated=False)).targets[name] = target
+            if target.emulator is not None and not target.emulator.blocked_by:
+                emulations.append(_Board(emulated=True, targets={name: target}))
+        self._boards = [*boards.values(), *emulations]
+        for board in self._boards:
             self._look(board)
 
     def ask(self, number: int, container: str) -> None:
         """Queues a trial's container for every target."""
-        for board in self._boards.values():
+        for board in self._boards:
             for name, target in board.targets.items():
-                asked = _Ask(number, container, name, target)
+                asked = _Ask(number, container, name, target, board.emulated)
                 known = self._known(asked)
                 if known is None:
                     board.queue.append(asked)
@@ -124,18 +136,16 @@ class Boards:
                 any(asked.number == number for asked in board.queue)
                 or (board.at_work is not None and board.at_work[0].number == number)
             )
-            for board in self._boards.values()
+            for board in self._boards
         )
 
     def is_idle(self) -> bool:
         """Whether no living board has anything to do."""
-        return not any(
-            board.alive and (board.queue or board.at_work) for board in self._boards.values()
-        )
+        return not any(board.alive and (board.queue or board.at_work) for board in self._boards)
 
     def poll(self) -> None:
         """Gathers what boards have measured, gives them more, and looks for lost ones."""
-        for board in self._boards.values():
+        for board in self._boards:
             if board.at_work is not None:
                 self._gather(board)
             if not board.alive and board.queue and time.monotonic() - board.looked > LOOK_EVERY_S:
@@ -145,23 +155,28 @@ class Boards:
 
     def close(self) -> None:
         """Lets go of the boards."""
-        for board in self._boards.values():
+        for board in self._boards:
             self._lose(board)
 
     def _look(self, board: _Board) -> None:
-        """Pins a leg to the board, if it has joined; an emulation has no latency."""
+        """Pins a leg to the node, if it has joined."""
         labels = self._labels(board)
         if labels is None:
             return
-        # It waits for its trials and answers one at a time, on a core of the board.
-        options = {"num_cpus": 1, "max_concurrency": 1, "label_selector": selector(labels)}
+        # It waits for its trials and answers one at a time; on a core of the board, which nobody
+        # else must have while it measures.
+        options = {
+            "num_cpus": 0 if board.emulated else 1,
+            "max_concurrency": 1,
+            "label_selector": selector(labels),
+        }
         board.actor = ray.remote(**options)(TestLeg).remote()
 
     def _labels(self, board: _Board) -> dict[str, str] | None:
-        """Those of the board's node; None if the cluster has no such board."""
+        """Those of the node; None if the cluster has none: a board takes an emulation's place."""
         board.looked = time.monotonic()
         labels = self._cluster.node_for(next(iter(board.targets.values())))
-        return None if labels is None or is_emulated(labels) else labels
+        return labels if labels is not None and is_emulated(labels) == board.emulated else None
 
     def _start(self, board: _Board) -> None:
         asked = board.queue.popleft()
@@ -170,8 +185,9 @@ class Boards:
             self._tell(asked, known)
             return
         content = self._store.child("shared").get(asked.container)
+        num_images = NUM_EMULATED if asked.emulated else NUM_IMAGES
         try:
-            task = noise_task(content, asked.name, self._job.data, NUM_IMAGES)
+            task = noise_task(content, asked.name, self._job.data, num_images)
         except SigdcaError:  # this machine lacks the engine: nothing to compare with
             return
         answer = board.actor.measure.remote(
@@ -179,6 +195,7 @@ class Boards:
             task.model,
             task.images,
             task.reference_logits,
+            asked.emulated,
             self._needs_energy(asked),
         )
         board.at_work = (asked, answer, time.monotonic())
@@ -217,7 +234,7 @@ class Boards:
         if result.verdict != "device-required":
             if figures := figures_at(asked.name, result.latency_us, result.energy_mj):
                 self._on_measured(asked.number, figures)
-        elif result.evidence == "device":  # it ran there to its end; else nothing is known
+        elif result.evidence is not None:  # it ran there to its end; else nothing is known
             self._on_refused(asked.number, f"target '{asked.name}': {result.reason}")
 
     def _cut_off(self, board: _Board, why: str) -> None:
@@ -252,7 +269,7 @@ class Boards:
         return None if is_good and self._needs_energy(asked) and not has_energy else result
 
     def _needs_energy(self, asked: _Ask) -> bool:
-        return f"energy_mj@{asked.name}" in self._counts
+        return not asked.emulated and f"energy_mj@{asked.name}" in self._counts
 
 
 def _dump(result: LegResult) -> bytes:

@@ -56,11 +56,13 @@ class TestLeg:
         model: bytes,
         images: np.ndarray,
         reference_logits: np.ndarray,
+        emulated: bool,
         energy: bool,
     ) -> LegResult:
         """The leg several times on this board, outliers left out; see `median_of_legs`.
 
-        With `energy`, its meter is read too; see `with_energy`.
+        With `energy`, its meter is read too; see `with_energy`. An emulation has no latency, so it
+        runs the leg once.
         """
         labels = np.zeros(len(images), np.int64)  # nobody asks for the accuracy of noise
         result = median_of_legs(
@@ -70,7 +72,7 @@ class TestLeg:
                 images,
                 labels,
                 reference_logits=reference_logits,
-                emulated=False,
+                emulated=emulated,
                 is_noise=True,
             )
         )

@@ -129,6 +129,7 @@ def search_on_cluster(
         for record in study.running():
             study.end(record.number, "stopped", why)
         shared.remove("locks")
+        study.spending.end()
         return study.save("interrupted" if study.stop == INTERRUPTED else "done", why)
 
 

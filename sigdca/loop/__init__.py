@@ -15,6 +15,7 @@ from sigdca.loop.executor import (
 )
 from sigdca.loop.local import LocalExecutor
 from sigdca.loop.points import Progress
+from sigdca.loop.proof import prove_chosen, unproven
 from sigdca.loop.retest import Retest, retest_run
 from sigdca.loop.run import WEIGHTS, Candidate, Outcome, run_job
 from sigdca.loop.stages import evaluation_metrics
@@ -44,7 +45,9 @@ __all__ = [
     "evaluation_metrics",
     "legs_of",
     "noise_task",
+    "prove_chosen",
     "retest_run",
     "run_job",
+    "unproven",
     "watch_job",
 ]

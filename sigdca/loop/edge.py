@@ -40,7 +40,8 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     """
     num_samples = num_first(run.job.data, "test", run.job.edge_test.num_samples)
     inputs = {
-        target: _inputs(target, container, num_samples, run.job.edge_test) for target in targets
+        target: edge_inputs(target, container, num_samples, run.job.edge_test)
+        for target in targets
     }
     unknown = [
         target
@@ -70,7 +71,8 @@ def edge_tests(run: Run, iteration: int, targets: Sequence[str], container: str)
     ]
 
 
-def _inputs(target: str, container: str, num_samples: int, test: EdgeTest) -> dict[str, Any]:
+def edge_inputs(target: str, container: str, num_samples: int, test: EdgeTest) -> dict[str, Any]:
+    """What a verdict depends on: with equal ones it need not be asked for again."""
     known = load_target(target)
     inputs: dict[str, Any] = {
         "target": target,

@@ -90,6 +90,7 @@ def _view(
         "columns": [title(name) for name in names],
         "front": [_front_row(trial, names, study, job) for trial in rows],
         "settings": _settings(chosen),
+        "targets": _targets(chosen),
         "passes": _passes(store, chosen),
         "scan": scan,
         "curves": sensitivity_charts(scan) if scan is not None else [],
@@ -203,6 +204,19 @@ def _settings(trial: TrialRecord | None) -> list[tuple[str, str]]:
         return []
     rows = [(path, _shown(value)) for path, value in trial.values.items()]
     return rows + [(path, "left out") for path in trial.without]
+
+
+def _targets(chosen: TrialRecord | None) -> list[dict[str, str]]:
+    full = chosen.full if chosen is not None else None
+    return [
+        {
+            "name": name,
+            "tone": "good" if proof.verdict != "device-required" else "warn",
+            "text": proof.words,
+            "reason": proof.reason,
+        }
+        for name, proof in (full.proofs if full is not None else {}).items()
+    ]
 
 
 def _shown(value: Any) -> str:

@@ -27,6 +27,27 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
+class Proof(_Record):
+    """What EDGE TEST said of a container on one target; see `sigdca.edge.legs.LegResult`.
+
+    Attributes:
+        verdict: `exact`, `tolerance`, or `device-required`.
+        evidence: `isa`, `device`, or None where nothing was run to the end.
+        reason: why, one line.
+        inputs: what the verdict is of: the container, the images, the limits.
+    """
+
+    verdict: Literal["exact", "tolerance", "device-required"]
+    evidence: Literal["isa", "device"] | None
+    reason: str
+    inputs: dict[str, Any] = {}
+
+    @property
+    def words(self) -> str:
+        """The verdict, with its evidence."""
+        return f"{self.verdict} ({self.evidence})" if self.evidence else self.verdict
+
+
 class Rung(_Record):
     """What a trial gave at one fidelity.
 
@@ -38,6 +59,7 @@ class Rung(_Record):
         container: sha256 among the study's artifacts.
         run: the run's folder in the study.
         duration_s: how long it took; where the trial was drawn again, the longest time.
+        proofs: by target; of the chosen trial alone, once the study is over.
     """
 
     share: float
@@ -47,6 +69,7 @@ class Rung(_Record):
     container: str
     run: str
     duration_s: float
+    proofs: dict[str, Proof] = {}
 
 
 class TrialRecord(_Record):

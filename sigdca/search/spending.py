@@ -31,11 +31,17 @@ class Spending:
         self._search, self._now, self._started = search, now, now()
         self._elapsed_before, self._paid = elapsed_s, cost
         self._at_work: dict[int, tuple[float, Where]] = {}  # trial -> since when, and where
+        self._ended: float | None = None
+
+    def end(self) -> None:
+        """The trials are over: what follows is not of the budget."""
+        self._ended = self._now()
 
     @property
     def elapsed_s(self) -> float:
         """How long the study has run, over all its starts."""
-        return self._elapsed_before + self._now() - self._started
+        now = self._now() if self._ended is None else self._ended
+        return self._elapsed_before + now - self._started
 
     @property
     def cost(self) -> float:

@@ -14,6 +14,7 @@ from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
     FrontRecord,
     Origin,
+    Proof,
     Rung,
     Status,
     StudyFolder,
@@ -224,8 +225,15 @@ class Study:
         self._forget(number)
         self._put(record.model_copy(update={"rungs": (*record.rungs[:-1], rung)}))
 
+    def proven(self, number: int, proofs: Mapping[str, Proof]) -> None:
+        """EDGE TEST has tested a trial's container on some targets."""
+        record = self._trials[number]
+        last = record.rungs[-1]
+        rung = last.model_copy(update={"proofs": last.proofs | dict(proofs)})
+        self._put(record.model_copy(update={"rungs": (*record.rungs[:-1], rung)}))
+
     def refuse(self, number: int, reason: str) -> None:
-        """A board has proven a trial's container wrong: it has failed, whatever its figures."""
+        """A leg has proven a trial's container wrong: it has failed, whatever its figures."""
         record = self._trials[number]
         if record.status == "failed":
             return

@@ -309,11 +309,69 @@ def test_a_container_that_ends_each_leg_is_given_up(fake, made, tmp_path):
     assert [number for number, _ in measured] == [2]
 
 
-def test_an_emulation_measures_nothing(fake, tmp_path):
+EMULATED = {"sigdca.io/target": ATOM, "sigdca.io/emulated": "true"}
+PROVEN = replace(LEG, latency_us=None, evidence="isa", emulated=True)
+
+
+def test_an_emulation_proves_and_gives_no_figures(fake, tmp_path, job):
+    cluster, store, measured = Cluster(), open_store(str(tmp_path)), []
+    cluster.labels = EMULATED
+    a, b = (store.child("shared").put(content) for content in (b"a", b"b"))
+    boards = Boards(cluster, job, store, lambda *what: measured.append(what), refuses_nothing)
+    boards.ask(1, a)
+    boards.ask(2, b)
+    boards.poll()
+    assert boards.owes(1), "the sampler hears of what may yet be refused"
+    for number in range(2):
+        fake.answers[number] = PROVEN
+        boards.poll()
+    assert boards.is_idle()
+    boards.ask(3, a)
+    boards.poll()
+    assert (len(fake.asked), measured) == (2, [])
+    assert sorted(store.child("measured").names()) == sorted(
+        f"{ATOM}-{container}.isa.json" for container in (a, b)
+    )
+
+
+def test_what_an_emulation_refutes_is_refused(fake, tmp_path, job):
+    cluster, told = Cluster(), []
+    cluster.labels = EMULATED
+    store = open_store(str(tmp_path))
+    boards = Boards(cluster, job, store, None, lambda *what: told.append(what))
+    boards.ask(1, store.child("shared").put(b"a"))
+    boards.poll()
+    fake.answers[0] = replace(PROVEN, verdict="device-required", reason="beyond tolerance")
+    boards.poll()
+    assert told == [(1, f"target '{ATOM}': beyond tolerance")]
+
+
+def test_a_board_that_joins_or_comes_back_measures_whatever_an_emulation_has_proven(fake, made):
+    boards, cluster, measured, (a, b) = made
+    boards.ask(1, a)
+    boards.poll()
+    cluster.labels = EMULATED
+    boards.poll()  # the board is lost
+    boards.poll()
+    fake.answers[1] = PROVEN  # by the emulation
+    boards.poll()
+    assert (len(fake.asked), measured) == (2, [])
+    boards.ask(2, b)
+    cluster.labels = Cluster.labels
+    fake.answers |= {2: LEG, 3: PROVEN, 4: LEG}
+    for _ in range(3):
+        boards.poll()
+    assert [number for number, _ in measured] == [1, 2]
+    assert boards.is_idle()
+
+
+def test_no_emulation_is_asked_of_an_engine_that_cannot_be_emulated(fake, tmp_path):
     cluster = Cluster()
-    cluster.labels = {"sigdca.io/target": ATOM, "sigdca.io/emulated": "true"}
-    boards = Boards(cluster, parse_job(JOB, "s"), open_store(str(tmp_path)), None, None)
-    boards.ask(1, "0" * 64)
+    cluster.labels = EMULATED
+    job = parse_job(JOB.replace(f"latency_us@{ATOM}", "latency_us@jetson-tx2"), "s")
+    store = open_store(str(tmp_path))
+    boards = Boards(cluster, job, store, None, None)
+    boards.ask(1, store.child("shared").put(b"a"))
     boards.poll()
     assert fake.asked == []
     assert not boards.owes(1)

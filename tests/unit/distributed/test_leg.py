@@ -24,7 +24,7 @@ def test_of_random_images_the_difference_alone_counts(monkeypatch, change, verdi
     monkeypatch.setattr(legs, "run_processes", lambda *_: outcome)
     target = load_target("jetson-tx2").model_copy(update={"engine": "tensorrt-fp16"})
     images = np.zeros((2, 1, 1, 1), np.uint8)
-    result = TestLeg().measure(target, b"", images, REFERENCE, False)
+    result = TestLeg().measure(target, b"", images, REFERENCE, False, False)
     assert (result.verdict, result.argmax_flips, result.latency_us) == (verdict, 1, 20.0)
     labels = np.zeros(2, np.int64)
     tested = legs.run_test_leg(

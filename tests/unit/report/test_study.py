@@ -8,7 +8,16 @@ from sigdca.job import parse_job
 from sigdca.report import build_study_report, command_of, is_study
 from sigdca.report.published import published
 from sigdca.report.study_charts import front_chart, time_chart
-from sigdca.search import Curve, Rung, Sensitivity, Settings, Study, StudyFolder, missed_bounds
+from sigdca.search import (
+    Curve,
+    Proof,
+    Rung,
+    Sensitivity,
+    Settings,
+    Study,
+    StudyFolder,
+    missed_bounds,
+)
 from sigdca.storage import Store, open_store
 
 JOB = """
@@ -99,6 +108,19 @@ def test_the_page_says_what_only_a_board_can_tell(study):
     asked.measured(3, {f"latency_us@{at}": 1e4, f"fps@{at}": 100.0})
     asked.save("done")
     assert "✓ budget met" in build_study_report(study.folder.store)
+
+
+def test_the_page_says_what_targets_said_of_the_chosen_container(study):
+    assert 'id="targets"' not in build_study_report(study.folder.store)
+    said = {
+        "atom-x5-e3940": Proof(verdict="exact", evidence="isa", reason="all bits equal"),
+        "jetson-tx2": Proof(verdict="device-required", evidence=None, reason=HOSTILE),
+    }
+    study.proven(3, said)
+    page = build_study_report(study.folder.store)
+    assert 'atom-x5-e3940</th><td><span class="badge good">exact (isa)</span>' in page
+    assert 'jetson-tx2</th><td><span class="badge warn">device-required</span>' in page
+    assert HOSTILE not in page
 
 
 def test_the_chart_has_every_trial_but_those_far_off(study):
