@@ -1,7 +1,8 @@
-"""The claims of the search: what an hour finds, what it costs, and that it is repeatable.
+"""The claims of the search: what an hour finds, what it costs, what it survives.
 
-`python benchmarks/search.py [--quick] [--json]`. --quick takes the claims of overhead, cores and
-repeatability on small studies; the whole takes some 30 hours on two cores: an
+`python benchmarks/search.py [--quick] [--json]`, as root, for the lab. --quick takes the claims of
+overhead, cores and repeatability on small studies, and those of the lab, which `--lab` takes
+alone; the whole takes some 30 hours on two cores: an
 hour's search of each LeNet, five seeds, against random search and against plain TPE (no scan, no
 seeds, full fidelity alone), all interleaved by seed. `--fronts` runs these alone, with `--quick`
 for ten minutes each (LeNet-5: thirty); it can be stopped, and goes on where it was.
@@ -21,6 +22,7 @@ from typing import Any
 import yaml
 from claims import Claim, at_least, at_most, main
 from search_fronts import ended_study, front_claims
+from search_lab import check_lab, lab_claims
 
 from sigdca.search import StudyFolder
 from sigdca.storage import open_store
@@ -143,6 +145,7 @@ def overhead(num_trials: int, most: int) -> list[Claim]:
 
 def measure(quick: bool) -> list[Claim]:
     """All claims."""
+    check_lab()
     with tempfile.TemporaryDirectory(prefix="sigdca-search-") as place:
         folder = Path(place)
         job = folder / "small.yaml"
@@ -150,7 +153,13 @@ def measure(quick: bool) -> list[Claim]:
         claims = overhead(300, 300) if quick else overhead(1000, 10_000)
         claims.append(repeatable(job, folder))
         claims.append(busy(job, folder, 60 if quick else 600))
+    claims += measure_lab(quick)
     return claims if quick else claims + measure_fronts(quick)
+
+
+def measure_lab(quick: bool) -> list[Claim]:
+    """Only what a study survives, and what data that is bound does not do."""
+    return lab_claims()
 
 
 def measure_fronts(quick: bool) -> list[Claim]:
@@ -159,4 +168,4 @@ def measure_fronts(quick: bool) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    main(__doc__, measure, fronts=measure_fronts)
+    main(__doc__, measure, fronts=measure_fronts, lab=measure_lab)

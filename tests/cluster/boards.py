@@ -34,7 +34,7 @@ targets: [atom-x5-e3940, jetson-tx2-cpu]
 # In the emulator's place: says that a leg runs on this host, and waits while it is held.
 EMULATOR = """#!/bin/sh
 case " $* " in *" test "*)
-  : > {legs}/$(hostname)
+  echo leg >> {legs}/$(hostname)
   while [ -e {legs}/hold ]; do sleep 0.1; done
 esac
 exec {program} "$@"
@@ -70,10 +70,11 @@ class Ran:
 class BoardsLab(Lab):
     """`head` is the driver's, `one` a server; `two` and `three` join by `sigdca edge join`."""
 
-    def __init__(self):
+    def __init__(self, **options):
+        """See `Lab`."""
         targets = [emulated(name) for name in BOARDS.values()]
         # A busy machine: three answers of 3 s may be missed, and a start may take its time.
-        super().__init__(RAY_health_check_timeout_ms="3000")
+        super().__init__(RAY_health_check_timeout_ms="3000", **options)
         patient = {"RAY_NUM_REDIS_GET_RETRIES": "20", "RAY_raylet_start_wait_time_s": "40"}
         self._legs = self._folder / "legs"
         programs = self._folder / "bin"
@@ -100,8 +101,7 @@ class BoardsLab(Lab):
         job.write_text(f"{JOB}storage: {folder}\n")
         command = [sys.executable, "-m", "sigdca", "run", str(job), "--address", self.address]
         hold = self._legs / "hold"
-        for path in self._legs.iterdir():
-            path.unlink()
+        self.forget_legs()
         if leg_of is not None:
             hold.touch()
         lost = time.monotonic()
@@ -126,6 +126,16 @@ class BoardsLab(Lab):
         told = "".join(said)
         assert at is None, told
         return Ran(driver.returncode, told, Path(folder) / "boards", time.monotonic() - lost)
+
+    def forget_legs(self):
+        """Legs are counted anew; none is held."""
+        for path in self._legs.iterdir():
+            path.unlink()
+
+    def num_legs(self, host):
+        """How many legs have begun on a host since then."""
+        path = self._legs / host
+        return len(path.read_text().splitlines()) if path.exists() else 0
 
     def lose(self, host, fault):
         """Loses a board in one of the ways of `FAULTS`."""

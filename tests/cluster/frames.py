@@ -1,5 +1,6 @@
 """What a link carries, byte by byte, as `tcpdump` would see it."""
 
+import errno
 import socket
 import struct
 import threading
@@ -49,6 +50,10 @@ class Frames:
             except TimeoutError:
                 if self._stop.is_set():
                     break
+                continue
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:  # the link was cut; it may come back
+                    raise
                 continue
             if address[2] == socket.PACKET_OUTGOING:
                 found += frame

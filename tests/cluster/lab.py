@@ -42,10 +42,20 @@ def why_not():
 
 
 class Lab:
-    """Four hosts; `head` has no CPU for workers, the others one each."""
+    """Hosts on a network; `head` has no CPU for workers, the others one each."""
 
-    def __init__(self, labels=None, gpus=None, environment=None, **checks):
-        """`labels`, `gpus`: host -> what `ray start` takes; `checks`: instead of some of ours."""
+    def __init__(self, labels=None, gpus=None, environment=None, more=(), bare=(), **checks):
+        """Nothing is made yet.
+
+        Args:
+            labels: host -> what `ray start` takes.
+            gpus: the same.
+            environment: of all nodes and commands, beside this process's own.
+            more: hosts beyond `HOSTS`.
+            bare: hosts without a Ray node.
+            checks: instead of some of ours.
+        """
+        self._hosts, self._bare = (*HOSTS, *more, *bare), bare
         self._labels, self._gpus = labels or {}, gpus or {}
         self._checks = CHECKS | checks
         self._mark = f"sg{os.getpid() % 100000}"
@@ -74,8 +84,8 @@ class Lab:
         _ip("link", "add", self._mark, "type", "bridge")
         _ip("addr", "add", f"{self._net}.254/24", "dev", self._mark)
         _ip("link", "set", self._mark, "up")
-        addresses = [f"{self._net}.{number} {host}" for number, host in enumerate(HOSTS, 1)]
-        for number, host in enumerate(HOSTS, 1):
+        addresses = [f"{self._net}.{number} {host}" for number, host in enumerate(self._hosts, 1)]
+        for number, host in enumerate(self._hosts, 1):
             space = self._space(host)
             folder = Path("/etc/netns") / space
             folder.mkdir(parents=True)
@@ -88,12 +98,13 @@ class Lab:
             for name in ("eth0", "lo"):
                 _ip("-n", space, "link", "set", name, "up")
         self._start_node("head", "--head", "--port", str(PORT), "--num-cpus", "0")
-        for host in HOSTS[1:]:
-            self._start_node(host, "--address", self.address, "--num-cpus", "1")
+        for host in self._hosts[1:]:
+            if host not in self._bare:
+                self._start_node(host, "--address", self.address, "--num-cpus", "1")
 
     def stop(self):
         """Ends all that runs in the hosts, and takes them away."""
-        for host in HOSTS:
+        for host in self._hosts:
             self.kill(host)
             # The kernel clears a network up after its name is gone: its links would be in the way
             # of the next lab's.
@@ -137,7 +148,7 @@ class Lab:
 
     def address_of(self, host):
         """A host's own address."""
-        return f"{self._net}.{HOSTS.index(host) + 1}"
+        return f"{self._net}.{self._hosts.index(host) + 1}"
 
     def wait_until_left(self, host, seconds=90):
         """Until the node of a host has ended, whoever ended it."""
@@ -166,7 +177,7 @@ class Lab:
         raise AssertionError((self._folder / f"{host}.log").read_text())
 
     def _start_node(self, host, *options):
-        number = HOSTS.index(host) + 1
+        number = self._hosts.index(host) + 1
         checks = self._checks if "--head" in options else {}
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
         command += ["--node-ip-address", f"{self._net}.{number}", "--disable-usage-stats"]
@@ -196,7 +207,7 @@ class Lab:
         return f"{self._mark}-{host}"
 
     def _link(self, host):
-        return f"{self._mark}{HOSTS.index(host) + 1}"
+        return f"{self._mark}{self._hosts.index(host) + 1}"
 
 
 def _ip(*words):
