@@ -20,6 +20,7 @@ from sigdca.distributed.strategies import STRATEGIES, sharded, streamed
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Prune, Quantize, Share
 from sigdca.job.recipe import Optimisation
+from sigdca.loop.work import make_repeatable
 from sigdca.models import trace
 from sigdca.training import (
     InMemory,
@@ -223,7 +224,7 @@ def scenes(way, alone=None):
 
 def main(name, rank, world_size, meeting, output, alone=None):
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    make_repeatable(Place())
     meter.SAMPLED_STEPS = (-1,)  # its own test is another
     tensors.PIECE_BYTES = sharded.PIECE_BYTES = 100  # so that checkpoints have several pieces
     sent = itertools.count(0, rank + 1)
