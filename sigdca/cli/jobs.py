@@ -150,7 +150,7 @@ def _run(
         try:
             with _connected(job, address) as executor:
                 errors.print(f"run {job.name} on the cluster at {executor.cluster.address}")
-                if _leads_to_targets(job, until) and _elsewhere(address):
+                if _leads_to_targets(job, until) and elsewhere(address):
                     say_what_is_not_there(
                         job, path, executor.nodes_for(job.targets, job.data.site)
                     )
@@ -218,7 +218,7 @@ def _prepared(
     check_job(job, path)
     if watches:
         check_watched(job)
-    if _leads_to_targets(job, until) and not _elsewhere(address):
+    if _leads_to_targets(job, until) and not elsewhere(address):
         say_what_is_not_there(job, path, {})  # a cluster started here has no boards
     with runs.lock(job.name):
         if not resume:
@@ -230,7 +230,8 @@ def _leads_to_targets(job: Job, until: Until) -> bool:
     return until == "edge-test" and job.compress is not None
 
 
-def _elsewhere(address: str | None) -> bool:
+def elsewhere(address: str | None) -> bool:
+    """Whether a cluster is joined that was started by others, and may have boards."""
     return address is not None or bool(os.environ.get("RAY_ADDRESS"))
 
 

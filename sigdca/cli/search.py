@@ -21,7 +21,9 @@ from sigdca.cli.jobs import (
     Resume,
     Settings,
     SmokeTest,
+    elsewhere,
     lasting,
+    say_what_is_not_there,
     set_aside,
     shown_path,
     write_study_report,
@@ -70,6 +72,8 @@ def search(
     from sigdca.search import Study, StudyFolder
 
     check_job(loaded, job)
+    if not elsewhere(address):
+        say_what_is_not_there(loaded, job, {})  # a cluster started here has no boards
     runs = open_store(lasting(loaded.storage))
     runs.check_room(LEAST_ROOM_BYTES)
     store = runs.child(loaded.name)
@@ -79,14 +83,16 @@ def search(
         study = Study(loaded, StudyFolder(store))
         store.write("job.yaml", dump_job(loaded).encode())
         try:
-            outcome = _run(study, store, address, dashboard)
+            outcome = _run(study, job, store, address, dashboard)
         finally:
             with contextlib.suppress(SigdcaError):  # the fault itself is what to hear of
                 write_study_report(store)
     return _show(study, outcome, store, as_json)
 
 
-def _run(study: Study, store: Store, address: str | None, dashboard: bool) -> StudyRecord:
+def _run(
+    study: Study, path: str, store: Store, address: str | None, dashboard: bool
+) -> StudyRecord:
     from sigdca import distributed
 
     progress = SearchProgress()
@@ -96,6 +102,9 @@ def _run(study: Study, store: Store, address: str | None, dashboard: bool) -> St
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         executor = stack.enter_context(distributed.connect(address, 1, dashboard))
         errors.print(f"search {study.job.name} on the cluster at {executor.cluster.address}")
+        if elsewhere(address):
+            nodes = executor.nodes_for(study.job.targets, study.job.data.site)
+            say_what_is_not_there(study.job, path, nodes)
         if dashboard:
             pages = stack.enter_context(dashboards(store, distributed.JOURNAL))
             if executor.cluster.dashboard:

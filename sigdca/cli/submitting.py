@@ -93,7 +93,7 @@ def submit(
         command += ["--smoke-test"] if smoke_test else []
         command += ["--watch"] if watch else []
         head = _head(address)
-        if verb in (Verb.run, Verb.retest):
+        if verb in (Verb.run, Verb.retest, Verb.search):
             _say_what_is_not_there(loaded, job, head)
         submitted = head.submit(command, Path(folder), f"{loaded.name}-{verb.value}")
     errors.print(f"submitted {submitted.id} to {head.address}", soft_wrap=True)

@@ -63,11 +63,13 @@ def run_search(
     Raises:
         SigdcaError: a fault on the way; what was done is kept.
     """
-    from sigdca.distributed.proving import prove_on_cluster
+    from sigdca.distributed.proving import check_provable, prove_on_cluster
     from sigdca.distributed.search import search_on_cluster
+    from sigdca.loop import forget_stale_proofs
 
+    check_provable(study.job)
+    forget_stale_proofs(study)
     outcome = search_on_cluster(executor.cluster, study, store, tell)
     if outcome.status == "done":
-        prove_on_cluster(executor, study, tell)
-        outcome = study.save("done", outcome.why)
+        prove_on_cluster(executor, study, outcome.why, tell)
     return outcome

@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import ray
@@ -122,6 +122,8 @@ class Boards:
         for board in self._boards:
             for name, target in board.targets.items():
                 asked = _Ask(number, container, name, target, board.emulated)
+                if self._needs_no_proof(asked):
+                    continue
                 known = self._known(asked)
                 if known is None:
                     board.queue.append(asked)
@@ -129,9 +131,10 @@ class Boards:
                     self._tell(asked, known)
 
     def owes(self, number: int) -> bool:
-        """Whether a living board still has a trial to measure."""
+        """Whether a living board still has a trial to measure; an emulation gives no figures."""
         return any(
             board.alive
+            and not board.emulated
             and (
                 any(asked.number == number for asked in board.queue)
                 or (board.at_work is not None and board.at_work[0].number == number)
@@ -180,6 +183,8 @@ class Boards:
 
     def _start(self, board: _Board) -> None:
         asked = board.queue.popleft()
+        if self._needs_no_proof(asked):
+            return
         known = self._known(asked)
         if known is not None:
             self._tell(asked, known)
@@ -267,6 +272,10 @@ class Boards:
         has_energy = result.energy_mj is not None or result.energy_note  # or says why not
         is_good = not is_refused and result.latency_us is not None
         return None if is_good and self._needs_energy(asked) and not has_energy else result
+
+    def _needs_no_proof(self, asked: _Ask) -> bool:
+        """Whether a board itself has said what an emulation is asked for."""
+        return asked.emulated and self._measured.exists(replace(asked, emulated=False).file)
 
     def _needs_energy(self, asked: _Ask) -> bool:
         return not asked.emulated and f"energy_mj@{asked.name}" in self._counts

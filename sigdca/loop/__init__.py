@@ -15,7 +15,7 @@ from sigdca.loop.executor import (
 )
 from sigdca.loop.local import LocalExecutor
 from sigdca.loop.points import Progress
-from sigdca.loop.proof import prove_chosen, unproven
+from sigdca.loop.proof import forget_stale_proofs, prove_chosen, unproven
 from sigdca.loop.retest import Retest, retest_run
 from sigdca.loop.run import WEIGHTS, Candidate, Outcome, run_job
 from sigdca.loop.stages import evaluation_metrics
@@ -43,6 +43,7 @@ __all__ = [
     "check_targets",
     "check_watched",
     "evaluation_metrics",
+    "forget_stale_proofs",
     "legs_of",
     "noise_task",
     "prove_chosen",

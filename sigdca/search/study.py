@@ -226,11 +226,13 @@ class Study:
         self._put(record.model_copy(update={"rungs": (*record.rungs[:-1], rung)}))
 
     def proven(self, number: int, proofs: Mapping[str, Proof]) -> None:
-        """EDGE TEST has tested a trial's container on some targets."""
+        """These are what targets have said of a trial's container; the next `save` tells of it."""
         record = self._trials[number]
-        last = record.rungs[-1]
-        rung = last.model_copy(update={"proofs": last.proofs | dict(proofs)})
-        self._put(record.model_copy(update={"rungs": (*record.rungs[:-1], rung)}))
+        rung = record.rungs[-1].model_copy(update={"proofs": dict(proofs)})
+        record = record.model_copy(update={"rungs": (*record.rungs[:-1], rung)})
+        self.folder.write_trial(record)
+        self._trials[number] = record
+        self._consider(record)
 
     def refuse(self, number: int, reason: str) -> None:
         """A leg has proven a trial's container wrong: it has failed, whatever its figures."""

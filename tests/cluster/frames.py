@@ -22,6 +22,7 @@ class Frames:
     def __init__(self, link):
         """`link`: the name of an interface in the namespace of this process."""
         self._link, self._stop = link, threading.Event()
+        self._error = None
         self.content, self.num_lost = b"", 0
 
     def __enter__(self):
@@ -41,6 +42,8 @@ class Frames:
         told = self._socket.getsockopt(PACKET_LEVEL, STATISTICS, 8)
         self.num_lost = struct.unpack("II", told)[1]
         self._socket.close()
+        if self._error is not None:
+            raise self._error
 
     def _read(self):
         found = bytearray()
@@ -52,9 +55,10 @@ class Frames:
                     break
                 continue
             except OSError as error:
-                if error.errno != errno.ENETDOWN:  # the link was cut; it may come back
-                    raise
-                continue
+                if error.errno == errno.ENETDOWN:  # the link was cut; it may come back
+                    continue
+                self._error = error
+                return
             if address[2] == socket.PACKET_OUTGOING:
                 found += frame
         self.content = bytes(found)

@@ -5,7 +5,6 @@ import pytest
 from tests.cluster.disturbed_study import (
     ELSEWHERE,
     NUM_TRIALS,
-    PUBLIC,
     disturbed_study,
     make_lab,
 )
@@ -43,5 +42,5 @@ def test_nothing_is_lost_and_nothing_measured_twice(left):
 def test_no_private_image_reaches_the_public_server_or_a_board(left):
     assert {trial["site"] for trial in left.trials} == {"private"}
     assert left.num_lost == dict.fromkeys(ELSEWHERE, 0)
-    assert left.sent_bytes[PUBLIC] > 1000, "Ray talks to every node"
+    assert min(left.sent_bytes.values()) > 1000, "Ray talks to every node"
     assert left.num_seen == dict.fromkeys(ELSEWHERE, 0)

@@ -321,7 +321,8 @@ def test_an_emulation_proves_and_gives_no_figures(fake, tmp_path, job):
     boards.ask(1, a)
     boards.ask(2, b)
     boards.poll()
-    assert boards.owes(1), "the sampler hears of what may yet be refused"
+    assert not boards.owes(1), "the sampler need not wait: figures stay predicted"
+    assert not boards.is_idle()
     for number in range(2):
         fake.answers[number] = PROVEN
         boards.poll()
@@ -363,6 +364,11 @@ def test_a_board_that_joins_or_comes_back_measures_whatever_an_emulation_has_pro
         boards.poll()
     assert [number for number, _ in measured] == [1, 2]
     assert boards.is_idle()
+    cluster.labels = EMULATED
+    boards.ask(3, a)
+    boards.ask(4, b)
+    boards.poll()
+    assert len(fake.asked) == 5, "a board has said it, and no emulation is asked again"
 
 
 def test_no_emulation_is_asked_of_an_engine_that_cannot_be_emulated(fake, tmp_path):

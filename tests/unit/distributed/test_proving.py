@@ -6,8 +6,9 @@ import signal
 import pytest
 
 from sigdca.distributed import proving
-from sigdca.distributed.proving import prove_on_cluster
+from sigdca.distributed.proving import check_provable, prove_on_cluster
 from sigdca.distributed.sites import Place
+from sigdca.errors import JobError, SigdcaError
 from sigdca.job import parse_job
 from sigdca.search import Rung, Settings, Study, StudyFolder
 from sigdca.storage import open_store
@@ -49,28 +50,52 @@ def make_study(tmp_path):
 
 def test_bound_images_are_read_on_their_own_site_alone(cluster, make_study):
     told = []
-    prove_on_cluster(None, make_study(), told.append)
+    prove_on_cluster(None, make_study(), "over", told.append)
     assert (len(cluster["proven"]), told) == (1, [])
     cluster["site"] = "public"
-    prove_on_cluster(None, make_study(), told.append)
+    prove_on_cluster(None, make_study(), "over", told.append)
     assert len(cluster["proven"]) == 1
     assert told == [
         "EDGE TEST: left out: it would read images on this machine, which are bound to site "
         "private; `sigdca retest` does it later, there"
     ]
-    prove_on_cluster(None, make_study("data.site=null"), told.append)
+    with pytest.raises(
+        JobError, match="require: isa: EDGE TEST would read images"
+    ):
+        check_provable(make_study("edge_test.require=isa").job)
+    check_provable(make_study().job)
+    prove_on_cluster(None, make_study("data.site=null"), "over", told.append)
     assert len(cluster["proven"]) == 2
+
+
+def test_a_word_that_is_no_site_is_a_public_one(cluster, make_study):
+    cluster["site"] = "cloud"
+    prove_on_cluster(None, make_study("data.site=public"), "over", pytest.fail)
+    assert len(cluster["proven"]) == 1
+
+
+@pytest.mark.parametrize("error", [SigdcaError("the cluster is lost"), OSError("no room")])
+def test_a_fault_is_said_and_the_study_is_over_all_the_same(
+    cluster, make_study, monkeypatch, error
+):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(proving, "prove_chosen", fails)
+    told = []
+    prove_on_cluster(None, make_study(), "over", told.append)
+    assert told == [f"EDGE TEST: {error}; `sigdca retest` does it later"]
 
 
 def test_nobody_waits_for_a_server_that_may_never_come(cluster, make_study):
     cluster["slots"], told = {}, []
-    prove_on_cluster(None, make_study(), told.append)
+    prove_on_cluster(None, make_study(), "over", told.append)
     assert told == ["EDGE TEST: left out: no server is there; `sigdca retest` does it later"]
     assert cluster["proven"] == []
 
 
 def test_without_targets_there_is_nothing_to_prove(cluster, make_study):
-    prove_on_cluster(None, make_study("targets=[]"), pytest.fail)
+    prove_on_cluster(None, make_study("targets=[]"), "over", pytest.fail)
     assert cluster["proven"] == []
 
 
@@ -81,7 +106,7 @@ def test_a_signal_ends_it_and_nothing_else(cluster, make_study, monkeypatch, num
     monkeypatch.setattr(proving, "prove_chosen", lambda *_: os.kill(os.getpid(), number))
     told = []
     try:
-        prove_on_cluster(None, make_study(), told.append)
+        prove_on_cluster(None, make_study(), "over", told.append)
         assert told == ["EDGE TEST: interrupted; `sigdca retest` does it later"]
         assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
     finally:

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sigdca.edge.legs import device_required
-from sigdca.errors import SigdcaError
 from sigdca.job import parse_job
-from sigdca.loop import proof, prove_chosen, unproven
-from sigdca.search import Rung, Settings, Study, StudyFolder
+from sigdca.loop import forget_stale_proofs, proof, prove_chosen, unproven
+from sigdca.search import FrontRecord, Rung, Settings, Study, StudyFolder
 from sigdca.storage import open_store
 from sigdca.targets import load_target
 
@@ -49,8 +48,6 @@ def legs(monkeypatch):
 
     def legs_of(_executor, container, targets, _source, num_samples, _test, num_shares):
         asked.append((len(container), tuple(targets), num_samples))
-        if isinstance(answers[len(container)], Exception):
-            raise answers[len(container)]
         return {target: answers[len(container)][target] for target in targets}
 
     monkeypatch.setattr(proof, "legs_of", legs_of)
@@ -84,7 +81,10 @@ def test_other_images_or_limits_are_tested_again(study, legs):
     prove_chosen(study, None, print)
     for setting in ("edge_test.num_samples=20", "edge_test.memory_bytes=900000000"):
         other = Study(parse_job(JOB, "s", [setting]), study.folder)
+        forget_stale_proofs(other)
+        assert other.chosen.full.proofs == {}
         prove_chosen(other, None, print)
+        forget_stale_proofs(other)
         prove_chosen(other, None, print)
     assert [num_samples for *_, num_samples in asked] == [50, 20, 50]
 
@@ -112,12 +112,24 @@ def test_what_differs_on_a_target_is_said_and_the_study_stays(study, legs):
     assert (study.chosen.number, study.trial(2).status) == (2, "done")
 
 
-def test_a_fault_of_the_servers_is_said_and_the_study_stays(study, legs):
-    legs[0][20] = SigdcaError("the cluster is lost")
-    told = []
-    prove_chosen(study, None, told.append)
-    assert told[1] == "EDGE TEST: the cluster is lost; `sigdca retest` tests it again"
-    assert (study.chosen.number, words_of(study, 2)) == (2, {})
+def test_what_is_no_target_of_the_job_any_more_is_forgotten(study, legs):
+    legs[0][20] = {ATOM: EXACT, TX2: NOWHERE}
+    prove_chosen(study, None, print)
+    other = Study(parse_job(JOB, "s", [f"targets=[{ATOM}]"]), study.folder)
+    forget_stale_proofs(other)
+    assert words_of(other, 2) == {ATOM: "exact (isa)"}
+
+
+def test_verdicts_do_not_open_a_study_that_is_over(study, legs):
+    legs[0][20] = {ATOM: EXACT, TX2: NOWHERE}
+    study.watchers.append(lambda *_: pytest.fail("no trial has changed"))
+    study.save("done", "all trials are done")
+    prove_chosen(study, None, print)
+    assert study.folder.study().status == "done"
+    assert study.chosen.full.proofs
+    study.save("done", "all trials are done")
+    front = FrontRecord.model_validate_json(study.folder.store.read("front.json"))
+    assert [trial.full.proofs for trial in front.trials] == [study.chosen.full.proofs]
 
 
 def test_nothing_was_chosen(tmp_path, legs):
