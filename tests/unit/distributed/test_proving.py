@@ -59,9 +59,7 @@ def test_bound_images_are_read_on_their_own_site_alone(cluster, make_study):
         "EDGE TEST: left out: it would read images on this machine, which are bound to site "
         "private; `sigdca retest` does it later, there"
     ]
-    with pytest.raises(
-        JobError, match="require: isa: EDGE TEST would read images"
-    ):
+    with pytest.raises(JobError, match="require: isa: EDGE TEST would read images"):
         check_provable(make_study("edge_test.require=isa").job)
     check_provable(make_study().job)
     prove_on_cluster(None, make_study("data.site=null"), "over", told.append)
