@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+import ray
+from ray.exceptions import RayError
 from ray.train import ScalingConfig
 from ray.train.v2._internal.execution.scaling_policy import (
     ElasticScalingPolicy,
     NoopDecision,
     ScalingDecision,
+)
+from ray.train.v2._internal.execution.scaling_policy.autoscaling_coordinator_client import (
+    AUTOSCALING_REQUESTS_GET_TIMEOUT_S,
 )
 
 from sigdca.distributed.sites import slots
@@ -29,6 +35,18 @@ class ServersAlone(ElasticScalingPolicy):  # type: ignore[misc]  # Ray's classes
 
     def _count_possible_workers(self, reserved_resources: Any) -> int:
         return min(int(super()._count_possible_workers(reserved_resources)), self._room())
+
+    def _get_reserved_resources(self) -> Any:
+        """Of the cluster as it is now: Ray's coordinator looks at its nodes every 20 s.
+
+        A training that begins or goes on right after nodes came or went would have the workers
+        for which there was room before.
+        """
+        with contextlib.suppress(RayError):
+            coordinator = self._autoscaling_coordinator
+            answer = coordinator.get_reserved_resources.remote(self._requester_id, recompute=True)
+            ray.get(answer, timeout=AUTOSCALING_REQUESTS_GET_TIMEOUT_S)
+        return super()._get_reserved_resources()
 
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
         """Where there is no room for the fewest, they wait for it as a fixed number does."""

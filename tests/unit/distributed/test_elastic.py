@@ -71,6 +71,32 @@ def test_the_fewest_wait_where_there_is_no_room_for_them(monkeypatch):
     assert decided(monkeypatch, nodes) == 2
 
 
+def test_room_is_what_there_is_now_and_not_when_the_coordinator_last_looked(monkeypatch):
+    nodes = [node("one", "private", 1), node("two", "private", 1)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    coordinator = _AutoscalingCoordinatorActor(
+        send_resources_request=lambda *_, **__: None, get_cluster_nodes=lambda: nodes
+    )
+    config = scaling(TRAIN, ANYWHERE, 0)
+    policy = ServersAlone(config, ANYWHERE)
+    policy._requester_id = "a"
+    wanted, where = build_train_resource_request(config, config.max_workers)
+    coordinator.request_resources(
+        "a", wanted, 180, priority=ResourceRequestPriority.HIGH, label_selectors=where
+    )
+    remote = SimpleNamespace(get_reserved_resources=Remote(coordinator.get_reserved_resources))
+    monkeypatch.setattr(ServersAlone, "_autoscaling_coordinator", remote)
+    monkeypatch.setattr(policy, "_maybe_send_resource_request", lambda: None)
+    monkeypatch.setattr(ray, "get", lambda answer, timeout: answer)
+    nodes[:] = [node(name, "private", 1) for name in ("two", "three", "four")]
+    assert policy.make_decision_for_non_running_worker_group().num_workers == 3
+
+
+class Remote:
+    def __init__(self, function):
+        self.remote = function
+
+
 @pytest.mark.parametrize(("cpus", "workers"), [(1, 2), (3, 3), (9, 4)])
 def test_without_an_answer_all_for_whom_there_is_room_are_started(monkeypatch, cpus, workers):
     nodes = [node("server", "private", cpus), node("board", "edge", 4)]
