@@ -201,7 +201,7 @@ class BoardsLab(Lab):
                 right = by_board or (lost is None and named and emulated_here)
             elif moment == "its leg runs":
                 right = named and leg["verdict"] == "device-required"
-            elif moment == "before its leg":  # the head may know of the loss already
+            elif moment in ("retraining", "before its leg"):  # does the head know of the loss yet?
                 right = named and (leg["verdict"] == "device-required" or emulated_here)
             else:
                 right = named and emulated_here
