@@ -65,7 +65,8 @@ def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[
     """
     folder = StudyFolder(spec.store)
     name = folder.run_name(number, share)
-    job = job_of(spec.job, spec.space, point, f"trial {number}:")
+    # Without a point it is the job's own recipe, which need not lie in the space.
+    job = job_of(spec.job, spec.space, point, f"trial {number}:") if point else spec.job
     run_name = f"{spec.job.name[:85]}-{name.rpartition('/')[2]}"
     store, shared = spec.store.child(name), spec.store.child(SHARED)
     outcome = run_job(

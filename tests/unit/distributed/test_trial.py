@@ -9,6 +9,7 @@ from sigdca.codec import encode_container, expected_tensors
 from sigdca.data import Dataset
 from sigdca.distributed import trial as module
 from sigdca.distributed.trial import asked_of, predicted_figures, run_dense, run_trial, spec_of
+from sigdca.errors import SigdcaError
 from sigdca.job import load_job, parse_job
 from sigdca.loop.network import unpack
 from sigdca.models import build, save_weights
@@ -67,6 +68,23 @@ def test_a_calibration_is_taken_where_there_is_one(tmp_path, monkeypatch):
     figures = predicted_figures(asked_of(job), container())
     assert figures["latency_us@jetson-tx2-cpu"] == pytest.approx(1 + 2 + 16 * 0.5)
     assert figures["fps@jetson-tx2-cpu"] == pytest.approx(1e6 / 11)
+
+
+def test_the_jobs_own_recipe_need_not_lie_in_the_space(tmp_path, monkeypatch):
+    space = "search.space={compress.recipe.0.prune.sparsity: {uniform: [0.8, 0.9]}}"
+    job = parse_job(JOB, "p.yaml", [space])
+    ran = []
+
+    def run_job(job, *_):
+        ran.append(job)
+        raise SigdcaError("enough")
+
+    monkeypatch.setattr(module, "run_job", run_job)
+    spec = spec_of(job.model_copy(update={"weights": None}), open_store(str(tmp_path)))
+    for point in ({}, {"compress.recipe.0.prune.sparsity": 0.85}):
+        with pytest.raises(SigdcaError, match="enough"):
+            run_trial(spec, 1, point, 1.0)
+    assert [job.compress.recipe[0].prune.sparsity for job in ran] == [0.5, 0.85]
 
 
 def test_a_trial_needs_no_file_that_lies_where_the_search_was_started(tmp_path, monkeypatch):
