@@ -14,7 +14,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/cluster")]
 
 from tests.cluster.disturbed_study import NUM_TRIALS, disturbed_study, make_lab  # noqa: E402
 from tests.cluster.lab import why_not  # noqa: E402
-from tests.cluster.private_images import CREDENTIALS  # noqa: E402
+from tests.s3 import CREDENTIALS  # noqa: E402
 
 
 def check_lab() -> None:

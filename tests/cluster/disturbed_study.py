@@ -24,7 +24,7 @@ OBJECTIVES = {"container_bytes": "min"} | {
 
 
 def make_lab():
-    """The lab, not started yet; this process has `private_images.CREDENTIALS`."""
+    """The lab, not started yet; this process has `tests.s3.CREDENTIALS`."""
     return BoardsLab(labels=LABELS, more=(PUBLIC,), bare=(STORE,))
 
 

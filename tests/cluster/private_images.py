@@ -5,9 +5,7 @@ an image that travels is to be seen.
 """
 
 import contextlib
-import socket
 import sys
-import time
 
 import numpy as np
 import pyarrow.fs as pafs
@@ -16,25 +14,21 @@ from sigdca.data import Dataset
 from sigdca.storage import open_store
 from tests.conftest import ROOT
 from tests.images import write_shards
+from tests.s3 import wait_for
 
 PORT = 5000
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 NUM_IMAGES = {"train": 300, "test": 100}
 
 
 @contextlib.contextmanager
 def served(lab, host, folder):
-    """The address of a data set that a host of the lab serves; this process has `CREDENTIALS`."""
+    """The address of a data set that a host of the lab serves; it asks for `CREDENTIALS`."""
     address = lab.address_of(host)
     command = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(PORT)]
     with (folder / "s3.log").open("w") as output:
         server = lab.popen(host, *command, stdout=output, stderr=output, cwd=ROOT)
     try:
-        _wait_for(address, server)
+        wait_for(address, PORT, server)
         options = f"endpoint_override={address}:{PORT}&scheme=http&region=us-east-1"
         filesystem, _ = pafs.FileSystem.from_uri(f"s3://lab?{options}&allow_bucket_creation=true")
         filesystem.create_dir("lab")
@@ -42,16 +36,6 @@ def served(lab, host, folder):
     finally:
         server.terminate()
         server.wait()
-
-
-def _wait_for(address, server):
-    for _ in range(600):
-        assert server.poll() is None, "the S3 server ended"
-        with socket.socket() as probe:
-            if probe.connect_ex((address, PORT)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the S3 server did not come up")
 
 
 def write_noise(address, folder):

@@ -9,7 +9,7 @@ from tests.cluster.disturbed_study import (
     make_lab,
 )
 from tests.cluster.lab import why_not
-from tests.cluster.private_images import CREDENTIALS
+from tests.s3 import CREDENTIALS
 
 pytestmark = [
     pytest.mark.slow,

@@ -4,8 +4,10 @@ import contextlib
 
 import pytest
 from lab import Lab, why_not
-from private_images import CREDENTIALS, num_seen, served, write_noise
+from private_images import num_seen, served, write_noise
 from studies import LABELS, study
+
+from tests.s3 import CREDENTIALS
 
 pytestmark = [
     pytest.mark.slow,

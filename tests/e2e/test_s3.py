@@ -20,13 +20,8 @@ from sigdca.loop import arrivals as loop_arrivals
 from sigdca.storage import beneath, open_store
 from tests.conftest import ROOT
 from tests.images import write_data_set
+from tests.s3 import CREDENTIALS, wait_for
 from tests.samples import samples_of
-
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,7 @@ def port(tmp_path_factory):
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
         try:
-            _wait_for(port, process)
+            wait_for("127.0.0.1", port, process)
             filesystem, _ = pafs.FileSystem.from_uri(
                 address(port, "lab") + "&allow_bucket_creation=true"
             )
@@ -55,16 +50,6 @@ def port(tmp_path_factory):
         finally:
             process.terminate()
             process.wait()
-
-
-def _wait_for(port, process):
-    for _ in range(1200):
-        assert process.poll() is None, "the S3 server ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the S3 server did not come up")
 
 
 def address(port, path):
