@@ -80,33 +80,38 @@ def predict_latency(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Predict a container's latency on a target that is not here.
+    """Predict a container's latency and memory on a target that is not here.
 
     At batch 1, on one core or the GPU, layer by layer and as a whole, with a band of error.
-    Without a calibration the band is wide.
+    Without a calibration the band is wide. Memory is the most that the container and the native
+    engine hold at once; of another engine nobody knows it.
 
     Example: sigdca targets predict model.dca atom-x5-e3940 --calibration board.json
     """
     from sigdca.codec import inspect_container
     from sigdca.targets import calibration_of, load_calibration, load_target, predict
+    from sigdca.targets.memory import memory_bytes
 
     kind = load_target(target)
     measured = load_calibration(calibration) if calibration else calibration_of(target)
+    content = read_file(model)
     try:
-        info = inspect_container(read_file(model))
+        info = inspect_container(content)
     except FormatError as error:
         raise FormatError(f"{model}: {error}") from error
-    found = predict(kind, info, measured)
+    found, memory = predict(kind, info, measured), memory_bytes(kind, content)
     if as_json:
         board = measured and measured.model_dump(exclude={"microseconds"})
-        told = {"model": model, "target": kind.name, "predicted": True}
+        told = {"model": model, "target": kind.name, "predicted": True, "memory_bytes": memory}
         print_json(told | asdict(found) | {"calibration": board})
     else:
-        _show(found, kind, measured)
+        _show(found, memory, kind, measured)
     return 0
 
 
-def _show(found: Prediction, target: Target, measured: Calibration | None) -> None:
+def _show(
+    found: Prediction, memory: int | None, target: Target, measured: Calibration | None
+) -> None:
     table = Table("step", "predicted us", "share")
     for step in found.steps:
         share = f"{100 * step.latency_us / found.latency_us:.1f} %"
@@ -123,3 +128,5 @@ def _show(found: Prediction, target: Target, measured: Calibration | None) -> No
         f"{found.high_us:,.1f} us ({basis})",
         soft_wrap=True,
     )
+    if memory is not None:
+        results.print(f"memory: {memory:,} bytes, container and engine", soft_wrap=True)

@@ -199,7 +199,7 @@ def figure(name: str, value: float | None) -> str:
     """A figure as people read it."""
     if value is None:
         return ""
-    if name.endswith("_bytes"):
+    if name.partition("@")[0].endswith("_bytes"):
         return f"{value:,.0f}"
     return f"{value:.2f} %" if name in ("error", "accuracy") else f"{value:.4g}"
 

@@ -74,13 +74,13 @@ class _Board:
 
 
 class Boards:
-    """Measures latency and energy of containers on the boards that the cluster has.
+    """Measures containers on the boards that the cluster has: latency, energy, power, memory.
 
     Nodes that emulate a target prove its containers, where the cluster has no board: they compute
-    the target's bits, but their time is no device's. All is asked for and gathered by `poll`, so
-    nothing here waits. What a board has measured, or why it could not, is kept in the study's
-    folder by target and container: no container is measured twice, unless nobody asked for its
-    energy the first time.
+    the target's bits and need its memory, but their time is no device's. All is asked for and
+    gathered by `poll`, so nothing here waits. What a board has measured, or why it could not, is
+    kept in the study's folder by target and container: no container is measured twice, unless
+    nobody asked for its energy the first time.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Boards:
                     self._tell(asked, known)
 
     def owes(self, number: int) -> bool:
-        """Whether a living board still has a trial to measure; an emulation gives no figures."""
+        """Whether a living board still has a trial to measure; an emulation's memory can wait."""
         return any(
             board.alive
             and not board.emulated
@@ -237,10 +237,16 @@ class Boards:
     def _tell(self, asked: _Ask, result: LegResult) -> None:
         """What the board said of a container: its figures, or that it computes something else."""
         if result.verdict != "device-required":
-            if figures := figures_at(asked.name, result.latency_us, result.energy_mj):
+            if figures := self._asked_for(asked.name, result):
                 self._on_measured(asked.number, figures)
         elif result.evidence is not None:  # it ran there to its end; else nothing is known
             self._on_refused(asked.number, f"target '{asked.name}': {result.reason}")
+
+    def _asked_for(self, name: str, result: LegResult) -> dict[str, float]:
+        """What a leg has measured; its memory only where that counts."""
+        figures = figures_at(name, vars(result))
+        memory = f"memory_bytes@{name}"
+        return {at: value for at, value in figures.items() if at != memory or at in self._counts}
 
     def _cut_off(self, board: _Board, why: str) -> None:
         """A board is dead or out of reach: its trials wait for its return.
@@ -278,7 +284,8 @@ class Boards:
         return asked.emulated and self._measured.exists(replace(asked, emulated=False).file)
 
     def _needs_energy(self, asked: _Ask) -> bool:
-        return not asked.emulated and f"energy_mj@{asked.name}" in self._counts
+        names = {f"energy_mj@{asked.name}", f"power_mw@{asked.name}"}
+        return not asked.emulated and not names.isdisjoint(self._counts)
 
 
 def _dump(result: LegResult) -> bytes:

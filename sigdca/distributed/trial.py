@@ -16,6 +16,7 @@ from sigdca.codec import inspect_container
 from sigdca.distributed.machine import MachineError, machine_fault, one_line
 from sigdca.distributed.sites import here
 from sigdca.job import Job
+from sigdca.job.budget import figures_at
 from sigdca.loop import LocalExecutor, run_job
 from sigdca.loop.dataset import placed
 from sigdca.loop.network import initial_model, state_of
@@ -25,6 +26,7 @@ from sigdca.search import (
     Point,
     Space,
     StudyFolder,
+    asked_figures,
     asked_targets,
     job_of,
     trial_job,
@@ -32,6 +34,7 @@ from sigdca.search import (
 from sigdca.storage import Record, Store
 from sigdca.targets import Target, calibration_of, load_target, predict
 from sigdca.targets.calibration import Calibration
+from sigdca.targets.memory import memory_bytes
 
 
 class Silent:
@@ -89,26 +92,51 @@ def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[
     }
 
 
-Asked = Mapping[str, tuple[Target, Calibration | None]]
-"""Targets that the search or the budget asks about, by the job's names for them."""
+@dataclass(frozen=True)
+class AskedTarget:
+    """A target that the search or the budget asks about.
+
+    Attributes:
+        target: what it is.
+        calibration: what such a board has measured of its kernels, if any has.
+        memory: whether its memory is asked for.
+    """
+
+    target: Target
+    calibration: Calibration | None
+    memory: bool
+
+
+Asked = Mapping[str, AskedTarget]
+"""By the job's names for them."""
 
 
 def asked_of(job: Job) -> Asked:
     """Those of a job, and their calibrations, from this machine's files."""
-    return {name: (load_target(name), calibration_of(name)) for name in asked_targets(job)}
+    figures = asked_figures(job)
+    return {
+        name: AskedTarget(
+            load_target(name), calibration_of(name), f"memory_bytes@{name}" in figures
+        )
+        for name in asked_targets(job)
+    }
 
 
 def predicted_figures(asked: Asked, container: bytes) -> dict[str, float]:
     """What the container would do on each target that is asked about."""
     info = inspect_container(container) if asked else None
-    figures = {}
-    for name, (target, calibration) in asked.items():
+    figures: dict[str, float] = {}
+    for name, about in asked.items():
         assert info is not None
-        found = predict(target, info, calibration)
-        figures[f"latency_us@{name}"] = found.latency_us
-        figures[f"fps@{name}"] = 1e6 / found.latency_us
-        if found.energy_mj is not None:
-            figures[f"energy_mj@{name}"] = found.energy_mj
+        found = predict(about.target, info, about.calibration)
+        power = about.target.power
+        told = {
+            "latency_us": found.latency_us,
+            "energy_mj": found.energy_mj,
+            "power_mw": None if power is None else power.max_mw.value,
+            "memory_bytes": memory_bytes(about.target, container) if about.memory else None,
+        }
+        figures |= figures_at(name, told)
     return figures
 
 

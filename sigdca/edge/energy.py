@@ -1,4 +1,4 @@
-"""The energy of an inference, as part of a test leg: the engine in this process, its meter."""
+"""Energy and power of inferences, as part of a test leg: the engine in this process, its meter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORK_S = 10.0
 def with_energy(
     result: LegResult, target: Target, model: bytes, images: NDArray[np.uint8]
 ) -> LegResult:
-    """A leg's result with the energy of one inference, or with why it could not be measured.
+    """A leg's result with energy and power of its inferences, or with why they were not measured.
 
     The model runs in the leg's own profile, on one thread. A leg without a latency is left as it
     is: it did not run here, or not rightly.
@@ -49,7 +49,7 @@ def with_energy(
     except SigdcaError as error:
         return replace(result, energy_note=str(error))
     note = f"{found.meter}, {found.num_inferences} inferences, idle {found.idle_mw:.0f} mW"
-    return replace(result, energy_mj=found.energy_mj, energy_note=note)
+    return replace(result, energy_mj=found.energy_mj, power_mw=found.active_mw, energy_note=note)
 
 
 def _opened(

@@ -74,7 +74,11 @@ class LegResult:
         duration_s: how long the leg took here. Of an emulation that is no device's time.
         latency_us: median time of one image at batch 1; None unless a board itself took it.
         energy_mj: of one image at batch 1, the idle share taken off; None unless measured.
-        energy_note: what measured it, or why it could not be; empty where nobody asked.
+        power_mw: what the board took on the average while it computed image after image, the idle
+            share with it; None unless measured.
+        energy_note: what measured both, or why it could not; empty where nobody asked.
+        memory_bytes: the most that the container and the native engine held at once, at batch 1 on
+            one thread; an emulation's is the device's too. None of another engine.
         runtime: the target's side as it saw itself: versions, machine, vector extensions.
         node: the address of the cluster's node that ran it; None if it was this process's machine,
             or no cluster took part.
@@ -101,7 +105,9 @@ class LegResult:
     duration_s: float | None = None
     latency_us: float | None = None
     energy_mj: float | None = None
+    power_mw: float | None = None
     energy_note: str = ""
+    memory_bytes: int | None = None
     runtime: str = ""
     node: str | None = None
     log: tuple[str, ...] = ()
@@ -289,6 +295,7 @@ def _judged(
         runtime=outcome.runtime,
         log=_lines(outcome.log),
         limits=outcome.limits,
+        memory_bytes=outcome.memory_bytes,
     )
     try:
         logits = check_logits(outcome.logits, len(labels), f"target '{begun.target}'")

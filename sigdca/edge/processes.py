@@ -51,6 +51,7 @@ class Outcome:
         runtime: versions, machine and vector extensions as seen from inside.
         log: standard error of all processes.
         limits: which held, and how; which did not, and why.
+        memory_bytes: the most that the model and one process's engine held, where it says so.
     """
 
     logits: Logits
@@ -59,6 +60,7 @@ class Outcome:
     runtime: str
     log: str
     limits: tuple[str, ...] = ()
+    memory_bytes: int | None = None
 
 
 @dataclass
@@ -173,6 +175,7 @@ def _run(place: _Place, model: Path, folders: Sequence[Path], counts: Sequence[i
         runtime=told[0].runtime,
         log=log[-MAX_LOG_CHARS:],
         limits=tuple(place.confined.said),
+        memory_bytes=told[0].memory_bytes,
     )
 
 

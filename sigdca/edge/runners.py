@@ -33,12 +33,14 @@ class Told:
         runtime: versions, machine and vector extensions as seen from inside.
         latency_us: of one image at batch 1; None if it took no times.
         logits_sha256: of the logits that it computed, where it says so.
+        memory_bytes: the most that model and session held, where it says so.
     """
 
     engine: str
     runtime: str
     latency_us: float | None = None
     logits_sha256: str | None = None
+    memory_bytes: int | None = None
 
 
 class Runner(Protocol):
@@ -108,6 +110,7 @@ class NativeRunner:
             engine=_of(result, "engine", str),
             runtime=f"dca-run, {isa}, {profile} profile, {_threads(threads)}",
             logits_sha256=_of(result, "logits_sha256", str),
+            memory_bytes=_of(result, "memory_bytes", int),
         )
 
     def bench(self, model: Path) -> list[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sigdca.job.schema import Budget, Job, Train
 
@@ -45,7 +46,7 @@ def check_budget(
         error: test error in percent.
         container_bytes: the whole file; None where there is none.
         targets: the job's.
-        at: what devices measured, as `figures_at` names it; nothing where none did.
+        at: what legs measured, as `figures_at` names it; nothing where none did.
 
     Returns:
         A line for every bound that the budget names, in a fixed order.
@@ -82,20 +83,19 @@ def bounds_at(budget: Budget, targets: Iterable[str]) -> dict[str, float]:
     return bounds
 
 
-def figures_at(
-    target: str, latency_us: float | None, energy_mj: float | None = None
-) -> dict[str, float]:
+def figures_at(target: str, told: Mapping[str, Any]) -> dict[str, float]:
     """What a target does, by the names that objectives and bounds have for it.
 
     Args:
         target: the job's name for it.
-        latency_us: of one image at batch 1; None: no device measured it, so nothing is known.
-        energy_mj: of the same; None: not measured.
+        told: of a test leg: `latency_us`, `energy_mj`, `power_mw` and `memory_bytes`, each None or
+            left out where it was not measured.
     """
-    if latency_us is None:
-        return {}
-    figures = {f"latency_us@{target}": latency_us, f"fps@{target}": 1e6 / latency_us}
-    return figures if energy_mj is None else figures | {f"energy_mj@{target}": energy_mj}
+    names = ("latency_us", "energy_mj", "power_mw", "memory_bytes")
+    found = {name: told[name] for name in names if told.get(name) is not None}
+    if "latency_us" in found:
+        found["fps"] = 1e6 / found["latency_us"]
+    return {f"{name}@{target}": float(value) for name, value in found.items()}
 
 
 def budget_lines(
@@ -154,6 +154,11 @@ def check_uncompressed(job: Job, error: float) -> list[BudgetLine]:
         targets=job.targets,
         at={},
     )
+
+
+def written(value: float) -> str:
+    """A figure or a bound for a line of text: all digits before the point, six in all or more."""
+    return f"{value:.0f}" if abs(value) >= 1e5 else f"{value:g}"
 
 
 def is_met(lines: Iterable[BudgetLine]) -> bool:

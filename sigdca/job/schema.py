@@ -168,6 +168,16 @@ class TargetBudget(Section):
     energy_mj: Annotated[float, Field(gt=0.0)] | None = Field(
         None, description="of an inference, at most; a search's boards measure it, a run's do not"
     )
+    power_mw: Annotated[float, Field(gt=0.0)] | None = Field(
+        None,
+        description="while it computes image after image, the idle share with it, at most; "
+        "measured where the energy is",
+    )
+    memory_bytes: Positive | None = Field(
+        None,
+        description="that the container and the native engine hold at once, at most; emulations "
+        "tell it too",
+    )
 
 
 class Budget(Section):

@@ -145,10 +145,18 @@ def _check_space(job: Job, search: Search, model: nn.Module, where: str) -> None
         asked.setdefault(name, f"budget.at.{target}.{figure}")
     for name, path in asked.items():
         figure, _, target = name.partition("@")
-        if figure == "energy_mj" and load_target(target).power is None:
+        if not target:
+            continue
+        known = load_target(target)
+        if figure in ("energy_mj", "power_mw") and known.power is None:
             raise JobError(
                 f"{where}: {path}: target '{target}' says nothing of its power; use "
-                f"{path.replace('energy_mj', 'latency_us')}"
+                f"{path.replace(figure, 'latency_us')}"
+            )
+        if figure == "memory_bytes" and known.engine != "native":
+            raise JobError(
+                f"{where}: {path}: target '{target}' runs {known.engine}, of whose memory nothing "
+                "is known; only the native engine tells it"
             )
     if search.sampler == "grid":
         grid(search.space, where)

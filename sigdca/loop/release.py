@@ -12,7 +12,7 @@ from sigdca.edge.legs import is_proven
 from sigdca.edge.signing import sign_container
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import Job, Watch
-from sigdca.job.budget import BudgetLine
+from sigdca.job.budget import BudgetLine, written
 from sigdca.loop.run import Candidate, Outcome
 from sigdca.storage import Record, Releases, open_store
 from sigdca.targets import load_target
@@ -57,7 +57,7 @@ def why_not(job: Job, result: Result, live_error: float | None) -> str:
             not exceed; None: it may be any that the budget allows.
     """
     missed = [
-        f"{line.name}: bound {line.bound:g}, got {line.value:g}"
+        f"{line.name}: bound {written(line.bound)}, got {written(line.value)}"
         for line in result.lines
         if line.met is False and line.value is not None
     ]

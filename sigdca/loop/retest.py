@@ -14,7 +14,7 @@ from sigdca.edge.legs import LegResult, is_proven
 from sigdca.engines import container_engine
 from sigdca.errors import JobError
 from sigdca.job import Job
-from sigdca.job.budget import check_budget, figures_at
+from sigdca.job.budget import check_budget, figures_at, written
 from sigdca.loop.dataset import num_first
 from sigdca.loop.edge import not_proven, run_legs
 from sigdca.loop.executor import Executor
@@ -102,8 +102,7 @@ def _figures(store: Store) -> Mapping[str, Any]:
 def _failures(job: Job, figures: dict[str, Any], legs: tuple[LegResult, ...]) -> tuple[str, ...]:
     at: dict[str, float] = {}
     for name, leg in zip(job.targets, legs, strict=True):
-        if not leg.emulated:
-            at |= figures_at(name, leg.latency_us, leg.energy_mj)
+        at |= figures_at(name, vars(leg))
     lines = check_budget(
         job.budget,
         accuracy_drop=figures["accuracy_drop"],
@@ -113,9 +112,9 @@ def _failures(job: Job, figures: dict[str, Any], legs: tuple[LegResult, ...]) ->
         at=at,
     )
     missed = [
-        f"budget {line.name}: at most {line.bound:g}, got {line.value:g}"
+        f"budget {line.name}: at most {written(line.bound)}, got {written(line.value)}"
         if not line.name.startswith("fps")
-        else f"budget {line.name}: at least {line.bound:g}, got {line.value:g}"
+        else f"budget {line.name}: at least {written(line.bound)}, got {written(line.value)}"
         for line in lines
         if line.met is False and line.value is not None
     ]

@@ -177,17 +177,15 @@ def _unproven(job: Job, edge: Sequence[Record]) -> tuple[str, ...]:
 
 
 def measured(job: Job, best: Candidate, edge: Sequence[Record]) -> Candidate:
-    """The best container, held against the budget with what boards have measured of it."""
-    return replace(best, lines=budget_lines(job, best.figures, device_figures(edge)))
+    """The best container, held against the budget with what edge tests have measured of it."""
+    return replace(best, lines=budget_lines(job, best.figures, leg_figures(edge)))
 
 
-def device_figures(edge: Iterable[Record]) -> dict[str, float]:
-    """What boards measured in edge tests, by figure@target; nothing of those emulated."""
+def leg_figures(edge: Iterable[Record]) -> dict[str, float]:
+    """What edge tests measured, by figure@target; of those emulated the memory alone."""
     figures: dict[str, float] = {}
     for record in edge:
-        told = record.metrics
-        if not told.get("emulated"):
-            figures |= figures_at(record.label, told.get("latency_us"), told.get("energy_mj"))
+        figures |= figures_at(record.label, record.metrics)
     return figures
 
 

@@ -70,6 +70,7 @@ class SessionInfo:
     max_batch: int
     weight_bytes: int
     activation_bytes: int
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,7 @@ class Session:
             info.max_batch,
             info.weight_bytes,
             info.activation_bytes,
+            info.peak_bytes,
         )
 
 

@@ -101,6 +101,7 @@ class CSessionInfo(ctypes.Structure):
         ("max_batch", c_uint32),
         ("weight_bytes", c_uint64),
         ("activation_bytes", c_uint64),
+        ("peak_bytes", c_uint64),
     )
 
 

@@ -103,9 +103,7 @@ def _budget(
 def _container_lines(job: Job, package: Record, edge: dict[str, Record]) -> list[BudgetLine]:
     at: dict[str, float] = {}
     for target, record in edge.items():
-        told = record.metrics
-        if not told["emulated"]:
-            at |= figures_at(target, told.get("latency_us"), told.get("energy_mj"))
+        at |= figures_at(target, record.metrics)
     return check_budget(
         job.budget,
         accuracy_drop=package.metrics["accuracy_drop"],

@@ -2,6 +2,7 @@
 
 from sigdca.search.choice import (
     EXCESS,
+    asked_figures,
     asked_targets,
     mark,
     missed_bounds,
@@ -60,6 +61,7 @@ __all__ = [
     "StudyFolder",
     "StudyRecord",
     "TrialRecord",
+    "asked_figures",
     "asked_targets",
     "check_network",
     "corners",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sigdca.job import Job
-from sigdca.job.budget import bounds_at, budget_lines
+from sigdca.job.budget import bounds_at, budget_lines, written
 from sigdca.search.objectives import values_of
 from sigdca.search.record import Rung, TrialRecord
 
@@ -21,9 +21,14 @@ _SAME = {  # figures that one bound holds for
 
 def asked_targets(job: Job) -> tuple[str, ...]:
     """The targets that the search or the budget asks about."""
-    asked = job.search.targets if job.search is not None else ()
-    bounds = (name.partition("@")[2] for name in bounds_at(job.budget, job.targets))
-    return tuple(dict.fromkeys((*asked, *bounds)))
+    return tuple(dict.fromkeys(name.partition("@")[2] for name in asked_figures(job)))
+
+
+def asked_figures(job: Job) -> tuple[str, ...]:
+    """The figures of targets that the search or the budget asks for, as figure@target."""
+    objectives = job.search.objectives if job.search is not None else ()
+    asked = (name for name in objectives if "@" in name)
+    return tuple(dict.fromkeys((*asked, *bounds_at(job.budget, job.targets))))
 
 
 def bound_names(job: Job) -> tuple[str, ...]:
@@ -33,9 +38,8 @@ def bound_names(job: Job) -> tuple[str, ...]:
 
 
 def is_told(job: Job, figures: Mapping[str, float]) -> bool:
-    """Whether each target with a bound has its figures; not if nobody has asked."""
-    bounds = (name.partition("@")[2] for name in bounds_at(job.budget, job.targets))
-    return all(f"fps@{target}" in figures for target in bounds)
+    """Whether each bound at a target has its figure; not if nobody has asked."""
+    return all(name in figures for name in bounds_at(job.budget, job.targets))
 
 
 def missed_bounds(job: Job, figures: Mapping[str, float]) -> dict[str, float]:
@@ -105,9 +109,10 @@ class Choice:
     def unmet(self, full: Rung, error_bound: float | None) -> tuple[str, ...]:
         """What a trial misses, in words."""
         said = [
-            f"{line.name} {line.value:g}{mark(full, line.name)}, bound {line.bound:g}"
+            f"{line.name} {written(line.value)}{mark(full, line.name)}, "
+            f"bound {written(line.bound)}"
             for line in budget_lines(self._job, full.figures, full.figures)
-            if line.met is False
+            if line.met is False and line.value is not None
         ]
         if excess(full.figures, error_bound) > 0:
             said.append(f"error {full.figures['error']:g}, trial 1's {error_bound:g}")

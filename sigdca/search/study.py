@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from sigdca.errors import JobError
 from sigdca.job import Job, dump_job, with_values
 from sigdca.job.budget import check_accuracy
-from sigdca.search.choice import Choice, asked_targets, is_told, missed_bounds, unverified
+from sigdca.search.choice import Choice, asked_figures, is_told, missed_bounds, unverified
 from sigdca.search.objectives import Values, dominates, hypervolume, values_of
 from sigdca.search.record import (
     FrontRecord,
@@ -100,7 +100,7 @@ class Study:
         Args:
             predicted: gives figures of the asked targets, by a container's sha256.
         """
-        names = [f"fps@{target}" for target in asked_targets(self.job)]
+        names = asked_figures(self.job)
         for number, record in self._trials.items():
             rungs = tuple(
                 rung

@@ -19,6 +19,7 @@ from sigdca.edge.legs import LegResult, device_required, run_test_leg, without_a
 from sigdca.engines import logits_sha256, to_onnx
 from sigdca.errors import EngineError
 from sigdca.targets import Target, load_target
+from sigdca.targets.memory import memory_bytes
 from tests.conftest import ROOT
 
 
@@ -79,6 +80,7 @@ def test_native_legs_are_exact(request, case, folders, name, emulator, cpu, isa)
     assert isa in result.runtime
     assert "exact profile" in result.runtime
     assert "warning" not in result.reason
+    assert result.memory_bytes == memory_bytes(load_target(result.target), case.model)
 
 
 def test_onnxruntime_on_an_emulated_atom_agrees_but_for_rounding(onnx_atom, onnx_case, folders):

@@ -171,6 +171,8 @@ typedef struct sigdca_session_info {
   uint32_t threads, max_batch;
   uint64_t weight_bytes;     /* of the prepared layers */
   uint64_t activation_bytes; /* of activations and scratch memory */
+  uint64_t peak_bytes; /* what the session has held at the most: the above, and the weights of the
+                        * layer that was being decoded. The model and its container come on top */
 } sigdca_session_info;
 
 SIGDCA_API void sigdca_session_get_info(const sigdca_session *session, sigdca_session_info *info);

@@ -272,6 +272,7 @@ void sigdca_session_get_info(const sigdca_session *session, sigdca_session_info 
   });
   info->activation_bytes =
       s.arenas.bytes() + s.scratch.bytes() + s.batch[0].bytes() + s.batch[1].bytes();
+  info->peak_bytes = sizeof(s) + s.memory.peak_bytes();
 }
 
 sigdca_status sigdca_session_get_layer(const sigdca_session *session, uint32_t index,

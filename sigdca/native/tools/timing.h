@@ -28,7 +28,7 @@ class Times {
   size_t count_ = 0, room_ = 0;
 };
 
-// engine, isa, profile, threads, batch.
+// engine, isa, profile, threads, batch, and the most memory that container and session hold.
 void print_settings(const Network &network, Output *output);
 
 }  // namespace dca_run

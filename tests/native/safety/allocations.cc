@@ -25,6 +25,7 @@ struct Ledger {
   };
   Entry live[kMost];
   int num_live = 0;
+  size_t bytes = 0, peak_bytes = 0;
   long count = 0, failing = 0;  // the allocation to fail, from 1; 0: none
   pthread_t owner = pthread_self();
 
@@ -39,6 +40,8 @@ struct Ledger {
     memset(memory, 0xA5, bytes);  // whoever takes it for zeros will be seen
     require(ledger.num_live < kMost, "room in the ledger");
     ledger.live[ledger.num_live++] = {memory, bytes};
+    ledger.bytes += bytes;
+    if (ledger.bytes > ledger.peak_bytes) ledger.peak_bytes = ledger.bytes;
     return memory;
   }
 
@@ -50,6 +53,7 @@ struct Ledger {
     require(index < ledger.num_live, "what is released was allocated");
     require(ledger.live[index].bytes == bytes, "it is released with its size");
     ledger.live[index] = ledger.live[--ledger.num_live];
+    ledger.bytes -= bytes;
     free(memory);
   }
 };
@@ -89,6 +93,14 @@ sigdca_status run(sigdca_session *session, const sigdca_model *model, const Ledg
   return status;
 }
 
+// A session tells the most that it has held.
+void check_memory(const sigdca_session *session, size_t peak_bytes) {
+  sigdca_session_info info;
+  sigdca_session_get_info(session, &info);
+  require(info.peak_bytes == peak_bytes, "a session tells its peak");
+  require(info.peak_bytes > info.weight_bytes + info.activation_bytes, "all that it keeps is in it");
+}
+
 // From file to logits, with allocation number `failing` failing.
 sigdca_status attempt(const File &file, const sigdca_session_options &options, long failing,
                       long *count) {
@@ -102,8 +114,10 @@ sigdca_status attempt(const File &file, const sigdca_session_options &options, l
       sigdca_model_open_memory(file.data, file.bytes, &allocator, &model, &error);
   require((model != nullptr) == (status == SIGDCA_OK), "a model where it succeeds, else none");
   if (status == SIGDCA_OK) {
+    const size_t before = ledger->peak_bytes = ledger->bytes;
     status = sigdca_session_create(model, &options, &session, &error);
     require((session != nullptr) == (status == SIGDCA_OK), "a session where it succeeds");
+    if (session != nullptr) check_memory(session, ledger->peak_bytes - before);
   }
   require(status == error.status, "the error has the call's status");
   require((status == SIGDCA_OK) == (error.message[0] == '\0'), "each failure has a message");

@@ -88,6 +88,12 @@ class TestSession:
             assert layer.num_nonzero == nonzero
         assert sum(layer.weight_bytes for layer in layers) == session.info.weight_bytes
 
+    def test_the_peak_holds_a_layer_that_is_being_decoded(self, lenet):
+        session = Session(lenet.model)
+        kept = session.info.weight_bytes + session.info.activation_bytes
+        most = max(layer.num_nonzero for layer in session.layers())
+        assert kept < session.info.peak_bytes < kept + 32 * most + 65536
+
     def test_memory_grows_little_with_the_batch(self, lenet):
         one = Session(lenet.model).info.activation_bytes
         many = Session(lenet.model, max_batch=256).info.activation_bytes

@@ -1,6 +1,7 @@
 """`targets predict`: always marked as predicted, with a band, by whichever method there is."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,16 @@ def test_without_one(model, capsys):
     assert code == 0
     assert (told["predicted"], told["method"], told["calibration"]) == (True, "roofline", None)
     assert told["high_us"] == pytest.approx(16 * told["low_us"])
+    assert told["memory_bytes"] > Path(model).stat().st_size
+    _, out, _ = run(capsys, model, "atom-x5-e3940")
+    assert f"memory: {told['memory_bytes']:,} bytes" in out
+
+
+def test_of_another_engine_no_memory_is_known(model, capsys):
+    _, out, _ = run(capsys, model, "jetson-tx2", "--json")
+    assert json.loads(out)["memory_bytes"] is None
+    _, out, _ = run(capsys, model, "jetson-tx2")
+    assert "memory" not in out
 
 
 def test_another_targets_is_refused(model, board, capsys):

@@ -371,6 +371,30 @@ def test_a_board_that_joins_or_comes_back_measures_whatever_an_emulation_has_pro
     assert len(fake.asked) == 5, "a board has said it, and no emulation is asked again"
 
 
+def test_an_emulation_tells_the_memory_that_the_board_needs(fake, tmp_path):
+    job = parse_job(JOB, "s", [f"budget.at={{{ATOM}: {{memory_bytes: 9000, power_mw: 9000}}}}"])
+    cluster, measured, store = Cluster(), [], open_store(str(tmp_path))
+    cluster.labels = EMULATED
+    boards = Boards(cluster, job, store, lambda *what: measured.append(what), refuses_nothing)
+    boards.ask(1, store.child("shared").put(b"a"))
+    boards.poll()
+    fake.answers[0] = replace(PROVEN, memory_bytes=8000)
+    boards.poll()
+    assert measured == [(1, {f"memory_bytes@{ATOM}": 8000.0})]
+    cluster.labels = Cluster.labels
+    boards = Boards(cluster, job, store, lambda *what: measured.append(what), refuses_nothing)
+    boards.ask(1, store.child("shared").put(b"a"))
+    boards.poll()
+    assert fake.energies == [False, True], "a board with a meter tells the power"
+    fake.answers[1] = replace(LEG, memory_bytes=8000, energy_mj=0.1, power_mw=8500.0)
+    boards.poll()
+    _, figures = measured[-1]
+    assert {name: figures[f"{name}@{ATOM}"] for name in ("memory_bytes", "power_mw")} == {
+        "memory_bytes": 8000.0,
+        "power_mw": 8500.0,
+    }
+
+
 def test_no_emulation_is_asked_of_an_engine_that_cannot_be_emulated(fake, tmp_path):
     cluster = Cluster()
     cluster.labels = EMULATED

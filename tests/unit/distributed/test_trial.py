@@ -14,7 +14,9 @@ from sigdca.job import load_job, parse_job
 from sigdca.loop.network import unpack
 from sigdca.models import build, save_weights
 from sigdca.storage import open_store
+from sigdca.targets import load_target
 from sigdca.targets.calibration import Calibration
+from sigdca.targets.memory import memory_bytes
 from sigdca.targets.micro import Net
 from tests.conftest import ROOT
 from tests.images import write_shards
@@ -68,6 +70,19 @@ def test_a_calibration_is_taken_where_there_is_one(tmp_path, monkeypatch):
     figures = predicted_figures(asked_of(job), container())
     assert figures["latency_us@jetson-tx2-cpu"] == pytest.approx(1 + 2 + 16 * 0.5)
     assert figures["fps@jetson-tx2-cpu"] == pytest.approx(1e6 / 11)
+
+
+def test_power_and_memory_are_predicted_too_but_memory_only_where_it_is_asked_for():
+    job = parse_job(JOB, "p.yaml")
+    target = load_target("jetson-tx2-cpu")
+    figures = predicted_figures(asked_of(job), container())
+    assert figures["power_mw@jetson-tx2-cpu"] == target.power.max_mw.value
+    energy_mj = target.power.max_mw.value * figures["latency_us@jetson-tx2-cpu"] * 1e-6
+    assert figures["energy_mj@jetson-tx2-cpu"] == pytest.approx(energy_mj)
+    assert "memory_bytes@jetson-tx2-cpu" not in figures
+    bound = "budget.at={jetson-tx2-cpu: {memory_bytes: 9999}}"
+    figures = predicted_figures(asked_of(parse_job(JOB, "p.yaml", [bound])), container())
+    assert figures["memory_bytes@jetson-tx2-cpu"] == memory_bytes(target, container())
 
 
 def test_the_jobs_own_recipe_need_not_lie_in_the_space(tmp_path, monkeypatch):

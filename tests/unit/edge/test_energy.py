@@ -58,7 +58,8 @@ def test_the_idle_share_is_taken_off(meters, monkeypatch):
     told = re.fullmatch(r"known, (\d+) inferences, idle \d+ mW", found.energy_note)
     work_s = meters["ina3221"].took_s
     assert found.energy_mj * int(told[1]) == pytest.approx(2500 * work_s, rel=0.1)
-    assert replace(found, energy_mj=None, energy_note="") == LEG
+    assert found.power_mw == pytest.approx(3500, rel=0.1), "as a board's supply must give it"
+    assert replace(found, energy_mj=None, power_mw=None, energy_note="") == LEG
 
 
 def test_another_engine_runs_in_the_leg_itself(meters, tmp_path):

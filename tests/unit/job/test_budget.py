@@ -1,5 +1,5 @@
 from sigdca.job import Budget, Train
-from sigdca.job.budget import check_accuracy, check_budget, figures_at, is_met
+from sigdca.job.budget import check_accuracy, check_budget, figures_at, is_met, written
 
 
 def lines(budget, **changes):
@@ -39,21 +39,26 @@ def test_fps_from_a_device_is_held_against_the_bound():
 
 
 def test_a_target_has_bounds_of_its_own():
-    bounds = {"jetson-tx2": {"latency_us": 3000, "energy_mj": 20}, "atom-x5-e3940": {"fps": 60}}
-    budget = Budget(fps=30, at=bounds)
-    at = figures_at("atom-x5-e3940", 20_000.0) | figures_at("jetson-tx2", 3000.0, 20.5)
+    tx2 = {"latency_us": 3000, "energy_mj": 20, "power_mw": 7500, "memory_bytes": 2000}
+    budget = Budget(fps=30, at={"jetson-tx2": tx2, "atom-x5-e3940": {"fps": 60}})
+    told = {"latency_us": 3000.0, "energy_mj": 20.5, "power_mw": 7500.5, "memory_bytes": 2000}
+    at = figures_at("atom-x5-e3940", {"latency_us": 20_000.0}) | figures_at("jetson-tx2", told)
     found = {line.name: line for line in lines(budget, at=at)}
     assert {name: (line.bound, line.met) for name, line in found.items()} == {
         "fps@atom-x5-e3940": (60, False),
         "latency_us@jetson-tx2": (3000, True),
         "energy_mj@jetson-tx2": (20, False),
+        "power_mw@jetson-tx2": (7500, False),
+        "memory_bytes@jetson-tx2": (2000, True),
     }
-    told = {line.name: line.met for line in lines(budget, at=figures_at("jetson-tx2", 3001.0))}
-    assert list(told.values()) == [None, False, None]
+    at = figures_at("jetson-tx2", {"latency_us": 3001.0})
+    assert [line.met for line in lines(budget, at=at)] == [None, False, None, None, None]
 
 
-def test_what_no_device_has_measured_has_no_figures():
-    assert figures_at("atom-x5-e3940", None, 3.0) == {}
+def test_what_no_device_has_measured_has_no_figures_but_the_memory_that_an_emulation_needs():
+    emulated = {"latency_us": None, "energy_mj": None, "power_mw": None, "memory_bytes": 2000}
+    assert figures_at("atom-x5-e3940", emulated) == {"memory_bytes@atom-x5-e3940": 2000.0}
+    assert figures_at("atom-x5-e3940", {}) == {}
 
 
 def test_an_accuracy_that_was_asked_for_is_met_or_says_how_often_it_was_tried():
@@ -83,3 +88,8 @@ def test_no_bounds_of_single_targets_are_no_key():
     assert told["error"] is None, "a run's key has what is not asked for, too"
     named = Budget(at={"jetson-tx2": {"fps": 60}})
     assert Budget.model_validate(named.model_dump()) == named
+
+
+def test_millions_of_bytes_are_written_to_the_last():
+    assert written(6_900_123.0) == "6900123"
+    assert (written(27000), written(1.5), written(0.004)) == ("27000", "1.5", "0.004")

@@ -165,6 +165,11 @@ def test_a_target_that_the_budget_names_must_be_one():
             "s.yaml: budget.at.atom-x5-e3940.energy_mj: target 'atom-x5-e3940' says nothing of "
             "its power; use budget.at.atom-x5-e3940.latency_us",
         ),
+        (
+            "budget.at={atom-x5-e3940: {power_mw: 3000}}",
+            "s.yaml: budget.at.atom-x5-e3940.power_mw: target 'atom-x5-e3940' says nothing of "
+            "its power; use budget.at.atom-x5-e3940.latency_us",
+        ),
     ],
 )
 def test_energy_needs_a_figure_of_the_targets_power(monkeypatch, setting, message):
@@ -173,6 +178,24 @@ def test_energy_needs_a_figure_of_the_targets_power(monkeypatch, setting, messag
     check_job(job, "s.yaml")
     bare = known.model_copy(update={"power": None})
     monkeypatch.setattr("sigdca.loop.check.load_target", lambda name: bare)
+    with pytest.raises(SigdcaError, match=f"^{re.escape(message)}$"):
+        check_job(job, "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "path"),
+    [
+        ("search.objectives={memory_bytes@%s: min}", "search.objectives.memory_bytes@%s"),
+        ("budget.at={%s: {memory_bytes: 300000}}", "budget.at.%s.memory_bytes"),
+    ],
+)
+def test_only_the_native_engines_memory_is_known(setting, path):
+    check_job(parse_job(JOB, "s.yaml", [setting % "jetson-tx2-cpu"]), "s.yaml")
+    job = parse_job(JOB, "s.yaml", [setting % "jetson-tx2"])
+    message = (
+        f"s.yaml: {path % 'jetson-tx2'}: target 'jetson-tx2' runs tensorrt, of whose memory "
+        "nothing is known; only the native engine tells it"
+    )
     with pytest.raises(SigdcaError, match=f"^{re.escape(message)}$"):
         check_job(job, "s.yaml")
 

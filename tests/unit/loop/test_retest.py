@@ -145,6 +145,14 @@ def test_frames_per_second_count_where_a_board_measured_them(store):
     assert retest(store, Told(), own).failures == ()
 
 
+def test_memory_counts_where_a_leg_measured_it_emulated_or_not(store):
+    needs = replace(EXACT, memory_bytes=300_000)
+    bound = "budget={at: {atom-x5-e3940: {memory_bytes: 299999}}}"
+    (failure,) = retest(store, Told(needs), bound).failures
+    assert failure == "budget memory_bytes@atom-x5-e3940: at most 299999, got 300000"
+    assert retest(store, Told(), bound).failures == ()
+
+
 def test_a_run_without_a_container_is_bad_input(tmp_path):
     with pytest.raises(JobError, match="holds no container yet; run the job first"):
         retest(open_store(str(tmp_path)).child("again"), Told())

@@ -431,12 +431,16 @@ def test_what_a_way_of_computing_gains_stands_in_the_record_and_not_in_its_key(t
 def test_the_local_executor_runs_the_whole_loop(tmp_path):
     emulated("atom-x5-e3940")
     emulated("jetson-tx2-cpu")
-    job = parse_job(JOB, "told.yaml", ["compress.recipe.0.prune.sparsity=0.5"])
+    bound = "budget.at={atom-x5-e3940: {memory_bytes: 9000000}}"
+    job = parse_job(JOB, "told.yaml", ["compress.recipe.0.prune.sparsity=0.5", bound])
     store = open_store(str(tmp_path)).child("told")
     outcome = run_job(job, LocalExecutor(), store, Quiet())
     assert outcome.best.figures["compression_ratio"] > 1
     verdicts = [record.metrics["verdict"] for record in outcome.edge]
     assert verdicts == ["exact", "exact", "device-required"], outcome.edge
+    (memory,) = [line for line in outcome.best.lines if line.name.startswith("memory_bytes@")]
+    assert memory.met, "an emulation needs the device's memory"
+    assert outcome.best.figures["container_bytes"] < memory.value
     assert dataclasses.asdict(outcome.best)["iteration"] == 1
     assert "train-1" in store.child("tensorboard").names()
 

@@ -30,6 +30,8 @@ def test_duration(seconds, text):
         ("latency_us@atom-x5-e3940", 1240.5, "1,240 µs"),
         ("fps@x86-64-v4", 12919.9, "12,920 fps"),
         ("energy_mj@atom-x5-e3940", 1.25, "1.25 mJ"),
+        ("power_mw@atom-x5-e3940", 9500.0, "9,500 mW"),
+        ("memory_bytes@atom-x5-e3940", 300000.0, "300,000 bytes"),
         ("images_per_s", 21767.4, "21,767 / s"),
         ("duration_s", 90, "1 min 30 s"),
         ("num_samples", 10000, "10,000"),

@@ -447,7 +447,8 @@ def test_bounds_at_targets_are_constraints_and_fast_enough_is_enough(make_job, f
     for number, (size, latency_us, energy_mj) in enumerate(
         [(30000, 50.0, 1.0), (20000, 99.0, 5.0), (10000, 150.0, 1.0), (10000, 90.0, 6.0)], 1
     ):
-        tried(study, number, size, 1.5, **figures_at(at, latency_us, energy_mj))
+        told = {"latency_us": latency_us, "energy_mj": energy_mj}
+        tried(study, number, size, 1.5, **figures_at(at, told))
     assert study.trial(3).full.missed == {f"latency_us@{at}": 0.5}
     assert study.trial(4).full.missed == {f"energy_mj@{at}": 0.2}
     assert study.chosen.number == 2, "the smallest that is fast enough"

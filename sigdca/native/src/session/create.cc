@@ -90,9 +90,12 @@ sigdca_status create_session(const Context &context, const Model &model,
   SIGDCA_TRY(check(context, options));
   Session *session = nullptr;
   SIGDCA_TRY(make(context, &session));
-  session->allocator = context.allocator;
+  session->caller = context.allocator;
+  session->memory.start(context.allocator);
+  session->allocator = session->memory.allocator();
   session->model = &model;
-  const sigdca_status status = fill(context, options, kernel, session);
+  const sigdca_status status =
+      fill(Context{session->allocator, context.error}, options, kernel, session);
   if (status != SIGDCA_OK) {
     close_session(session);
     return status;
@@ -117,7 +120,7 @@ void close_session(Session *session) {
   if (session->layers != nullptr)
     allocator.release(allocator.context, session->layers,
                       session->plan.num_layers * sizeof(Layer));
-  destroy(allocator, session);
+  destroy(session->caller, session);
 }
 
 }  // namespace sigdca

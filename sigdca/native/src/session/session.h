@@ -2,6 +2,7 @@
 #pragma once
 
 #include "container/model.h"
+#include "core/counted.h"
 #include "core/pool.h"
 #include "session/plan.h"
 
@@ -19,7 +20,9 @@ struct Layer {
 };
 
 struct Session {
-  sigdca_allocator allocator{};
+  sigdca_allocator caller{};     // what the session itself lies in
+  Counted memory;                // all else, which must go before it
+  sigdca_allocator allocator{};  // counts there
   const Model *model = nullptr;
   const Kernels *kernels = nullptr;
   sigdca_profile profile = SIGDCA_PROFILE_EXACT;

@@ -1,0 +1,36 @@
+// How much memory is held, and was at the most.
+#pragma once
+
+#include "core/context.h"
+
+namespace sigdca {
+
+// Hands on to a caller's allocator and counts. Blocks that came from `allocator()` keep its place:
+// it must outlive them.
+class Counted {
+ public:
+  void start(const sigdca_allocator &caller) { caller_ = caller; }
+  sigdca_allocator allocator() { return {this, allocate, release}; }
+  size_t peak_bytes() const { return peak_bytes_; }
+
+ private:
+  static void *allocate(void *context, size_t bytes, size_t alignment) {
+    Counted &self = *static_cast<Counted *>(context);
+    void *memory = self.caller_.allocate(self.caller_.context, bytes, alignment);
+    if (memory == nullptr) return nullptr;
+    self.bytes_ += bytes;
+    if (self.bytes_ > self.peak_bytes_) self.peak_bytes_ = self.bytes_;
+    return memory;
+  }
+
+  static void release(void *context, void *memory, size_t bytes) {
+    Counted &self = *static_cast<Counted *>(context);
+    self.caller_.release(self.caller_.context, memory, bytes);
+    self.bytes_ -= bytes;
+  }
+
+  sigdca_allocator caller_{};
+  size_t bytes_ = 0, peak_bytes_ = 0;
+};
+
+}  // namespace sigdca
