@@ -129,4 +129,7 @@ def _show(
         soft_wrap=True,
     )
     if memory is not None:
-        results.print(f"memory: {memory:,} bytes, container and engine", soft_wrap=True)
+        results.print(
+            f"predicted memory: {memory:,} bytes, container and native engine; of a session here",
+            soft_wrap=True,
+        )

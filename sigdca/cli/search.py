@@ -31,6 +31,7 @@ from sigdca.cli.jobs import (
 from sigdca.cli.output import errors, print_json, results
 from sigdca.errors import JobError, SigdcaError
 from sigdca.job import dump_job, load_job
+from sigdca.job.budget import who_can_tell
 from sigdca.storage import Store, open_store
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _show(study: Study, outcome: StudyRecord, store: Store, as_json: bool) -> in
             results.print(line, soft_wrap=True)
         if outcome.unverified:
             line = f"unverified: {', '.join(outcome.unverified)}: met by prediction alone"
-            results.print(f"{line}; only the device can tell", soft_wrap=True)
+            results.print(f"{line}; {who_can_tell(outcome.unverified)}", soft_wrap=True)
         if proofs := _proofs(best):
             told = "; ".join(f"{target}: {proof.words}" for target, proof in proofs.items())
             results.print(f"trial {best.number} on targets: {told}", soft_wrap=True)
@@ -201,7 +202,9 @@ def figure(name: str, value: float | None) -> str:
         return ""
     if name.partition("@")[0].endswith("_bytes"):
         return f"{value:,.0f}"
-    return f"{value:.2f} %" if name in ("error", "accuracy") else f"{value:.4g}"
+    if name in ("error", "accuracy"):
+        return f"{value:.2f} %"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 class SearchProgress:

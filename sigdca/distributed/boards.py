@@ -271,17 +271,28 @@ class Boards:
     def _known(self, asked: _Ask) -> LegResult | None:
         if not self._measured.exists(asked.file):
             return None
-        result = _load(self._measured.read(asked.file))
-        is_refused = result.verdict == "device-required"
-        if is_refused and result.argmax_flips and result.reason.endswith(_NO_FLIPS):
-            return None
-        has_energy = result.energy_mj is not None or result.energy_note  # or says why not
-        is_good = not is_refused and result.latency_us is not None
-        return None if is_good and self._needs_energy(asked) and not has_energy else result
+        told = json.loads(self._measured.read(asked.file))
+        result = LegResult(**told)
+        if result.verdict == "device-required":
+            is_old = result.argmax_flips and result.reason.endswith(_NO_FLIPS)
+            return None if is_old else result
+        return None if self._lacks(asked, told) else result
+
+    def _lacks(self, asked: _Ask, told: Mapping[str, Any]) -> bool:
+        """Whether a figure is asked for that nobody asked for, or that no leg told, then."""
+        if f"memory_bytes@{asked.name}" in self._counts and "memory_bytes" not in told:
+            return True
+        if not self._needs_energy(asked) or told["latency_us"] is None:
+            return False
+        has_energy = told["energy_mj"] is not None and "power_mw" in told
+        return not has_energy and (told["energy_mj"] is not None or not told["energy_note"])
 
     def _needs_no_proof(self, asked: _Ask) -> bool:
         """Whether a board itself has said what an emulation is asked for."""
-        return asked.emulated and self._measured.exists(replace(asked, emulated=False).file)
+        of_board = replace(asked, emulated=False).file
+        if not asked.emulated or not self._measured.exists(of_board):
+            return False
+        return json.loads(self._measured.read(of_board))["evidence"] is not None
 
     def _needs_energy(self, asked: _Ask) -> bool:
         names = {f"energy_mj@{asked.name}", f"power_mw@{asked.name}"}
@@ -290,7 +301,3 @@ class Boards:
 
 def _dump(result: LegResult) -> bytes:
     return json.dumps(asdict(result), indent=1).encode()
-
-
-def _load(content: bytes) -> LegResult:
-    return LegResult(**json.loads(content))

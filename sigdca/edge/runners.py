@@ -110,7 +110,8 @@ class NativeRunner:
             engine=_of(result, "engine", str),
             runtime=f"dca-run, {isa}, {profile} profile, {_threads(threads)}",
             logits_sha256=_of(result, "logits_sha256", str),
-            memory_bytes=_of(result, "memory_bytes", int),
+            # The program may be a package's from before it told that.
+            memory_bytes=_of(result, "memory_bytes", int) if "memory_bytes" in result else None,
         )
 
     def bench(self, model: Path) -> list[str] | None:

@@ -18,7 +18,7 @@ class BudgetLine:
             the uncompressed network.
         bound: the limit, in the unit that the name says.
         value: what was measured; None where nothing was.
-        met: whether the bound holds; None where only a device can tell.
+        met: whether the bound holds; None where nothing has told: of most, only a device can.
         note: why there is no verdict, or what was not reached.
     """
 
@@ -68,7 +68,7 @@ def check_budget(
     for name, bound in bounds_at(budget, targets).items():
         value = at.get(name)
         if value is None:
-            lines.append(BudgetLine(name, bound, None, None, "only the device can tell"))
+            lines.append(BudgetLine(name, bound, None, None, who_can_tell((name,))))
         else:
             met = value >= bound if name.startswith("fps@") else value <= bound
             lines.append(BudgetLine(name, bound, value, met))
@@ -154,6 +154,12 @@ def check_uncompressed(job: Job, error: float) -> list[BudgetLine]:
         targets=job.targets,
         at={},
     )
+
+
+def who_can_tell(names: Iterable[str]) -> str:
+    """What must measure figures at targets that are not known yet."""
+    is_memory = all(name.startswith("memory_bytes@") for name in names)
+    return f"only the device{' or its emulation' if is_memory else ''} can tell"
 
 
 def written(value: float) -> str:

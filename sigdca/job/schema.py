@@ -192,7 +192,9 @@ class Budget(Section):
         None, description="frames per second at batch 1 on each target; only a device can tell"
     )
     at: dict[str, TargetBudget] = Field(
-        {}, description="by target, bounds of its own; only a device can tell"
+        {},
+        description="by target, bounds of its own; only a device can tell, of memory its "
+        "emulation too",
     )
     time_s: Annotated[float, Field(gt=0.0)] | None = Field(
         None, description="start no further iteration after this many seconds"

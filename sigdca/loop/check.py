@@ -48,6 +48,13 @@ def check_job(job: Job, where: str) -> None:
         _check_target(name, source, where)
     for name in (*(job.search.targets if job.search is not None else ()), *job.budget.at):
         load_target(name)
+    for name, path in _asked(job).items():
+        figure, _, target = name.partition("@")
+        if figure == "memory_bytes" and (engine := load_target(target).engine) != "native":
+            raise JobError(
+                f"{where}: {path}: target '{target}' runs {engine}, of whose memory nothing is "
+                "known; only the native engine tells it"
+            )
     model = initial_model(job)
     graph = graph_of(job, model)
     if job.model not in MODELS:
@@ -55,6 +62,16 @@ def check_job(job: Job, where: str) -> None:
     _check_recipe(job, model, where)
     if job.search is not None:
         _check_space(job, job.search, model, where)
+
+
+def _asked(job: Job) -> dict[str, str]:
+    """Where in the job each figure of a target is asked for, by figure@target."""
+    objectives = job.search.objectives if job.search is not None else {}
+    asked = {name: f"search.objectives.{name}" for name in objectives if "@" in name}
+    for name in bounds_at(job.budget, job.targets):
+        figure, _, target = name.partition("@")
+        asked.setdefault(name, f"budget.at.{target}.{figure}")
+    return asked
 
 
 def _trains(job: Job) -> bool:
@@ -139,24 +156,12 @@ def _check_space(job: Job, search: Search, model: nn.Module, where: str) -> None
         trial = trial_job(job_of(job, search.space, point, at), job.name, 1.0)
         same = trial.model == job.model
         _check_recipe(trial, model if same else initial_model(trial), at)
-    asked = {name: f"search.objectives.{name}" for name in search.objectives}
-    for name in bounds_at(job.budget, job.targets):
+    for name, path in _asked(job).items():
         figure, _, target = name.partition("@")
-        asked.setdefault(name, f"budget.at.{target}.{figure}")
-    for name, path in asked.items():
-        figure, _, target = name.partition("@")
-        if not target:
-            continue
-        known = load_target(target)
-        if figure in ("energy_mj", "power_mw") and known.power is None:
+        if figure in ("energy_mj", "power_mw") and load_target(target).power is None:
             raise JobError(
                 f"{where}: {path}: target '{target}' says nothing of its power; use "
                 f"{path.replace(figure, 'latency_us')}"
-            )
-        if figure == "memory_bytes" and known.engine != "native":
-            raise JobError(
-                f"{where}: {path}: target '{target}' runs {known.engine}, of whose memory nothing "
-                "is known; only the native engine tells it"
             )
     if search.sampler == "grid":
         grid(search.space, where)

@@ -47,6 +47,7 @@ class ModelInfo:
     num_tensors: int
     container_bytes: int
     dense_bytes: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ class Model:
             info.num_tensors,
             info.container_bytes,
             info.dense_bytes,
+            info.memory_bytes,
         )
 
     def operators(self) -> list[OperatorInfo]:

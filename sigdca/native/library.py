@@ -65,6 +65,7 @@ class CModelInfo(ctypes.Structure):
         ("num_tensors", c_uint32),
         ("container_bytes", c_uint64),
         ("dense_bytes", c_uint64),
+        ("memory_bytes", c_uint64),
     )
 
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from sigdca.errors import StorageError
 from sigdca.job import Job, parse_job
+from sigdca.job.budget import who_can_tell
 from sigdca.report.collect import command_of
 from sigdca.report.page import environment, policy, resource
 from sigdca.report.published import published
@@ -140,7 +141,7 @@ def _headline(study: StudyRecord, chosen: TrialRecord | None, trials: list[Trial
     sentences = [text, *(f"Not met: {line}" for line in study.unmet)]
     if study.unverified:
         names = ", ".join(title(name) for name in study.unverified)
-        sentences.append(f"Unverified: {names}: only the device can tell")
+        sentences.append(f"Unverified: {names}: {who_can_tell(study.unverified)}")
     if study.error_bound is not None:
         sentences.append("The budget bounds no error: at most trial 1's is chosen")
     return " ".join(f"{sentence}." for sentence in sentences)

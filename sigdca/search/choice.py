@@ -83,7 +83,7 @@ def violations(
 
 
 def unverified(job: Job, full: Rung) -> tuple[str, ...]:
-    """The budget's bounds that a trial meets by prediction alone: only a board can tell."""
+    """The budget's bounds that a trial meets by prediction alone: only a leg can tell."""
     return tuple(
         line.name
         for line in budget_lines(job, full.figures, full.figures)

@@ -54,7 +54,7 @@ class Rung(_Record):
     Attributes:
         share: of the recipe's epochs.
         figures: by name; of a target, `figure@target`.
-        predicted: those of the figures that no board has measured.
+        predicted: those of the figures that no leg has measured.
         missed: the budget's bounds that do not hold, by name -> by how much, relative.
         container: sha256 among the study's artifacts.
         run: the run's folder in the study.
@@ -136,7 +136,7 @@ class StudyRecord(_Record):
         chosen: the number of the best trial; None before there is one.
         meets_budget: whether that one does; `error_bound` and `train.accuracy_at_least` count too.
         unmet: each bound that is missed, in words.
-        unverified: each that it meets by prediction alone: only a board can tell.
+        unverified: each that it meets by prediction alone: only a leg can tell.
         error_bound: trial 1's error, where the budget bounds none; None: it does, or trial 1 has
             not come to its end. Servers have tested it: it holds if a board refuses the container.
         baseline: figures of the uncompressed network.

@@ -13,16 +13,18 @@ _ISAS = {"avx512f": "avx512", "avx2": "avx2", "sse4.2": "sse4.2", "asimd": "neon
 def memory_bytes(target: Target, container: bytes) -> int | None:
     """The most that a container and a session of it hold at once, at batch 1 on one thread.
 
-    Which layouts a session chooses depends on the instruction set alone. Where this processor
-    lacks the target's, one of as wide vectors stands in for it: the sum may differ a little.
+    Which layouts a session chooses depends on the instruction set, and a little on the vendor:
+    here, this processor's. Where it lacks the target's instruction set, the one whose vectors are
+    nearest to as wide stands in for it.
 
     Args:
         target: whose instruction set chooses the layouts.
         container: the content of a `.dca` file.
 
     Returns:
-        Bytes: the file's, and `peak_bytes` of `sigdca.native.SessionInfo`. None where the target's
-        engine is not the native one: nobody knows what another needs.
+        Bytes: the file's, the model's tables and the session's peak, which holds the weights of a
+        layer while they are decoded. None where the target's engine is not the native one: nobody
+        knows what another needs.
 
     Raises:
         EngineError: the library is missing, or refuses the container.
@@ -31,7 +33,8 @@ def memory_bytes(target: Target, container: bytes) -> int | None:
     if target.engine != "native":
         return None
     model = Model(container)
-    return model.info.container_bytes + Session(model, isa=_nearest(target)).info.peak_bytes
+    session = Session(model, isa=_nearest(target))
+    return model.info.container_bytes + model.info.memory_bytes + session.info.peak_bytes
 
 
 def _nearest(target: Target) -> str:

@@ -344,6 +344,7 @@ images, labels = np.load(option("--images")), np.load(option("--labels"))
 logits = np.load({reference!r})
 assert len(images) == len(labels) == len(logits) and option("--profile") == "exact"
 result = {{"engine": "native 9", "isa": "toy", "profile": "exact", "threads": 1}}
+result["memory_bytes"] = 123456
 {before}
 result.setdefault("logits_sha256", hashlib.sha256(logits.tobytes()).hexdigest())
 {after}
@@ -380,6 +381,9 @@ def test_what_dca_run_says_is_in_the_result(toy):
     assert (result.verdict, result.evidence) == ("exact", "device"), result.reason
     assert (result.engine, result.latency_us) == ("native 9", 12.5)
     assert result.runtime == "dca-run, toy, exact profile, 1 thread"
+    assert result.memory_bytes == 123456
+    older = toy("del result['memory_bytes']")
+    assert (older.verdict, older.memory_bytes) == ("exact", None)
 
 
 @pytest.mark.parametrize(
@@ -401,6 +405,7 @@ def test_what_dca_run_says_is_in_the_result(toy):
         ),
         ("", "del result['isa']", "key 'isa' is missing"),
         ("", "result['threads'] = 'many'", "key 'threads' of its result: got 'many'"),
+        ("", "result['memory_bytes'] = 1.5", "key 'memory_bytes' of its result: got 1.5"),
         ("", "result = [result]", "stdout: must be a JSON object"),
         ("", "print('hello')", "stdout: Expecting value"),
         ("print('bad container', file=sys.stderr); sys.exit(2)", "", "code 2: bad container"),

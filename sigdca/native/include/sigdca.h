@@ -112,6 +112,7 @@ typedef struct sigdca_model_info {
   uint32_t num_tensors;
   uint64_t container_bytes;
   uint64_t dense_bytes;   /* all parameters as float32; running statistics are none */
+  uint64_t memory_bytes;  /* of the model's own tables; the container comes on top */
 } sigdca_model_info;
 
 SIGDCA_API void sigdca_model_get_info(const sigdca_model *model, sigdca_model_info *info);
@@ -172,7 +173,7 @@ typedef struct sigdca_session_info {
   uint64_t weight_bytes;     /* of the prepared layers */
   uint64_t activation_bytes; /* of activations and scratch memory */
   uint64_t peak_bytes; /* what the session has held at the most: the above, and the weights of the
-                        * layer that was being decoded. The model and its container come on top */
+                        * layer that was being decoded. Model and container come on top */
 } sigdca_session_info;
 
 SIGDCA_API void sigdca_session_get_info(const sigdca_session *session, sigdca_session_info *info);

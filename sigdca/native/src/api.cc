@@ -87,9 +87,11 @@ sigdca_status open_model(const Context &context, const uint8_t *data, size_t byt
   sigdca_model *model = nullptr;
   SIGDCA_TRY(make(context, &model));
   model->model.allocator = context.allocator;
+  model->model.memory.start(context.allocator);
   model->model.data = data;
   model->model.bytes = bytes;
-  const sigdca_status status = read_model(context, &model->model);
+  const Context counted{model->model.memory.allocator(), context.error};
+  const sigdca_status status = read_model(counted, &model->model);
   if (status != SIGDCA_OK) {
     destroy(context.allocator, model);
     return status;
@@ -197,6 +199,7 @@ void sigdca_model_get_info(const sigdca_model *model, sigdca_model_info *info) {
   info->num_tensors = static_cast<uint32_t>(m.tensors.size());
   info->container_bytes = m.bytes;
   info->dense_bytes = sigdca::dense_bytes(m);
+  info->memory_bytes = sizeof(m) + m.memory.bytes();
 }
 
 sigdca_status sigdca_model_get_operator(const sigdca_model *model, uint32_t index,

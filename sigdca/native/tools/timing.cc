@@ -42,7 +42,8 @@ void print_settings(const Network &network, Output *output) {
   output->text("profile", profile_name(network.session_info.profile));
   output->number("threads", network.session_info.threads);
   output->number("batch", network.session_info.max_batch);
-  output->number("memory_bytes", network.info.container_bytes + network.session_info.peak_bytes);
+  output->number("memory_bytes", network.info.container_bytes + network.info.memory_bytes +
+                                     network.session_info.peak_bytes);
 }
 
 }  // namespace dca_run

@@ -114,6 +114,9 @@ sigdca_status attempt(const File &file, const sigdca_session_options &options, l
       sigdca_model_open_memory(file.data, file.bytes, &allocator, &model, &error);
   require((model != nullptr) == (status == SIGDCA_OK), "a model where it succeeds, else none");
   if (status == SIGDCA_OK) {
+    sigdca_model_info info;
+    sigdca_model_get_info(model, &info);
+    require(info.memory_bytes == ledger->bytes, "a model tells what it holds");
     const size_t before = ledger->peak_bytes = ledger->bytes;
     status = sigdca_session_create(model, &options, &session, &error);
     require((session != nullptr) == (status == SIGDCA_OK), "a session where it succeeds");

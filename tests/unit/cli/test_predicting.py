@@ -66,7 +66,7 @@ def test_without_one(model, capsys):
     assert told["high_us"] == pytest.approx(16 * told["low_us"])
     assert told["memory_bytes"] > Path(model).stat().st_size
     _, out, _ = run(capsys, model, "atom-x5-e3940")
-    assert f"memory: {told['memory_bytes']:,} bytes" in out
+    assert f"predicted memory: {told['memory_bytes']:,} bytes" in out
 
 
 def test_of_another_engine_no_memory_is_known(model, capsys):

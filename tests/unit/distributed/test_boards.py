@@ -395,6 +395,35 @@ def test_an_emulation_tells_the_memory_that_the_board_needs(fake, tmp_path):
     }
 
 
+def test_what_a_leg_of_before_did_not_tell_is_asked_for_again(fake, tmp_path):
+    store, measured = open_store(str(tmp_path)), []
+    container = store.child("shared").put(b"a")
+    before = asdict(replace(LEG, energy_mj=0.25, energy_note="a meter"))
+    del before["memory_bytes"], before["power_mw"]
+    file = f"{ATOM}-{container}.json"
+    for bound, legs in (("energy_mj: 1", 0), ("power_mw: 1", 1), ("memory_bytes: 1", 2)):
+        store.child("measured").write(file, json.dumps(before).encode())
+        job = parse_job(JOB, "s", [f"budget.at={{{ATOM}: {{{bound}}}}}"])
+        boards = Boards(
+            Cluster(), job, store, lambda *what: measured.append(what), refuses_nothing
+        )
+        boards.ask(1, container)
+        boards.poll()
+        assert len(fake.asked) == legs, bound
+
+
+def test_a_boards_leg_that_failed_does_not_keep_an_emulation_from_proving(fake, made):
+    boards, cluster, _, (a, _) = made
+    boards.ask(1, a)
+    boards.poll()
+    fake.answers[0] = device_required(load_target(ATOM), "its test leg was lost 3 times")
+    boards.poll()
+    cluster.labels = EMULATED
+    boards.poll()
+    boards.poll()
+    assert len(fake.asked) == 2, "the board has said nothing of the container"
+
+
 def test_no_emulation_is_asked_of_an_engine_that_cannot_be_emulated(fake, tmp_path):
     cluster = Cluster()
     cluster.labels = EMULATED

@@ -52,7 +52,10 @@ def test_a_target_has_bounds_of_its_own():
         "memory_bytes@jetson-tx2": (2000, True),
     }
     at = figures_at("jetson-tx2", {"latency_us": 3001.0})
-    assert [line.met for line in lines(budget, at=at)] == [None, False, None, None, None]
+    told = lines(budget, at=at)
+    assert [line.met for line in told] == [None, False, None, None, None]
+    assert {line.note for line in told[:-1] if line.met is None} == {"only the device can tell"}
+    assert told[-1].note == "only the device or its emulation can tell"
 
 
 def test_what_no_device_has_measured_has_no_figures_but_the_memory_that_an_emulation_needs():

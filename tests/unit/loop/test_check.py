@@ -198,6 +198,10 @@ def test_only_the_native_engines_memory_is_known(setting, path):
     )
     with pytest.raises(SigdcaError, match=f"^{re.escape(message)}$"):
         check_job(job, "s.yaml")
+    if path.startswith("budget"):
+        job = job.model_copy(update={"search": None})
+        with pytest.raises(SigdcaError, match=f"^{re.escape(message)}$"):
+            check_job(job, "s.yaml")
 
 
 ATOM = "atom-x5-e3940"

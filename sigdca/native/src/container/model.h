@@ -2,6 +2,7 @@
 #pragma once
 
 #include "container/graph.h"
+#include "core/counted.h"
 
 namespace sigdca {
 
@@ -58,7 +59,8 @@ struct Weights {
 };
 
 struct Model {
-  sigdca_allocator allocator{};
+  sigdca_allocator allocator{};  // the caller's, for the model itself and its sessions
+  Counted memory;                // what lies below, which must go before it
   const uint8_t *data = nullptr;
   size_t bytes = 0;
   unsigned version = 0;

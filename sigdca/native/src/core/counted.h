@@ -11,6 +11,7 @@ class Counted {
  public:
   void start(const sigdca_allocator &caller) { caller_ = caller; }
   sigdca_allocator allocator() { return {this, allocate, release}; }
+  size_t bytes() const { return bytes_; }
   size_t peak_bytes() const { return peak_bytes_; }
 
  private:
