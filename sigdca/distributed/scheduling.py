@@ -9,8 +9,19 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sigdca.distributed.searcher import Unwritten, trial_figures
-from sigdca.search import Promotion, Study, values_of, violations
+from sigdca.distributed.searcher import Unwritten, distributions_of, trial_figures
+from sigdca.search import (
+    LEAST,
+    Forecast,
+    Known,
+    Outcome,
+    Promotion,
+    Study,
+    counting_figures,
+    features_of,
+    values_of,
+    violations,
+)
 
 PLACE_S = 1.0  # in which a new process finds its place, if there is one
 START_S = 30.0  # in which it starts: it imports torch
@@ -75,15 +86,18 @@ def let_start(controller: Any) -> None:
 
 
 class ParetoScheduler(InOrder):
-    """Lets the best at each fidelity go on to the next.
+    """Lets those go on that will be the best at full fidelity, as far as that can be told.
 
-    ASHA where one objective rules, the same by Pareto fronts where several do. Tune's own knows
-    one figure and no budget, and has rungs that are not the job's fidelities.
+    Until it can, those that are the best at theirs: ASHA where one objective rules, the same by
+    Pareto fronts where several do. Tune's own knows one figure and no budget, and has rungs that
+    are not the job's fidelities.
     """
 
     def __init__(self, study: Study) -> None:
         """Knows what the study's trials gave so far."""
         super().__init__(study)
+        self._counting = counting_figures(study.job)
+        self._figures: list[dict[int, dict[str, float]]] = [{} for _ in study.search.fidelities]
         self._promotion = self._so_far()
 
     def _so_far(self, before: Promotion | None = None) -> Promotion:
@@ -111,9 +125,41 @@ class ParetoScheduler(InOrder):
         values = values_of(self._study.search.objectives, figures)
         if values is None:
             return False
-        violation = sum(violations(self._study.job, figures, self._error_bound).values())
-        promotion.add(number, fidelity, violation, values, went_on=went_on)
+        promotion.add(number, fidelity, *self._outcome(figures), went_on=went_on)
+        if all(name in figures for name in self._counting):
+            self._figures[fidelity][number] = {name: figures[name] for name in self._counting}
         return True
+
+    def _outcome(self, figures: Mapping[str, float]) -> Outcome:
+        values = values_of(self._study.search.objectives, figures)
+        assert values is not None
+        missed = violations(self._study.job, figures, self._error_bound)
+        return sum(missed.values()), values
+
+    def _expected(self, fidelity: int) -> dict[int, Outcome] | None:
+        """What those at a fidelity come to in the end; None where that cannot be told yet."""
+        low, full = self._figures[fidelity], self._figures[-1]
+        numbers = self._promotion.numbers(fidelity)
+        features = {number: self._features(number, low.get(number)) for number in numbers}
+        known = [
+            Known(found, low[number], full[number])
+            for number, found in features.items()
+            if found and number in full
+        ]
+        if len(known) < LEAST or not all(features.values()):
+            return None
+        forecast = Forecast(known)
+        return {
+            number: self._outcome(full.get(number) or forecast.figures(found, low[number]))
+            for number, found in features.items()
+        }
+
+    def _features(self, number: int, low: Mapping[str, float] | None) -> dict[str, float]:
+        """What a forecast of a trial goes by; nothing if it is of another space, from before."""
+        point, space = self._study.trial(number).point, self._study.search.space
+        if low is None or distributions_of(space, point) is None:
+            return {}
+        return features_of(space, point, low)
 
     def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:
         if self._study.error_bound != self._error_bound:  # those before were held against none
@@ -125,7 +171,7 @@ class ParetoScheduler(InOrder):
         number, fidelity = result["number"], result["fidelity"] - 1
         if not self._add(number, fidelity, trial_figures(result)):
             return str(TrialScheduler.STOP)
-        if not self._promotion.goes_on(number, fidelity):
+        if not self._promotion.goes_on(number, fidelity, self._expected(fidelity)):
             return str(TrialScheduler.STOP)
         answer = super().on_trial_result(tune_controller, trial, result)
         if answer == TrialScheduler.STOP:

@@ -4,13 +4,15 @@ from sigdca.search.choice import (
     EXCESS,
     asked_figures,
     asked_targets,
+    counting_figures,
     mark,
     missed_bounds,
     unverified,
     violations,
 )
+from sigdca.search.forecast import LEAST, Forecast, Known, features_of
 from sigdca.search.objectives import dominates, front, hypervolume, values_of
-from sigdca.search.promotion import Promotion
+from sigdca.search.promotion import Outcome, Promotion
 from sigdca.search.record import (
     DENSE,
     SHARED,
@@ -44,12 +46,16 @@ from sigdca.search.study import Study
 __all__ = [
     "DENSE",
     "EXCESS",
+    "LEAST",
     "SHARED",
     "TOO_LATE",
     "Curve",
+    "Forecast",
     "FrontRecord",
     "Kind",
+    "Known",
     "Origin",
+    "Outcome",
     "Point",
     "Promotion",
     "Proof",
@@ -65,8 +71,10 @@ __all__ = [
     "asked_targets",
     "check_network",
     "corners",
+    "counting_figures",
     "dominates",
     "draw",
+    "features_of",
     "front",
     "grid",
     "hypervolume",

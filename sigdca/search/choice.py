@@ -19,6 +19,12 @@ _SAME = {  # figures that one bound holds for
 }
 
 
+def counting_figures(job: Job) -> tuple[str, ...]:
+    """The figures of a trial that objectives or the budget speak of."""
+    objectives = job.search.objectives if job.search is not None else ()
+    return tuple(dict.fromkeys((*OWN, *objectives, *asked_figures(job))))
+
+
 def asked_targets(job: Job) -> tuple[str, ...]:
     """The targets that the search or the budget asks about."""
     return tuple(dict.fromkeys(name.partition("@")[2] for name in asked_figures(job)))

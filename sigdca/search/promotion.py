@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sigdca.search.objectives import Values, layers
 
 WINDOW = 200  # the last trials at a fidelity, among which a new one is placed
+
+Outcome = tuple[float, Values]
+"""By how much the budget is missed, 0: not at all; and the objectives, each to be minimised."""
 
 
 @dataclass
@@ -73,28 +77,45 @@ class Promotion:
         if len(known) > WINDOW:
             del known[next(iter(known))]
 
-    def goes_on(self, trial: int, fidelity: int) -> bool:
+    def numbers(self, fidelity: int) -> list[int]:
+        """The last trials at a fidelity, among which a new one is placed."""
+        return list(self._known[fidelity])
+
+    def goes_on(
+        self, trial: int, fidelity: int, expected: Mapping[int, Outcome] | None = None
+    ) -> bool:
         """Whether a trial, just added, is among the best `keep` of the last at its fidelity.
 
         One on a deeper front is worse; by how much the budget is missed is one more objective of
-        the fronts. On one front, what misses it by far comes last: it is small because it is
-        ruined. Of all others there, as many go on as there is room for, whoever comes first: a
-        front is as good at each of its ends, and more training will move it towards the budget.
+        the fronts. Of one front, as many go on as there is room for, whoever comes first: it is
+        as good at each of its ends.
+
+        Args:
+            trial: its number.
+            fidelity: at which it has ended.
+            expected: what each of `numbers` comes to at full fidelity. What misses the budget
+                there is worse than all that meets it. Without it they are placed by what they gave
+                here: on one front, what misses the budget by far comes last, for it is small
+                because it is ruined; more training will move the others towards it.
         """
         known = self._known[fidelity]
-        places = list(known.values())
-        depths = layers([(*place.values, place.violation) for place in places])
-        most = self._most(fidelity)
-        ranks = [
-            (depth, place.violation > most) for place, depth in zip(places, depths, strict=True)
-        ]
+        ranks = self._ranks(fidelity) if expected is None else _expected_ranks(known, expected)
         mine = ranks[list(known).index(trial)]
+        places = list(known.values())
         before = sum(
             rank < mine or (rank == mine and place.went_on and place is not known[trial])
             for rank, place in zip(ranks, places, strict=True)
         )
         known[trial].went_on = before < math.ceil(self._keep * len(places))
         return known[trial].went_on
+
+    def _ranks(self, fidelity: int) -> list[tuple[int, bool]]:
+        places = list(self._known[fidelity].values())
+        depths = layers([(*place.values, place.violation) for place in places])
+        most = self._most(fidelity)
+        return [
+            (depth, place.violation > most) for place, depth in zip(places, depths, strict=True)
+        ]
 
     def has_gone_on(self, trial: int, fidelity: int) -> bool:
         """Whether a trial was told to go on from a fidelity."""
@@ -113,3 +134,15 @@ class Promotion:
         if (met_later := self._met_later[fidelity]) is not None:
             return 2 * met_later
         return 3 * statistics.median(place.violation for place in self._known[fidelity].values())
+
+
+def _expected_ranks(
+    numbers: Iterable[int], expected: Mapping[int, Outcome]
+) -> list[tuple[int, bool]]:
+    outcomes = [expected[number] for number in numbers]
+    depths = layers([(*values, violation) for violation, values in outcomes])
+    deepest = max(depths) + 1
+    return [
+        (depth + deepest * (violation > 0), False)
+        for depth, (violation, _) in zip(depths, outcomes, strict=True)
+    ]

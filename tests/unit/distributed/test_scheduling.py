@@ -191,6 +191,42 @@ def test_one_that_went_on_and_failed_has_taken_its_place(make_study, end, follow
     assert goes_on(make_scheduler(study), 3, 1, 300, 0.7) == follows
 
 
+def test_a_trial_that_looks_worse_goes_on_where_the_others_show_what_it_comes_to(make_study):
+    """The lower its price on bits, the more a trial gains by all of its epochs."""
+    study = make_study(
+        "search.fidelities=[0.1, 1.0]",
+        "search.keep=0.6",
+        "search.objectives={error: min, container_bytes: min}",
+        "search.space={compress.recipe.0.prune.sparsity: {uniform: [0.1, 0.9]}}",
+        "budget={error: 1.6}",
+    )
+    scheduler = make_scheduler(study)
+
+    def low(number, sparsity, size, error):
+        point = {"compress.recipe.0.prune.sparsity": sparsity}
+        study.begin(number, "sampler", point, Settings())
+        result = {"number": number, "fidelity": 1, "figures": figures(size, error), "trial_s": 1.0}
+        return scheduler.on_trial_result(None, None, result) == TrialScheduler.CONTINUE
+
+    for number, sparsity in enumerate((0.9, 0.8, 0.7, 0.6, 0.5), 1):
+        low(number, sparsity, 1000 - 100 * sparsity, 2.0)
+        ends(scheduler, number, 1.0, 500 - 200 * sparsity, 0.5 + 1.5 * sparsity)
+    assert low(6, 0.2, 1100, 2.1), "both figures are worse, and it comes to the least error"
+    assert not low(7, 0.89, 890, 1.9), "both are better, and it comes to miss the budget"
+    assert low(8, 0.3, 1090, 2.1)
+
+
+def test_a_trial_of_another_space_is_no_example(make_study):
+    objectives = "search.objectives={error: min, container_bytes: min}"
+    before = "search.space={compress.recipe.0.prune.sparsity: {choice: [0.1, 0.9]}}"
+    study = make_study("search.fidelities=[0.1, 1.0]", objectives, before)
+    for number in range(1, 7):
+        study.begin(number, "sampler", {"seed": 3}, Settings())
+    scheduler = make_scheduler(study)
+    assert goes_on(scheduler, 7, 1, 900, 0.9)
+    assert scheduler._features(1, figures(1, 1)) == {}
+
+
 @pytest.mark.parametrize("keep", [0.5, 1.0])
 def test_what_would_not_end_in_time_does_not_go_on(make_study, keep):
     epochs = "compress.recipe.0.prune.epochs=12"
