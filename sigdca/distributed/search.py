@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -33,7 +32,13 @@ from sigdca.distributed.faults import root_cause
 from sigdca.distributed.hparams import HparamFiles
 from sigdca.distributed.machine import why_unreadable
 from sigdca.distributed.scheduling import make_scheduler
-from sigdca.distributed.searcher import Journal, StudySearch, enqueue, open_optuna
+from sigdca.distributed.searcher import (
+    Journal,
+    StudySearch,
+    enqueue,
+    open_optuna,
+    stands_for_the_same,
+)
 from sigdca.distributed.sensitivity import scan_on_cluster
 from sigdca.distributed.sites import (
     ANY,
@@ -54,8 +59,9 @@ from sigdca.distributed.trial import (
     spec_of,
 )
 from sigdca.distributed.watcher import MAX_NODE_LOSSES, Over, Watcher
-from sigdca.errors import SigdcaError
+from sigdca.errors import EngineError, SigdcaError
 from sigdca.job import DataSource
+from sigdca.native.library import library
 from sigdca.search import (
     SHARED,
     TOO_LATE,
@@ -129,6 +135,7 @@ def search_on_cluster(
         for record in study.running():
             study.end(record.number, "stopped", why)
         shared.remove("locks")
+        _leave_journal(study, spec)
         study.spending.end()
         return study.save("interrupted" if study.stop == INTERRUPTED else "done", why)
 
@@ -196,7 +203,7 @@ def _check_nodes(study: Study, spec: TrialSpec) -> None:
         pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(num_cpus=0, scheduling_strategy=pinned)(_sees)
         works = spec.job.data.site in (None, site) and node["Resources"].get("CPU", 0) >= 1
-        ((sees, unread),) = _gather(study, [task.remote(spec, works)])
+        ((sees, unread, lacks),) = _gather(study, [task.remote(spec, works)])
         if not sees:
             raise SigdcaError(
                 f"storage: {spec.store.root} is not to be seen on node {address}; give a place "
@@ -207,11 +214,24 @@ def _check_nodes(study: Study, spec: TrialSpec) -> None:
                 f"data: not to be read on node {address}: {unread}; mount it there too, or bind "
                 "the data to its site by data.site"
             )
+        if lacks:
+            raise SigdcaError(f"search: memory cannot be told on node {address}: {lacks}")
 
 
-def _sees(spec: TrialSpec, works: bool) -> tuple[bool, str]:
-    """Whether this node sees the study, and why it cannot read images, if trials run on it."""
-    return spec.store.exists("study.json"), why_unreadable(spec.job.data) if works else ""
+def _sees(spec: TrialSpec, works: bool) -> tuple[bool, str, str]:
+    """Whether this node sees the study, why it cannot read images, why it cannot tell memory.
+
+    The last two only of a node on which trials run, and of memory that is asked for.
+    """
+    if not works:
+        return spec.store.exists("study.json"), "", ""
+    lacks = ""
+    if any(about.memory for about in spec.asked.values()):
+        try:
+            library()
+        except EngineError as error:
+            lacks = str(error)
+    return spec.store.exists("study.json"), why_unreadable(spec.job.data), lacks
 
 
 def _prepare(study: Study, spec: TrialSpec) -> tuple[Point | None, Space, list[First]]:
@@ -263,19 +283,27 @@ def run_trials(
     Returns:
         Whether to call again: trials are left whose node, or whose site's last server, was lost.
     """
-    todo = _todo(study, own, first)
+    todo = _todo(study, spec.space, own, first)
     if study.why_over() is not None:
         return False
     num_trials = _num_trials(study, todo)
     boards = Boards(cluster, study.job, spec.store, study.measured, study.refuse)
     try:
         watcher = Watcher(study, boards, tell)
-        if num_trials:
-            _tune(study, spec, own, todo, num_trials, watcher)
-        while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
-            time.sleep(POLL_S)
-            watcher.on_step_end(0, [])
-        return num_trials != 0 and study.why_over() is None and bool(study.running())
+        with tempfile.TemporaryDirectory(
+            prefix="sigdca-tune-", ignore_cleanup_errors=True
+        ) as folder:
+            if num_trials:
+                _tune(study, spec, own, todo, num_trials, watcher, folder)
+            while not (boards.is_idle() or watcher.is_stuck or study.why_over()):
+                time.sleep(POLL_S)
+                watcher.on_step_end(0, [])  # Optuna's journal may lie in the folder
+        if num_trials == 0 or study.why_over() is not None:
+            return False
+        # Tune counts one that was lost and drawn again twice.
+        return (
+            bool(study.running()) or _num_trials(study, _todo(study, spec.space, own, first)) > 0
+        )
     finally:
         for record in study.running():
             study.cut_off(record.number)
@@ -289,50 +317,45 @@ def _tune(
     todo: Mapping[int, First],
     num_trials: int,
     watcher: Watcher,
+    folder: str,
 ) -> None:
     """So many trials by Ray Tune; -1: any number."""
     _quieten()
-    folder = tempfile.mkdtemp(prefix="sigdca-tune-")
-    try:
-        optuna_store = _optuna_storage(spec.store, folder)
-        open_optuna(study, optuna_store, spec.space)
-        _enqueue(study, optuna_store, spec.space, own, todo)
-        searcher = StudySearch(
-            study, spec.space, optuna_store, watcher.choose_site, own is not None
-        )
-        limiter = ConcurrencyLimiter(searcher, max_concurrent=watcher.most())
-        watcher.attach(searcher, limiter)
-        os.environ.update(_TUNE)
-        tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(TrialRunner, spec=spec),
-                partial(_resources, study.job.data, study.search.gpus_per_trial),
-            ),
-            tune_config=tune.TuneConfig(
-                search_alg=limiter,
-                scheduler=make_scheduler(study),
-                num_samples=num_trials,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: f"{trial.trial_id}",
-            ),
-            run_config=tune.RunConfig(
-                name="study",
-                storage_path=folder,
-                callbacks=[watcher],
-                stop=Over(study, watcher),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=MAX_NODE_LOSSES),
-                verbose=0,
-            ),
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                tuner.fit()
-            except (RayError, tune.TuneError) as error:
-                raise SigdcaError(f"search: {root_cause(error)}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    optuna_store = _optuna_storage(spec.store, folder)
+    open_optuna(study, optuna_store, spec.space)
+    _enqueue(study, optuna_store, spec.space, own, todo)
+    searcher = StudySearch(study, spec.space, optuna_store, watcher.choose_site, own is not None)
+    limiter = ConcurrencyLimiter(searcher, max_concurrent=watcher.most())
+    watcher.attach(searcher, limiter)
+    os.environ.update(_TUNE)
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(TrialRunner, spec=spec),
+            partial(_resources, study.job.data, study.search.gpus_per_trial),
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=limiter,
+            scheduler=make_scheduler(study),
+            num_samples=num_trials,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: f"{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name="study",
+            storage_path=folder,
+            callbacks=[watcher],
+            stop=Over(study, watcher),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=MAX_NODE_LOSSES),
+            verbose=0,
+        ),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tuner.fit()
+        except (RayError, tune.TuneError) as error:
+            raise SigdcaError(f"search: {root_cause(error)}") from error
 
 
 def _quieten() -> None:
@@ -341,14 +364,17 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _todo(study: Study, own: Point | None, first: Sequence[First]) -> dict[int, First]:
+def _todo(
+    study: Study, space: Space, own: Point | None, first: Sequence[First]
+) -> dict[int, First]:
     """The points to begin with that are still to be tried, by the numbers of their trials.
 
-    Those that no trial has: the space may be another one than before --resume.
+    Those that no trial has: the space, or what its labels stand for, may be another one than
+    before --resume.
     """
     records = study.trials()
-    tried = {frozenset(record.point.items()) for record in records}
-    left = [(origin, at) for origin, at in first if frozenset(at.items()) not in tried]
+    tried = [record.point for record in records if stands_for_the_same(space, record)]
+    left = [(origin, at) for origin, at in first if at not in tried]
     begun = any(record.number == 1 for record in records)
     todo: dict[int, First] = {} if begun else {1: ("job", own or {})}
     return todo | dict(enumerate(left, max(2, study.newest + 1)))
@@ -369,6 +395,13 @@ def _optuna_storage(store: Store, folder: str) -> JournalStorage:
     for old in place.glob(f"{JOURNAL}*"):
         old.unlink()
     return JournalStorage(Journal(str(place / JOURNAL)))
+
+
+def _leave_journal(study: Study, spec: TrialSpec) -> None:
+    """Makes Optuna's record for dashboards, where no trial has run, which would have made it."""
+    if spec.store.is_local and not Path(spec.store.root, JOURNAL).exists():
+        _quieten()
+        open_optuna(study, _optuna_storage(spec.store, ""), spec.space)
 
 
 def _enqueue(

@@ -23,6 +23,7 @@ from sigdca.search import (
     Study,
     TrialRecord,
     draw,
+    settings_of,
     values_of,
     violations,
 )
@@ -80,7 +81,8 @@ def open_optuna(study: Study, storage: optuna.storages.BaseStorage, space: Space
     sampler, num_told = make_sampler(study.search.sampler, 0), 0
     for record in study.trials():
         known = distributions_of(space, record.point)
-        if record.number not in unfinished and known is not None:
+        is_same = known is not None and stands_for_the_same(space, record)
+        if record.number not in unfinished and known is not None and is_same:
             past = _past(study, record, known, _generation(sampler, num_told))
             made.add_trial(past)
             num_told += past.state == optuna.trial.TrialState.COMPLETE
@@ -105,9 +107,26 @@ def enqueue(told: optuna.Study, record: TrialRecord, point: Point, space: Space)
     Where its point is of another space, it is drawn anew by the sampler, whoever gave the point.
     """
     origin: Origin = record.origin
-    if distributions_of(space, point) is None:
+    is_drawn = point == record.point  # else it is the job's own, as the file has it now
+    if distributions_of(space, point) is None or (
+        is_drawn and not stands_for_the_same(space, record)
+    ):
         point, origin = {}, "sampler"
     told.enqueue_trial(point, user_attrs={"number": record.number, "origin": origin})
+
+
+def stands_for_the_same(space: Space, record: TrialRecord) -> bool:
+    """Whether a trial's point does to the job what it did when it was drawn.
+
+    What a label stands for may have been edited since.
+    """
+    if not record.point or not record.values:
+        return True
+    try:
+        now = settings_of(space, record.point)
+    except (KeyError, ValueError, TypeError):
+        return False
+    return now.values == record.values and sorted(now.without) == sorted(record.without)
 
 
 def distributions_of(space: Space, point: Point) -> Distributions | None:

@@ -129,8 +129,8 @@ class Choice:
 
         What is missed of the budget comes first, then an error beyond trial 1's. Of trials that
         miss nothing, the first is best in the objectives without a bound, in their order, then in
-        an error that trial 1 alone bounds.
-        Bytes and error come last: there, every trial is as good as was asked.
+        an error that trial 1 alone bounds, then in bytes and error. Other objectives with a bound
+        come last: there, every trial is as good as was asked.
 
         Args:
             record: the trial.
@@ -143,22 +143,24 @@ class Choice:
         found = values_of(self._objectives, figures)
         assert found is not None
         values = dict(zip(self._objectives, found, strict=True))
+        ranked = sorted(values, key=self._looseness)
         unbounded = not self.bounds_error and error_bound is None
         return (
             sum(full.missed.values()),
             excess(figures, error_bound),  # no bound that was written down gives way to this one
             figures["error"] if unbounded else 0.0,  # else the most ruined network is the smallest
-            *(values[name] for name in sorted(values, key=self._looseness)),
+            *(values[name] for name in ranked if self._looseness(name) < 2),
             figures["container_bytes"],
             figures["error"],
+            *(values[name] for name in ranked if self._looseness(name) >= 2),
             record.number,
         )
 
     def _looseness(self, objective: str) -> int:
         what = _same(objective)
-        if what not in self._bounded:
-            return 1 if what == "error" else 0
-        return 2 if what == "container_bytes" else 3
+        if what in self._bounded:
+            return 2
+        return 1 if what == "error" else 0
 
 
 def _same(name: str) -> str:

@@ -100,7 +100,6 @@ def narrowed(
         own: the points of the job's file, by `own_points`.
         prefix: what the names of this space's parameters begin with.
     """
-    given = _given(own)
     found = {}
     for path, dimension in space.items():
         name = prefix + path
@@ -118,7 +117,8 @@ def narrowed(
                 }
             )
         else:
-            found[path] = _narrowed(path, dimension, sensitivity, given.get(name))
+            given = [point[name] for point in own if name in point]
+            found[path] = _narrowed(path, dimension, sensitivity, given)
     return found
 
 
@@ -169,7 +169,9 @@ def _speaks_of(key: str, curve: Curve, curves: tuple[Curve, ...]) -> bool:
     return curve.layer.startswith(key)
 
 
-def _narrowed(path: str, dimension: Dimension, scan: Sensitivity, own: float | None) -> Dimension:
+def _narrowed(
+    path: str, dimension: Dimension, scan: Sensitivity, own: Sequence[float]
+) -> Dimension:
     kind, key = _layer_setting(path)
     free = scan.harshest(kind, key, FREE) if kind else None
     if free is None:
@@ -180,9 +182,9 @@ def _narrowed(path: str, dimension: Dimension, scan: Sensitivity, own: float | N
         return dimension
     low, high, *step = ends
     if kind == "bits":
-        high = min(high, max(free, low + 1, own if own is not None else low))
+        high = min(high, max([free, low + 1, *own]))
     else:
-        low = max(low, min(free, own if own is not None else free))
+        low = max(low, min([free, *own]))
     if name == "quantized":  # both ends stay values of the range
         values = steps(*ends)
         low = max((value for value in values if value <= low), default=low)

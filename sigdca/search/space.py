@@ -91,6 +91,7 @@ def trial_job(job: Job, name: str, share: float) -> Job:
     document = job.model_dump(mode="json", exclude_none=True)
     document.pop("search", None)
     document["name"] = name
+    document["budget"].pop("time_s", None)  # it ends no search, and no trial before the others
     document["train"] |= {"workers": 1, "strategy": "ddp"}
     for key in ("workers_at_least", "deepspeed"):
         document["train"].pop(key, None)

@@ -122,7 +122,7 @@ def test_the_same_job_one_worker_and_one_seed_give_the_same_trials(executor, fin
 
 
 def test_a_server_that_does_not_see_the_study_is_said(executor, tmp_path, monkeypatch):
-    monkeypatch.setattr("sigdca.distributed.search._sees", lambda *_: (False, ""))
+    monkeypatch.setattr("sigdca.distributed.search._sees", lambda *_: (False, "", ""))
     with pytest.raises(SigdcaError, match=r"^storage: .* is not to be seen on node "):
         run_study(executor, tmp_path)
 

@@ -31,4 +31,4 @@ def test_a_plain_search_begins_with_the_jobs_own_recipe_alone(tmp_path, monkeypa
     search_plain.make_plain()
     own_again, _, first = search._prepare(study, spec)
     assert own_again == own
-    assert search._todo(study, own, first) == {1: ("job", own)}
+    assert search._todo(study, study.search.space, own, first) == {1: ("job", own)}

@@ -19,8 +19,8 @@ from sigdca.distributed.search import (
     search_on_cluster,
 )
 from sigdca.distributed.searcher import open_optuna
-from sigdca.distributed.trial import TrialSpec
-from sigdca.errors import JobError, SigdcaError
+from sigdca.distributed.trial import TrialSpec, spec_of
+from sigdca.errors import EngineError, JobError, SigdcaError
 from sigdca.job import parse_job
 from sigdca.search import TOO_LATE, Rung, Settings, Study, StudyFolder, grid, own_point
 from sigdca.storage import open_store
@@ -63,7 +63,8 @@ def enqueued(study):
     """What a grid has run: how many trials, and the number, origin and value of each."""
     space, storage = study.search.space, optuna.storages.InMemoryStorage()
     own = own_point(study.job, space)
-    todo = _todo(study, own, [("sampler", point) for point in grid(space, "s") if point != own])
+    first = [("sampler", point) for point in grid(space, "s") if point != own]
+    todo = _todo(study, space, own, first)
     open_optuna(study, storage, space)
     _enqueue(study, storage, space, own, todo)
     told = optuna.load_study(study_name="s", storage=storage)
@@ -103,13 +104,39 @@ def test_what_is_new_among_the_points_to_begin_with_is_tried_when_a_study_goes_o
     gentle, harsh = ("seed", {BITS: 6}), ("seed", {BITS: 2})
     first = [written, gentle, harsh]
     numbered = {2: written, 3: gentle, 4: harsh}
-    assert _todo(study, own, first) == {1: ("job", own)} | numbered
+    assert _todo(study, study.search.space, own, first) == {1: ("job", own)} | numbered
     for number, (origin, point) in {1: ("job", own), **numbered}.items():
         study.begin(number, origin, point, Settings())
         left = {later: found for later, found in numbered.items() if later > number}
-        assert _todo(study, own, first) == left, "in the same order, by the same numbers"
+        again = _todo(study, study.search.space, own, first)
+        assert again == left, "in the same order, by the same numbers"
     study.begin(5, "sampler", {BITS: 7}, Settings())
-    assert _todo(study, own, [written, new, gentle, harsh]) == {6: new}
+    assert _todo(study, study.search.space, own, [written, new, gentle, harsh]) == {6: new}
+
+
+def test_an_alternative_that_was_edited_is_another_one(tmp_path):
+    folder = StudyFolder(open_store(str(tmp_path)))
+    places = "search.space={data.more: {choice: [[], [./a]]}}"
+    settings = ["search.sampler=tpe", "search.num_trials=9", places]
+    study = Study(parse_job(GRID, "s", settings), folder)
+    for number, label, values in ((1, "#1", []), (2, "#2", ["./a"]), (3, "#2", ["./a"])):
+        study.begin(number, "sampler", {"data.more": label}, Settings({"data.more": values}))
+    study.end(2, "done")
+    first = [("job", {"data.more": "#2"})]
+    own = {"data.more": "#1"}
+    assert _todo(study, study.search.space, own, first) == {}
+    edited = places.replace("./a", "./b")
+    study = Study(parse_job(GRID, "s", [*settings[:2], edited]), folder)
+    assert _todo(study, study.search.space, own, first) == {4: first[0]}
+    storage = optuna.storages.InMemoryStorage()
+    open_optuna(study, storage, study.search.space)
+    _enqueue(study, storage, study.search.space, own, {})
+    told = optuna.load_study(study_name="s", storage=storage).get_trials()
+    assert [(trial.user_attrs["number"], trial.user_attrs["origin"]) for trial in told] == [
+        (1, "sampler"),
+        (3, "sampler"),
+    ], "what the other one gave is not told, and what was cut off is drawn anew"
+    assert told[1].system_attrs["fixed_params"] == {}
 
 
 def test_the_next_round_leaves_out_what_there_is_no_time_for(tmp_path):
@@ -138,7 +165,7 @@ def test_each_server_that_works_on_the_images_must_read_them(tmp_path, monkeypat
 
     def gather(_study, tasks):
         works = dict(asked)
-        return [(True, unread[name] if works[name] else "") for name in tasks]
+        return [(True, unread[name] if works[name] else "", "") for name in tasks]
 
     monkeypatch.setattr(search, "NodeAffinitySchedulingStrategy", lambda name, soft: name)
     monkeypatch.setattr(search.ray, "nodes", lambda: nodes)
@@ -157,6 +184,21 @@ def test_each_server_that_works_on_the_images_must_read_them(tmp_path, monkeypat
     with pytest.raises(SigdcaError, match=told):
         checked()
     assert checked("data.site=private") == [("10.0.0.1", True), ("10.0.0.2", False)]
+
+
+def test_where_memory_is_asked_for_a_server_must_be_able_to_tell_it(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path))
+    job = parse_job(GRID, "s", ["budget.at={atom-x5-e3940: {memory_bytes: 9000}}"])
+    spec = spec_of(job, store)
+    assert search._sees(spec, True) == (False, "", "")
+
+    def library():
+        raise EngineError("native: libsigdca.so is not there")
+
+    monkeypatch.setattr(search, "library", library)
+    assert search._sees(spec, True) == (False, "", "native: libsigdca.so is not there")
+    assert search._sees(spec, False) == (False, "", "")
+    assert search._sees(spec_of(parse_job(GRID, "s"), store), True) == (False, "", "")
 
 
 def test_a_study_that_goes_on_with_another_budget_keeps_its_trials(tmp_path, monkeypatch):

@@ -54,6 +54,15 @@ def test_the_jobs_own_values_stay_inside(make_job):
     assert found["compress.recipe.1.share.bits"].int == (2, 6)
 
 
+def test_the_values_of_all_written_alternatives_stay_inside(make_job):
+    job = make_job()
+    sparsity, bits = "compress.recipe.0.prune.sparsity.ip1", "compress.recipe.1.share.bits"
+    points = [{sparsity: 0.9, bits: 4}, {sparsity: 0.82, bits: 6}]
+    found = narrowed(job.search.space, scan(), points)
+    assert found[sparsity].uniform == (0.82, 0.99)
+    assert found[bits].int == (2, 6)
+
+
 def test_an_own_value_of_nothing_stays_inside_too(make_job):
     job = make_job(
         "compress.recipe.0.prune.sparsity.ip1=0.0",

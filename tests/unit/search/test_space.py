@@ -135,3 +135,8 @@ def test_a_wrong_path_or_end_is_found_by_the_corners(make_job, space, message):
     with pytest.raises(JobError) as found:
         job_of(job, job.search.space, point, "at:")
     assert message in str(found.value)
+
+
+def test_a_trial_is_not_ended_by_the_time_that_a_run_may_take(make_job):
+    job = make_job("budget={error: 2.0, time_s: 60}")
+    assert trial_job(job, "t", 1.0).budget == job.budget.model_copy(update={"time_s": None})

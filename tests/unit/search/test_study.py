@@ -118,6 +118,13 @@ def chosen_of(folder, job, *trials):
             [(9000, 1.4, 9), (9500, 1.2, 8)],
             2,
         ),
+        # Both are bounded, so nothing is gained by less of either: the smallest.
+        (
+            f"{{error: min, {LATENCY}: min}}",
+            f"{{error: 2.0, at: {{{LATENCY.partition('@')[2]}: {{latency_us: 20}}}}}}",
+            [(9000, 1.4, 9), (8000, 1.9, 12)],
+            3,
+        ),
     ],
 )
 def test_what_the_budget_leaves_open_decides(make_job, folder, objectives, budget, trials, chosen):
