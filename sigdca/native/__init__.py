@@ -8,7 +8,6 @@ class of each name (`GapOverrunError`). All else raises `NativeError`, an `Engin
 from __future__ import annotations
 
 import ctypes
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +129,7 @@ class Model:
             )
         c.check(status, error)
         self.handle = handle
-        weakref.finalize(self, lib.sigdca_model_close, handle)
+        c.finalize(self, lib.sigdca_model_close, handle)
         self.info = self._info()
 
     def _info(self) -> ModelInfo:
@@ -213,7 +212,7 @@ class Session:
         c.check(self._create(model, options, handle, error), error)
         self.model = model
         self._handle = handle
-        weakref.finalize(self, _close_session, handle, model)
+        c.finalize(self, _close_session, handle, model)
         self.info = self._info()
 
     def _create(

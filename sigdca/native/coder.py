@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +41,7 @@ class LevelCoder:
             ),
             error,
         )
-        weakref.finalize(self, self._library.sigdca_coder_free, self._coder)
+        c.finalize(self, self._library.sigdca_coder_free, self._coder)
 
     def plain(self, value: int, num_bits: int) -> int:
         """Codes up to 32 bits that are all as likely as not; a decoder ignores `value`."""

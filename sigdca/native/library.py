@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from ctypes import POINTER, c_char, c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64
 from ctypes import c_void_p as handle
 from pathlib import Path
@@ -17,6 +18,39 @@ from sigdca.errors import EngineError, FormatError
 LIBRARY = "libsigdca.so"
 CODEC_LIBRARY = "libsigdca-codec.so"
 FIRST_FORMAT_STATUS = 16
+# What sigdca.h calls its statuses, whose numbers never change: known without either library.
+_NAMES = ("ok", "invalid-argument", "out-of-memory", "io", "unsupported", "not-finite")
+_FORMAT_NAMES = [
+    "magic",
+    "version",
+    "file-length",
+    "header-checksum",
+    "section-table",
+    "section-kind",
+    "section-order",
+    "section-length",
+    "section-missing",
+    "section-owner",
+    "section-checksum",
+    "varint",
+    "graph-bytes",
+    "operator",
+    "shape",
+    "limit",
+    "metadata",
+    "codebook",
+    "value-range",
+    "code-table",
+    "stream-end",
+    "trailing-bits",
+    "symbol-count",
+    "gap-bits",
+    "gap-overrun",
+    "gap-end",
+    "level",
+    "frequency",
+    "rans-state",
+]
 _REMEDY = "install sigdca from a wheel, or with a C++ compiler and CMake"
 
 
@@ -204,6 +238,14 @@ _CODEC_FUNCTIONS = {
 }
 
 
+def finalize(owner: object, release: Callable[..., None], *handles: Any) -> None:
+    """Has a handle released when its owner goes, but not at the interpreter's exit.
+
+    A daemon thread may be inside the library then; the system takes all back anyway.
+    """
+    weakref.finalize(owner, release, *handles).atexit = False
+
+
 def library_path() -> Path:
     """Where the library is: `SIGDCA_LIBRARY`, else `lib/` in this package.
 
@@ -265,8 +307,7 @@ def check(status: int, error: CError) -> None:
     """
     if status == 0:
         return
-    name = library().sigdca_status_name(status).decode()
     message = error.message.decode(errors="replace")
     if status >= FIRST_FORMAT_STATUS:
-        raise NativeFormatError(message, name)
-    raise NativeError(message, name)
+        raise NativeFormatError(message, _FORMAT_NAMES[status - FIRST_FORMAT_STATUS])
+    raise NativeError(message, _NAMES[status])

@@ -9,6 +9,7 @@ import pytest
 from sigdca.codec import inspect_container
 from sigdca.errors import FormatError
 from sigdca.native import Model, NativeError, NativeFormatError, Session, isas
+from sigdca.native import library as native
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -226,3 +227,11 @@ class TestEnvironment:
     def test_what_is_no_library_is_named(self, in_python):
         line = in_python(self.CODE, SIGDCA_LIBRARY=__file__)
         assert line.startswith(f"native: {__file__} cannot be loaded: ")
+
+
+def test_statuses_are_called_what_the_library_calls_them():
+    numbers = {**dict(enumerate(native._NAMES)), **dict(enumerate(native._FORMAT_NAMES, 16))}
+    told = {number: native.library().sigdca_status_name(number).decode() for number in numbers}
+    assert told == numbers
+    unknown = native.library().sigdca_status_name(16 + len(native._FORMAT_NAMES)).decode()
+    assert unknown not in numbers.values(), "there are no more"

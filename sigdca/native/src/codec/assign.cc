@@ -19,7 +19,7 @@ class Pricer {
 
   template <class... Features>
   uint32_t bit(uint32_t bit, Features *...features) {
-    const uint32_t probability = probability_of((features->logit + ...));
+    const uint32_t probability = probability_of((int64_t{features->logit} + ...));
     bits_ -= log2((bit ? probability : 65536 - probability) / 65536.0);
     const int32_t error = static_cast<int32_t>(bit << 16) - static_cast<int32_t>(probability);
     if (learns_) (features->teach(error), ...);

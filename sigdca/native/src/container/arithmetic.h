@@ -22,10 +22,11 @@ struct ArithmeticTables {
 
 extern const ArithmeticTables kArithmetic;
 
-// Of a 1, by the sum of its features' log-odds.
-inline uint32_t probability_of(int32_t logit) {
-  const int32_t place = logit >> 8;
-  const int32_t size = place < 0 ? -place : place;
+// Of a 1, by the sum of its features' log-odds: one alone fits 32 bits for as many bits as a
+// container may have.
+inline uint32_t probability_of(int64_t logit) {
+  const int64_t place = logit >> 8;
+  const int64_t size = place < 0 ? -place : place;
   const uint32_t likely = kArithmetic.probabilities[size < 2047 ? size : 2047];
   return place < 0 ? 65536 - likely : likely;
 }
@@ -69,7 +70,7 @@ class ArithmeticDecoder {
   // The next bit, whose probability the features give; teaches them.
   template <class... Features>
   uint32_t bit(uint32_t /*unused*/, Features *...features) {
-    const uint32_t probability = probability_of((features->logit + ...));
+    const uint32_t probability = probability_of((int64_t{features->logit} + ...));
     const uint32_t found = split(probability);
     const int32_t error = static_cast<int32_t>(found << 16) - static_cast<int32_t>(probability);
     (features->teach(error), ...);
@@ -148,7 +149,7 @@ class ArithmeticEncoder {
 
   template <class... Features>
   uint32_t bit(uint32_t bit, Features *...features) {
-    const uint32_t probability = probability_of((features->logit + ...));
+    const uint32_t probability = probability_of((int64_t{features->logit} + ...));
     split(bit, probability);
     const int32_t error = static_cast<int32_t>(bit << 16) - static_cast<int32_t>(probability);
     (features->teach(error), ...);

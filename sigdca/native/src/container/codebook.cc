@@ -7,9 +7,7 @@
 namespace sigdca {
 namespace {
 
-constexpr uint32_t kSign = 0x80000000u, kInfinity = 0x7F800000u;
-
-bool is_wrong(uint32_t bits) { return (bits & kInfinity) == kInfinity || bits == kSign; }
+constexpr uint32_t kSign = 0x80000000u;
 
 float to_float(uint32_t bits) {
   float value;
@@ -61,7 +59,7 @@ sigdca_status check_values(const Context &context, const uint8_t *data, size_t c
                            const char *where) {
   for (size_t index = 0; index < count; ++index) {
     const uint32_t bits = load<uint32_t>(data + 4 * index);
-    if (!is_wrong(bits)) continue;
+    if (!is_wrong_value(bits)) continue;
     return context.fail(SIGDCA_VALUE_RANGE, "%s: value %zu is %s, must be finite and not -0",
                         where, index, describe(to_float(bits)).get());
   }

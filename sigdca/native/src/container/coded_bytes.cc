@@ -13,7 +13,7 @@ namespace {
 struct Listener {
   template <class... Features>
   uint32_t bit(uint32_t bit, Features *...features) {
-    const uint32_t probability = probability_of((features->logit + ...));
+    const uint32_t probability = probability_of((int64_t{features->logit} + ...));
     const int32_t error = static_cast<int32_t>(bit << 16) - static_cast<int32_t>(probability);
     (features->teach(error), ...);
     return bit;

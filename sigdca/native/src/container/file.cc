@@ -2,19 +2,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "container/layout.h"
+
 namespace sigdca {
 namespace {
 
-// Opening reads every byte for its checksum anyway: take all pages at once.
 #ifdef MAP_POPULATE
-constexpr int kMapFlags = MAP_PRIVATE | MAP_POPULATE;
+constexpr int kAllPages = MAP_POPULATE;
 #else
-constexpr int kMapFlags = MAP_PRIVATE;
+constexpr int kAllPages = 0;
 #endif
+
+// Opening a container reads every byte for its checksum: take all pages at once. Of another file,
+// which may be a disk's image, only the beginning is looked at.
+int map_flags(int file) {
+  uint8_t first[sizeof kMagic];
+  const bool is_container = pread(file, first, sizeof first, 0) == sizeof first &&
+                            memcmp(first, kMagic, sizeof first) == 0;
+  return MAP_PRIVATE | (is_container ? kAllPages : 0);
+}
 
 sigdca_status map_open_file(const Context &context, const char *path, int file,
                             const uint8_t **data, size_t *bytes) {
@@ -28,7 +39,7 @@ sigdca_status map_open_file(const Context &context, const char *path, int file,
   }
   *bytes = static_cast<size_t>(size);
   if (*bytes == 0) return SIGDCA_OK;
-  void *memory = mmap(nullptr, *bytes, PROT_READ, kMapFlags, file, 0);
+  void *memory = mmap(nullptr, *bytes, PROT_READ, map_flags(file), file, 0);
   if (memory == MAP_FAILED) return context.fail(SIGDCA_IO, "%s: cannot be mapped: %m", path);
   *data = static_cast<const uint8_t *>(memory);
   return SIGDCA_OK;

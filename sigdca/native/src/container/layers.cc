@@ -66,11 +66,14 @@ sigdca_status read_grid(const Context &context, uint32_t upper, Limits limits, c
 sigdca_status read_values(const Context &context, ArithmeticDecoder *decoder, size_t count,
                           const char *where, Array<float> *values) {
   SIGDCA_TRY(values->allocate(context, count));
-  for (float &value : *values) {
+  const uint8_t *const data = reinterpret_cast<const uint8_t *>(values->data());
+  for (size_t index = 0; index < count; ++index) {
     const uint32_t bits = decoder->plain(0, 32);
-    memcpy(&value, &bits, sizeof value);
+    memcpy(&(*values)[index], &bits, sizeof bits);
+    // At once: a few bytes may promise gigabytes of these.
+    if (is_wrong_value(bits)) return check_values(context, data, index + 1, where);
   }
-  return check_values(context, reinterpret_cast<const uint8_t *>(values->data()), count, where);
+  return SIGDCA_OK;
 }
 
 sigdca_status read_codebook(const Context &context, ArithmeticDecoder *decoder, Limits limits,

@@ -8,7 +8,6 @@
 namespace sigdca {
 namespace {
 
-constexpr uint8_t kMagic[8] = {0x89, 'D', 'C', 'A', '\r', '\n', 0x1A, '\n'};
 constexpr size_t kVersionEnd = 10;
 constexpr size_t kHeaderBytes = 20;  // magic, version, sections, file bytes, table bytes
 constexpr size_t kChecksumBytes = 4;

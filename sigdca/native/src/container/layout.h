@@ -5,6 +5,9 @@
 
 namespace sigdca {
 
+// A container's first bytes.
+constexpr uint8_t kMagic[8] = {0x89, 'D', 'C', 'A', '\r', '\n', 0x1A, '\n'};
+
 // Reads and checks header and section table; no section's content is looked at.
 sigdca_status read_table(const Context &context, const uint8_t *data, size_t bytes,
                          unsigned *version, Array<Section> *sections);
