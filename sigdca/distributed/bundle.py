@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from sigdca.storage import write_file
 from sigdca.targets.calibration import calibration_path
 
 MAX_BUNDLE_BYTES = 100 * 2**20  # what a Ray head takes; it answers HTTP 413 to more
-_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".git")
+# Ray leaves out what a .gitignore or .rayignore names, wherever that lies: it does not come along.
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", ".gitignore", ".rayignore")
 
 
 def bundle_job(job: Job, folder: Path) -> str:
@@ -33,23 +35,19 @@ def bundle_job(job: Job, folder: Path) -> str:
     Raises:
         JobError: a file is missing, lies above the current folder, or all of them are too large.
     """
-    for name in _needed(job):
-        _copy(name, folder)
-    name = f"{job.name}.yaml"
-    write_file(folder / name, dump_job(job).encode())
-    sizes = {
-        str(path.relative_to(folder)): path.stat().st_size
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    needed, name = _needed(job), f"{job.name}.yaml"
+    sizes = {str(path): path.stat().st_size for each in needed for path in _files(each)}
     total = sum(sizes.values())
     if total > MAX_BUNDLE_BYTES:
-        largest = max(sizes, key=lambda name: sizes[name])
+        largest = max(sizes, key=lambda path: sizes[path])
         raise JobError(
             f"{name}: the files to send are {total / 2**20:.0f} MiB ({largest}: "
             f"{sizes[largest] / 2**20:.0f} MiB), at most {MAX_BUNDLE_BYTES // 2**20}; put them "
             "where all nodes see them, such as /nfs or s3://, and name that place"
         )
+    for each in needed:
+        _copy(each, folder)
+    write_file(folder / name, dump_job(job).encode())
     return name
 
 
@@ -89,11 +87,29 @@ def _needed(job: Job) -> list[str]:
     return [name for name in needed if "://" not in name and not Path(name).is_absolute()]
 
 
+def _files(name: str) -> list[Path]:
+    """Those that a name stands for, before any is copied."""
+    path = Path(os.path.normpath(name))
+    if path.parts[:1] == ("..",):
+        raise JobError(
+            f"{name}: lies outside the current folder ({Path.cwd()}); use an absolute path"
+        )
+    if not path.exists():
+        raise JobError(f"{name}: cannot be read: No such file or directory")
+    if not path.is_dir():
+        return [path]
+    found = []
+    for folder, folders, files in os.walk(path, followlinks=True):
+        ignored = _IGNORED(folder, [*folders, *files])
+        folders[:] = [each for each in folders if each not in ignored]
+        found += [Path(folder, each) for each in files if each not in ignored]
+    return [each for each in found if each.is_file()]
+
+
 def _copy(name: str, folder: Path) -> None:
-    source, here = Path(name).resolve(), Path.cwd().resolve()
-    if not source.is_relative_to(here):
-        raise JobError(f"{name}: lies outside the current folder ({here}); use an absolute path")
-    to = folder / source.relative_to(here)
+    """By the name that the job has for it, a link or not."""
+    source = Path(os.path.normpath(name))
+    to = folder / source
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -17,7 +17,7 @@ from ray.train.v2._internal.execution.scaling_policy.autoscaling_coordinator_cli
     AUTOSCALING_REQUESTS_GET_TIMEOUT_S,
 )
 
-from sigdca.distributed.sites import slots
+from sigdca.distributed.sites import held_by_others, slots
 from sigdca.job import DataSource
 
 
@@ -31,7 +31,7 @@ class ServersAlone(ElasticScalingPolicy):  # type: ignore[misc]  # Ray's classes
     def __init__(self, config: ScalingConfig, source: DataSource) -> None:
         """Counts for workers as in `config`, on nodes that may work on `source`."""
         super().__init__(config)
-        self._source = source
+        self._source, self._is_running = source, False
 
     def _count_possible_workers(self, reserved_resources: Any) -> int:
         return min(int(super()._count_possible_workers(reserved_resources)), self._room())
@@ -48,6 +48,17 @@ class ServersAlone(ElasticScalingPolicy):  # type: ignore[misc]  # Ray's classes
             ray.get(answer, timeout=AUTOSCALING_REQUESTS_GET_TIMEOUT_S)
         return super()._get_reserved_resources()
 
+    def make_decision_for_running_worker_group(self, *given: Any, **named: Any) -> ScalingDecision:
+        """Whether there is room for more: not where others have taken it, maybe for hours.
+
+        Ray's own policy knows of trainings alone.
+        """
+        self._is_running = True
+        try:
+            return super().make_decision_for_running_worker_group(*given, **named)
+        finally:
+            self._is_running = False
+
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
         """Where there is no room for the fewest, they wait for it as a fixed number does."""
         decision = super().make_decision_for_non_running_worker_group()
@@ -60,6 +71,7 @@ class ServersAlone(ElasticScalingPolicy):  # type: ignore[misc]  # Ray's classes
         return self._get_resize_decision(max(fewest, min(most, self._room())))
 
     def _room(self) -> int:
-        """For so many workers, if nothing else runs there."""
+        """For so many workers; while none runs, what is taken may be what those before had."""
         gpus = 1.0 if self.scaling_config.use_gpu else 0.0
-        return sum(slots(self._source, gpus).values())
+        held = held_by_others() if self._is_running else {}
+        return sum(slots(self._source, gpus, held=held).values())

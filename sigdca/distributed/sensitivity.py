@@ -14,7 +14,7 @@ import torch
 from sigdca.compression import LEVELS, accuracy_of, layers_of, scan_layer
 from sigdca.data import find_source
 from sigdca.distributed.sites import servers_of
-from sigdca.distributed.trial import TrialSpec
+from sigdca.distributed.trial import TrialSpec, device_here
 from sigdca.loop.dataset import dataset_of
 from sigdca.loop.network import model_with, unpack
 from sigdca.search import SHARED, Curve, Kind, Sensitivity
@@ -63,7 +63,7 @@ def _scan(
 ) -> tuple[float, list[Curve]]:
     """One layer: the accuracy of the network as it is, and a curve for each kind."""
     assert spec.job.search is not None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_here()
     model = model_with(spec.job, state).to(device)
     layer = next(found for found in layers_of(model) if found.name == name)
     dataset = dataset_of(spec.job.data, "train", spec.job.search.sensitivity_images)

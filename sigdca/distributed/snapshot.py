@@ -14,6 +14,7 @@ from ray.train.v2._internal.exceptions import CheckpointManagerInitializationErr
 from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
 from ray.train.v2._internal.execution.storage import StorageContext
 
+from sigdca.errors import StorageError
 from sigdca.storage import Store
 
 CHECKPOINT = "checkpoint_"  # and the time: in the order of their names, the last is the last
@@ -57,6 +58,8 @@ def _can_be_taken(checkpoints: Store, key: str) -> bool:
         CheckpointManager(ray.train.CheckpointConfig(), where)
     except _SPOILT:
         return False
+    except OSError as error:
+        raise StorageError(f"{checkpoints.path(key)}: cannot be read: {error}") from error
     return True
 
 

@@ -15,7 +15,9 @@ import ray.data
 import ray.exceptions
 import ray.train
 import ray.train.torch
+from pyarrow.fs import LocalFileSystem
 from ray.train.backend import BackendConfig
+from ray.train.collective import broadcast_from_rank_zero
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -239,11 +241,13 @@ def _worker(config: dict[str, Any]) -> _Trained:
 
     context = ray.train.get_context()
     rank = context.get_world_rank()
-    if not torch.cuda.is_available():
+    uses_gpu = bool(ray.get_gpu_ids())  # a machine may have one that is not this worker's
+    if not uses_gpu:
         torch.set_num_threads(1)  # one CPU each, and sums in one order on every machine
+    device = str(ray.train.torch.get_device()) if uses_gpu else "cpu"
     news: News = config["news"]
     preemptions = Preemptions(news, rank)
-    resume = _last_checkpoint()
+    resume = _agreed(rank, _last_checkpoint())
     if rank == 0:
         news.began(context.get_world_size(), 0 if resume is None else resume.epoch)
 
@@ -256,7 +260,7 @@ def _worker(config: dict[str, Any]) -> _Trained:
             config["task"],
             ray.get(config["state"]),
             _input_here(config),
-            place=Place(rank, context.get_world_size(), str(ray.train.torch.get_device())),
+            place=Place(rank, context.get_world_size(), device),
             strategy=STRATEGIES[config["task"].train.strategy],
             resume=resume,
             on_epoch=on_epoch,
@@ -292,8 +296,27 @@ def _last_checkpoint() -> Checkpoint[Rows] | None:
 
 
 def _read(checkpoint: ray.train.Checkpoint) -> Checkpoint[Rows]:
-    with checkpoint.as_directory() as folder:
-        return load_checkpoint(folder)
+    if isinstance(checkpoint.filesystem, LocalFileSystem):
+        return load_checkpoint(checkpoint.path)
+    # Ray gives all workers of a node one folder, into which one may load while another reads.
+    with tempfile.TemporaryDirectory(prefix="sigdca-checkpoint-") as folder:
+        return load_checkpoint(checkpoint.to_directory(folder))
+
+
+def _agreed(rank: int, resume: Checkpoint[Rows] | None) -> Checkpoint[Rows] | None:
+    """The checkpoint that a worker has read, if it is of the same epoch as rank 0's.
+
+    Raises:
+        StorageError: it is of another: one could not read the last. All start anew.
+    """
+    epoch = 0 if resume is None else resume.epoch
+    first = broadcast_from_rank_zero(epoch)
+    if epoch != first:
+        raise StorageError(
+            f"checkpoints: worker {rank} could read the one of epoch {epoch}, worker 0 that of "
+            f"epoch {first}"
+        )
+    return resume
 
 
 def _report(rank: int, figures: EpochFigures, checkpoint: Checkpoint[Whole]) -> None:

@@ -37,6 +37,14 @@ from sigdca.targets.calibration import Calibration
 from sigdca.targets.memory import memory_bytes
 
 
+def device_here() -> str:
+    """Where this process computes: on a GPU if Ray has given it one, or a share of one.
+
+    The machine may have some that are not this process's.
+    """
+    return "cuda" if ray.is_initialized() and ray.get_gpu_ids() else "cpu"
+
+
 class Silent:
     """Nobody watches."""
 
@@ -74,7 +82,7 @@ def run_trial(spec: TrialSpec, number: int, point: Point, share: float) -> dict[
     store, shared = spec.store.child(name), spec.store.child(SHARED)
     outcome = run_job(
         trial_job(job, run_name, share),
-        LocalExecutor(),
+        LocalExecutor(device_here()),
         store,
         Silent(),
         "retest",
@@ -253,7 +261,9 @@ def run_dense(spec: TrialSpec) -> dict[str, Any]:
     """
     job = trial_job(spec.job, f"{spec.job.name[:85]}-{DENSE}", 1.0)
     store, shared = spec.store.child(DENSE), spec.store.child(SHARED)
-    outcome = run_job(job, LocalExecutor(), store, Silent(), "test", shared, spec.begin())
+    outcome = run_job(
+        job, LocalExecutor(device_here()), store, Silent(), "test", shared, spec.begin()
+    )
     names = ("accuracy", "error", "num_samples", "dense_bytes", "num_parameters")
     figures = {name: outcome.baseline.metrics[name] for name in names}
     return figures | {"artifact": outcome.weights}

@@ -43,28 +43,42 @@ class EventFiles:
         if self._writer is None:
             return
         number = (figures["epoch"] - 1) * figures["num_steps"] + figures["step"]
-        for name in ("loss", "images_per_s"):
-            self._writer.add_scalar(f"step/{name}", figures[name], number)
+        with contextlib.suppress(OSError):  # the stage's end tells of a full disk
+            for name in ("loss", "images_per_s"):
+                self._writer.add_scalar(f"step/{name}", figures[name], number)
 
     def note(self, line: str) -> None:
         """Adds the line to the stage's texts."""
         if self._writer is not None:
-            self._writer.add_text("note", line)
+            with contextlib.suppress(OSError):
+                self._writer.add_text("note", line)
 
     def epoch(self, figures: Mapping[str, Any]) -> None:
         """Adds an epoch's figures to the stage's curves."""
         if self._writer is None:
             return
-        for name, value in figures.items():
-            if name != "epoch" and value is not None:
-                self._writer.add_scalar(f"epoch/{name}", value, figures["epoch"])
         # Where the place cannot be written for a moment, training goes on: the whole file is
         # written again after the next epoch, and at the stage's end.
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(OSError, StorageError):
+            for name, value in figures.items():
+                if name != "epoch" and value is not None:
+                    self._writer.add_scalar(f"epoch/{name}", value, figures["epoch"])
             self._keep()
 
     def end(self, record: Record, reused: bool) -> None:
-        """Adds what a stage came to, over the iterations."""
+        """Adds what a stage came to, over the iterations.
+
+        Raises:
+            StorageError: the stage's events cannot be written.
+        """
+        try:
+            self._end(record, reused)
+        except OSError as error:
+            raise StorageError(f"{self._store.root}: {error.strerror or error}") from error
+        finally:
+            self.close()
+
+    def _end(self, record: Record, reused: bool) -> None:
         known = record.metrics
         figures = {name: known[name] for name in END_FIGURES if known.get(name) is not None}
         if not reused and (figures or self._writer is not None):
@@ -75,13 +89,13 @@ class EventFiles:
                 tag = "/".join(filter(None, (record.stage, record.label, figure)))
                 self._writer.add_scalar(tag, value, record.iteration)
             self._keep()
-        self.close()
 
     def close(self) -> None:
         """Ends the open file, if there is one."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(OSError):  # the disk is full: whoever noticed it says so
+                writer.close()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

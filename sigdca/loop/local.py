@@ -29,8 +29,12 @@ from sigdca.training import InMemory, Place, TestCounts
 class LocalExecutor:
     """Trains, tests and runs emulated legs here, one after the other, without checkpoints.
 
-    It trains on a GPU where this machine has one.
+    It trains on a GPU where this machine has one, unless it is told otherwise.
     """
+
+    def __init__(self, device: str | None = None) -> None:
+        """Trains on `cuda` or `cpu`; None: on what there is."""
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     def train(self, task: TrainTask, observer: Observer) -> TrainOutcome:
         """See `Executor.train`; this process does the work of all workers."""
@@ -39,7 +43,7 @@ class LocalExecutor:
             task,
             task.state,
             InMemory(dataset.images, dataset.labels),
-            place=Place(device="cuda" if torch.cuda.is_available() else "cpu"),
+            place=Place(device=self._device),
             resume=None,
             on_epoch=lambda figure, _: observer.epoch(asdict(figure)),
             on_step=lambda figure: observer.step(asdict(figure)),

@@ -173,7 +173,7 @@ class Run:
         done = work(key)
         elapsed = time.monotonic() - start
         record = Record(
-            number=len(self.ledger.records) + 1,
+            number=self.ledger.next_number,
             key=key,
             stage=stage,
             label=label,
@@ -207,7 +207,7 @@ class Run:
         record = Record.model_validate_json(self.shared.read(name))
         if record.artifact is not None and not self.shared.has(record.artifact):
             return None
-        return record.model_copy(update={"number": len(self.ledger.records) + 1})
+        return record.model_copy(update={"number": self.ledger.next_number})
 
     def is_known(self, stage: str, label: str, iteration: int, inputs: Mapping[str, Any]) -> bool:
         """Whether `stage` would find these inputs in the ledger."""

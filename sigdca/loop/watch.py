@@ -26,6 +26,7 @@ from sigdca.job import Job, Watch, dump_job
 from sigdca.loop.arrivals import Arrivals, New, samples_of, write_data_set
 from sigdca.loop.check import check_job
 from sigdca.loop.cycles import CycleEnd, Cycles, Plan
+from sigdca.loop.dataset import is_streamed
 from sigdca.loop.deltas import best_of_deltas
 from sigdca.loop.executor import Executor
 from sigdca.loop.network import unpack
@@ -91,8 +92,10 @@ def check_watched(job: Job) -> Watch:
         raise JobError(f"{job.name}: has no section 'watch': say at least where its data come")
     if job.compress is None:
         raise JobError(f"{job.name}: has no section 'compress': nothing could be released")
-    if job.data.streaming:
-        raise JobError(f"{job.name}: data.streaming: new data are for images in memory")
+    if is_streamed(job.data):
+        raise JobError(
+            f"{job.name}: data.streaming: new data are for images in memory; false keeps them so"
+        )
     if job.watch.key is not None:
         load_private_key(Path(job.watch.key))
     return job.watch

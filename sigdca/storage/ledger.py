@@ -59,6 +59,11 @@ class Ledger:
             self._read(name) for name in self._store.names() if name.endswith(".json")
         ]
 
+    @property
+    def next_number(self) -> int:
+        """Of the record to come: behind the last one, whatever is missing before it."""
+        return max((record.number for record in self.records), default=0) + 1
+
     def find(self, key: str) -> list[Record]:
         """The records of a stage that was run to its end with exactly these inputs, newest first.
 

@@ -121,3 +121,24 @@ def test_a_targets_calibration_goes_with_it(here, to):
     (here / "mine.calibration.json").write_text("{}")
     bundle_job(job("targets=[mine.toml]"), to)
     assert files(to) == ["mine.calibration.json", "mine.toml", "sent.yaml"]
+
+
+def test_what_ray_would_leave_out_goes_along_and_links_by_their_own_names(here, to):
+    (here / "digits").mkdir()
+    (here / "digits/dataset.json").write_text("{}")
+    (here / "digits/.gitignore").write_text("*")
+    (here / "run-3.safetensors").write_bytes(b"w")
+    (here / "latest.safetensors").symlink_to("run-3.safetensors")
+    (here / "current").symlink_to("digits")
+    bundle_job(job("data.source=./current", "weights=latest.safetensors"), to)
+    assert files(to) == ["current/dataset.json", "latest.safetensors", "sent.yaml"]
+    assert (to / "latest.safetensors").read_bytes() == b"w"
+
+
+def test_too_much_is_refused_before_any_of_it_is_copied(here, to, monkeypatch):
+    monkeypatch.setattr(bundle, "MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr(bundle, "_copy", lambda *_: pytest.fail("nothing may be copied"))
+    (here / "digits/deep").mkdir(parents=True)
+    (here / "digits/deep/shard.parquet").write_bytes(bytes(2000))
+    with pytest.raises(JobError, match=r"digits/deep/shard\.parquet"):
+        bundle_job(job("data.source=./digits"), to)

@@ -12,7 +12,7 @@ from ray.train._internal.autoscaling_coordinator_client import build_train_resou
 from ray.train.v2.api import data_parallel_trainer
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from sigdca.distributed import training
+from sigdca.distributed import elastic, training
 from sigdca.distributed.cluster import Cluster
 from sigdca.distributed.elastic import ServersAlone
 from sigdca.distributed.training import scaling
@@ -90,6 +90,22 @@ def test_room_is_what_there_is_now_and_not_when_the_coordinator_last_looked(monk
     monkeypatch.setattr(ray, "get", lambda answer, timeout: answer)
     nodes[:] = [node(name, "private", 1) for name in ("two", "three", "four")]
     assert policy.make_decision_for_non_running_worker_group().num_workers == 3
+
+
+def test_a_running_training_does_not_stop_for_room_that_others_have_taken(monkeypatch):
+    nodes = [node("one", "private", 2), node("two", "private", 2)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(elastic, "held_by_others", lambda: {"two": {"CPU": 2.0, "GPU": 0.0}})
+    policy = ServersAlone(scaling(TRAIN, ANYWHERE, 0), ANYWHERE)
+    rooms = []
+    monkeypatch.setattr(
+        elastic.ElasticScalingPolicy,
+        "make_decision_for_running_worker_group",
+        lambda self, *_: rooms.append(self._room()),
+    )
+    policy.make_decision_for_running_worker_group(None, None)
+    rooms.append(policy._room())
+    assert rooms == [2, 4], "while none runs, what is taken may be its own workers' of before"
 
 
 class Remote:

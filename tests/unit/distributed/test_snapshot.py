@@ -7,7 +7,9 @@ from ray.train import CheckpointConfig
 from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
 from ray.train.v2._internal.execution.storage import StorageContext
 
+from sigdca.distributed import snapshot
 from sigdca.distributed.snapshot import FILE_NAME, _record, mend_record
+from sigdca.errors import StorageError
 from sigdca.storage import open_store
 
 NAMES = ["checkpoint_2026-11-27_02-00-00.000001", "checkpoint_2026-11-27_02-00-09.000000"]
@@ -76,3 +78,16 @@ def test_a_whole_record_stays_and_none_is_none(store):
     assert mend_record(store, "key") is None
     assert store.child("key").read(FILE_NAME) == whole
     assert last_of(store) == NAMES[0]
+
+
+def test_a_place_that_cannot_be_read_just_now_is_a_fault_and_no_spoilt_record(store, monkeypatch):
+    mend_record(store, "key")
+    store.child("key").write(FILE_NAME, _record(NAMES).encode())
+
+    def unreadable(*_):
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(snapshot, "CheckpointManager", unreadable)
+    with pytest.raises(StorageError, match=r"key: cannot be read: connection reset$"):
+        mend_record(store, "key")
+    assert store.child("key").read(FILE_NAME) == _record(NAMES).encode()

@@ -1,3 +1,5 @@
+import errno
+
 import pyarrow.fs as pafs
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -125,3 +127,21 @@ def test_a_stage_without_figures_leaves_nothing(tmp_path):
     events.begin("package", "", 1, 0)
     events.end(record("package", meets_budget=True), reused=False)
     assert not (tmp_path / "tensorboard").exists()
+
+
+def test_a_full_disk_ends_a_stage_with_one_line_and_hides_no_other_fault(tmp_path, monkeypatch):
+    events = EventFiles(Store(pafs.LocalFileSystem(), str(tmp_path)))
+    events.begin("train", "", 1, 2)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("add_scalar", "add_text", "flush", "close"):
+        monkeypatch.setattr(events._writer, name, full)
+    figures = {"epoch": 1, "step": 1, "num_steps": 2, "loss": 1.0, "images_per_s": 9.0}
+    events.step(figures)
+    events.note("a line")
+    events.epoch({"epoch": 1, "loss": 1.0})
+    with pytest.raises(StorageError, match=r"tensorboard.*: No space left on device$"):
+        events.end(record("train", error=1.0), False)
+    events.close()

@@ -501,7 +501,7 @@ def test_without_a_bound_a_delta_may_not_cost_anything(place):
     assert (end.accepted, end.reason[:9]) == (False, "no better")
 
 
-def test_a_job_that_cannot_be_watched_is_refused(place):
+def test_a_job_that_cannot_be_watched_is_refused(place, monkeypatch):
     for settings, message in (
         (("watch=null",), "has no section 'watch'"),
         (("compress=null",), "has no section 'compress'"),
@@ -509,6 +509,10 @@ def test_a_job_that_cannot_be_watched_is_refused(place):
     ):
         with pytest.raises(JobError, match=message):
             place.watch(Told(), *settings)
+    with monkeypatch.context() as large:
+        large.setattr("sigdca.loop.watch.is_streamed", lambda source: True)
+        with pytest.raises(JobError, match="new data are for images in memory; false keeps"):
+            place.watch(Told())
     (place.folder / "k.key").chmod(0o644)
     with pytest.raises(SigdcaError, match=r"k.key: "):
         place.watch(Told())

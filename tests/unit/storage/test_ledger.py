@@ -42,3 +42,13 @@ def test_a_damaged_record_is_named(tmp_path, content):
     store.write("ledger/0001-train.json", content)
     with pytest.raises(StorageError, match=r"0001-train\.json: not a ledger record"):
         Ledger(store)
+
+
+def test_a_record_that_is_gone_leaves_its_number_free(tmp_path):
+    store = open_store(str(tmp_path))
+    ledger = Ledger(store)
+    assert ledger.next_number == 1
+    for number in (1, 2, 3):
+        ledger.append(record(number))
+    store.child("ledger").remove_file("0002-train.json")
+    assert Ledger(store).next_number == 4, "the third is not written over"
