@@ -238,6 +238,15 @@ def slots(
     return dict(sorted(found.items()))
 
 
+def servers_on(source: DataSource) -> dict[str, str]:
+    """The servers that are there and may work on the data: their addresses by the nodes' ids."""
+    return {
+        node["NodeID"]: node["NodeManagerAddress"]
+        for node in ray.nodes()
+        if node["Alive"] and _may_work(node, source) and node["Resources"].get("CPU", 0) >= 1
+    }
+
+
 def _may_work(node: Mapping[str, Any], source: DataSource) -> bool:
     """Whether a node, alive or not, is a server whose site the data may go to."""
     where = site_of(node["Labels"])

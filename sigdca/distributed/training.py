@@ -29,6 +29,7 @@ from sigdca.distributed.horovod_backend import HorovodConfig
 from sigdca.distributed.metrics import Metered
 from sigdca.distributed.news import FromController, News, Unplaced, listening
 from sigdca.distributed.preemption import Preemptions
+from sigdca.distributed.seeing import check_seen
 from sigdca.distributed.sites import (
     has_lost_servers,
     may_grow,
@@ -75,11 +76,13 @@ def train_on_cluster(cluster: Cluster, task: TrainTask, observer: Observer) -> T
         JobError: the servers have fewer CPUs than the job has workers, and none may come; or the
             strategy is not for such a network.
         DivergedError: the loss is no longer finite.
-        SigdcaError: training failed for good; its checkpoints are kept.
+        SigdcaError: training failed for good, and its checkpoints are kept; or a server does not
+            see where they are to lie.
     """
     _check_workers(task, cluster)
     _check_strategy(task)
     wait_for_servers(task.source, _fewest(task.train), observer.note)
+    check_seen(task.checkpoints, task.source)
     config = {
         "task": replace(task, state={}, source=placed(task.source)),
         "state": ray.put(dict(task.state)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import platform
 import re
 import sys
@@ -30,6 +31,7 @@ else:
 
 MAX_TARGET_BYTES = 100_000  # a target is a page of text; more is a mistake
 MAX_IDENTITY_BYTES = 1_000_000  # /proc/cpuinfo of a server with hundreds of cores is below this
+MOUNTED_DEVICE_TREE = "/run/device-tree"  # Docker hides the machine's own from a container
 
 _FOLDER = Path(__file__).parent
 _Text = Annotated[str, Field(min_length=1)]
@@ -176,13 +178,20 @@ class Target(_Section):
         if machine != self.device.machine:
             return f"it is {machine}, the target is {self.device.machine}"
         try:
-            with open(self.device.file, "rb") as file:
-                text = file.read(MAX_IDENTITY_BYTES).decode("utf-8", "replace")
+            text = _identity(self.device.file)
         except OSError as error:
             return f"{self.device.file}: {error.strerror}"
         if re.search(self.device.pattern, text) is None:
             return f"{self.device.file} does not match '{self.device.pattern}'"
         return None
+
+
+def _identity(path: str) -> str:
+    """What a file says of the machine; in a container the device tree lies where it is mounted."""
+    mounted = path.replace("/proc/device-tree/", f"{MOUNTED_DEVICE_TREE}/", 1)
+    where = mounted if os.path.exists(mounted) else path
+    with open(where, "rb") as file:
+        return file.read(MAX_IDENTITY_BYTES).decode("utf-8", "replace")
 
 
 def target_names() -> tuple[str, ...]:

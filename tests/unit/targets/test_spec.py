@@ -196,3 +196,14 @@ def test_device_is_recognised_by_machine_and_file(tmp_path):
         update={"device": target.device.model_copy(update={"machine": "m68k"})}
     )
     assert other.why_not_here() == f"it is {platform.machine()}, the target is m68k"
+
+
+def test_in_a_container_the_device_tree_lies_where_it_is_mounted(monkeypatch, tmp_path):
+    monkeypatch.setattr(spec_module, "MOUNTED_DEVICE_TREE", str(tmp_path))
+    tx2 = load_target("jetson-tx2-cpu")
+    monkeypatch.setattr(spec_module.platform, "machine", lambda: "aarch64")
+    assert tx2.why_not_here() is not None
+    (tmp_path / "model").write_bytes(b"NVIDIA Jetson TX2 Developer Kit\0")
+    assert tx2.why_not_here() is None
+    (tmp_path / "model").write_bytes(b"Raspberry Pi 4\0")
+    assert "does not match" in tx2.why_not_here()
