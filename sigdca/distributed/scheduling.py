@@ -9,7 +9,12 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sigdca.distributed.searcher import Unwritten, distributions_of, trial_figures
+from sigdca.distributed.searcher import (
+    Unwritten,
+    distributions_of,
+    stands_for_the_same,
+    trial_figures,
+)
 from sigdca.search import (
     LEAST,
     Forecast,
@@ -141,12 +146,13 @@ class ParetoScheduler(InOrder):
         low, full = self._figures[fidelity], self._figures[-1]
         numbers = self._promotion.numbers(fidelity)
         features = {number: self._features(number, low.get(number)) for number in numbers}
+        features = {number: found for number, found in features.items() if found}
         known = [
             Known(found, low[number], full[number])
             for number, found in features.items()
-            if found and number in full
+            if number in full
         ]
-        if len(known) < LEAST or not all(features.values()):
+        if len(known) < LEAST:
             return None
         forecast = Forecast(known)
         return {
@@ -156,10 +162,11 @@ class ParetoScheduler(InOrder):
 
     def _features(self, number: int, low: Mapping[str, float] | None) -> dict[str, float]:
         """What a forecast of a trial goes by; nothing if it is of another space, from before."""
-        point, space = self._study.trial(number).point, self._study.search.space
-        if low is None or distributions_of(space, point) is None:
+        record, space = self._study.trial(number), self._study.search.space
+        is_of = distributions_of(space, record.point) is not None
+        if low is None or not is_of or not stands_for_the_same(space, record):
             return {}
-        return features_of(space, point, low)
+        return features_of(space, record.point, low)
 
     def _add(self, number: int, fidelity: int, figures: Mapping[str, float]) -> bool:
         if self._study.error_bound != self._error_bound:  # those before were held against none

@@ -373,8 +373,9 @@ def _todo(
     before --resume.
     """
     records = study.trials()
-    tried = [record.point for record in records if stands_for_the_same(space, record)]
-    left = [(origin, at) for origin, at in first if at not in tried]
+    same = (record for record in records if stands_for_the_same(space, record))
+    tried = {frozenset(record.point.items()) for record in same}
+    left = [(origin, at) for origin, at in first if frozenset(at.items()) not in tried]
     begun = any(record.number == 1 for record in records)
     todo: dict[int, First] = {} if begun else {1: ("job", own or {})}
     return todo | dict(enumerate(left, max(2, study.newest + 1)))
@@ -399,7 +400,10 @@ def _optuna_storage(store: Store, folder: str) -> JournalStorage:
 
 def _leave_journal(study: Study, spec: TrialSpec) -> None:
     """Makes Optuna's record for dashboards, where no trial has run, which would have made it."""
-    if spec.store.is_local and not Path(spec.store.root, JOURNAL).exists():
+    if not spec.store.is_local:
+        return
+    journal = Path(spec.store.root, JOURNAL)
+    if not journal.exists() or not journal.stat().st_size:  # a dashboard may have made it
         _quieten()
         open_optuna(study, _optuna_storage(spec.store, ""), spec.space)
 

@@ -107,10 +107,9 @@ def enqueue(told: optuna.Study, record: TrialRecord, point: Point, space: Space)
     Where its point is of another space, it is drawn anew by the sampler, whoever gave the point.
     """
     origin: Origin = record.origin
-    is_drawn = point == record.point  # else it is the job's own, as the file has it now
-    if distributions_of(space, point) is None or (
-        is_drawn and not stands_for_the_same(space, record)
-    ):
+    is_own = record.number == 1  # as the file has it now
+    is_same = is_own or stands_for_the_same(space, record)
+    if distributions_of(space, point) is None or not is_same:
         point, origin = {}, "sampler"
     told.enqueue_trial(point, user_attrs={"number": record.number, "origin": origin})
 

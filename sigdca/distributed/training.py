@@ -244,7 +244,8 @@ def _worker(config: dict[str, Any]) -> _Trained:
 
     context = ray.train.get_context()
     rank = context.get_world_rank()
-    uses_gpu = bool(ray.get_gpu_ids())  # a machine may have one that is not this worker's
+    # A machine may have one that is not this worker's.
+    uses_gpu = bool(ray.get_gpu_ids()) and torch.cuda.is_available()
     if not uses_gpu:
         torch.set_num_threads(1)  # one CPU each, and sums in one order on every machine
     device = str(ray.train.torch.get_device()) if uses_gpu else "cpu"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import ray
+import torch
 from ray import tune
 
 from sigdca.codec import inspect_container
@@ -40,9 +41,10 @@ from sigdca.targets.memory import memory_bytes
 def device_here() -> str:
     """Where this process computes: on a GPU if Ray has given it one, or a share of one.
 
-    The machine may have some that are not this process's.
+    The machine may have some that are not this process's; or none, whatever Ray was told.
     """
-    return "cuda" if ray.is_initialized() and ray.get_gpu_ids() else "cpu"
+    has_one = ray.is_initialized() and ray.get_gpu_ids() and torch.cuda.is_available()
+    return "cuda" if has_one else "cpu"
 
 
 class Silent:

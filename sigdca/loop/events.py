@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +33,15 @@ class EventFiles:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def begin(self, stage: str, label: str, iteration: int, num_epochs: int) -> None:
-        """Opens a stage's file, if it is one with epochs."""
+        """Opens a stage's file, if it is one with epochs.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         self.close()
         if num_epochs:
-            self._open(stage_name(stage, label, iteration))
+            with self._told():
+                self._open(stage_name(stage, label, iteration))
 
     def step(self, figures: Mapping[str, Any]) -> None:
         """Adds a step's loss and speed, over all steps of the stage."""
@@ -72,11 +77,17 @@ class EventFiles:
             StorageError: the stage's events cannot be written.
         """
         try:
-            self._end(record, reused)
-        except OSError as error:
-            raise StorageError(f"{self._store.root}: {error.strerror or error}") from error
+            with self._told():
+                self._end(record, reused)
         finally:
             self.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self._store.root}: {error.strerror or error}") from error
 
     def _end(self, record: Record, reused: bool) -> None:
         known = record.metrics

@@ -19,6 +19,7 @@ from sigdca.search.space import WITH, WITHOUT, Point, Space, labels, parameters
 
 LEAST = 4  # trials known at both fidelities, before a forecast is worth anything
 RIDGE = 1.0  # in trials, where each feature has a standard deviation of 1
+FARTHEST = 3.0  # standard deviations that a feature counts for, however far away it is
 
 Figures = Mapping[str, float]
 
@@ -80,7 +81,8 @@ class Forecast:
             for name in known[0].full
         }
         changes = np.array([self._changes(one) for one in known])
-        self._usual = changes.mean(axis=0)
+        self._usual, width = changes.mean(axis=0), changes.std(axis=0)
+        self._least, self._most = changes.min(axis=0) - width, changes.max(axis=0) + width
         rows = np.array([self._row(one.features) for one in known])
         gram = rows.T @ rows + RIDGE * np.eye(len(names))
         self._weights = np.linalg.solve(gram, rows.T @ (changes - self._usual))
@@ -93,6 +95,7 @@ class Forecast:
             low: its figures at the low fidelity.
         """
         changes = self._usual + self._row(features) @ self._weights
+        changes = np.clip(changes, self._least, self._most)  # hardly beyond what was ever seen
         return {
             name: float(low[name] * math.exp(change) if is_ratio else low[name] + change)
             for (name, is_ratio), change in zip(self._is_ratio.items(), changes, strict=True)
@@ -112,9 +115,11 @@ class Forecast:
         for place, (name, (mean, deviation)) in enumerate(self._scales.items()):
             if name in features and deviation > 0:
                 row[place] = (features[name] - mean) / deviation
-        return row
+        return np.clip(row, -FARTHEST, FARTHEST)
 
 
 def _scale(features: Sequence[Mapping[str, float]], name: str) -> tuple[float, float]:
     values = [one[name] for one in features if name in one]
-    return float(np.mean(values)), float(np.std(values))
+    mean, deviation = float(np.mean(values)), float(np.std(values))
+    # Of equal numbers the mean may be another by a rounding, and so all else far away from it.
+    return mean, deviation if deviation > 1e-9 * max(1.0, abs(mean)) else 0.0

@@ -93,13 +93,18 @@ class Promotion:
         Args:
             trial: its number.
             fidelity: at which it has ended.
-            expected: what each of `numbers` comes to at full fidelity. What misses the budget
-                there is worse than all that meets it. Without it they are placed by what they gave
-                here: on one front, what misses the budget by far comes last, for it is small
-                because it is ruined; more training will move the others towards it.
+            expected: what those of `numbers` come to at full fidelity of whom that can be told; no
+                others count. What misses the budget there is worse than all that meets it. Without
+                it, or of a trial that is not in it, they are placed by what they gave here: on one
+                front, what misses the budget by far comes last, for it is small because it is
+                ruined; more training will move the others towards it.
         """
         known = self._known[fidelity]
-        ranks = self._ranks(fidelity) if expected is None else _expected_ranks(known, expected)
+        if expected is None or trial not in expected:
+            ranks = self._ranks(fidelity)
+        else:
+            known = {number: place for number, place in known.items() if number in expected}
+            ranks = _expected_ranks(known, expected)
         mine = ranks[list(known).index(trial)]
         places = list(known.values())
         before = sum(

@@ -132,11 +132,12 @@ def test_an_alternative_that_was_edited_is_another_one(tmp_path):
     open_optuna(study, storage, study.search.space)
     _enqueue(study, storage, study.search.space, own, {})
     told = optuna.load_study(study_name="s", storage=storage).get_trials()
-    assert [(trial.user_attrs["number"], trial.user_attrs["origin"]) for trial in told] == [
-        (1, "sampler"),
-        (3, "sampler"),
-    ], "what the other one gave is not told, and what was cut off is drawn anew"
-    assert told[1].system_attrs["fixed_params"] == {}
+    assert [
+        (trial.user_attrs["number"], trial.system_attrs["fixed_params"]) for trial in told
+    ] == [
+        (1, own),
+        (3, {}),
+    ], "what the other one gave is not told, and what was cut off is drawn anew, but for trial 1"
 
 
 def test_the_next_round_leaves_out_what_there_is_no_time_for(tmp_path):

@@ -110,3 +110,24 @@ def test_where_all_came_to_the_same_so_does_the_next():
     for point in (shared(0.6, 2, "arithmetic"), priced(1e-5)):
         found = Forecast([one] * 4).figures(features_of(SPACE, point, low), low)
         assert found["error"] == pytest.approx(1.0)
+
+
+def test_equal_numbers_are_no_measure_of_how_far_another_is():
+    """The mean of three times 0.1 is another number than 0.1."""
+    trials = [known(shared(0.1), {"error": 2.0}, {"error": 1.0 + at / 10}) for at in range(3)]
+    trials.append(known(priced(1e-5), {"error": 2.0}, {"error": 2.0}))
+    for sparsity in (0.12, 0.9):
+        low = {"error": 2.0}
+        found = Forecast(trials).figures(features_of(SPACE, shared(sparsity), low), low)
+        assert 0.9 < found["error"] < 1.3
+
+
+def test_what_lies_far_away_comes_to_hardly_more_than_was_ever_seen():
+    lows = (3900.0, 4000.0, 4010.0, 4100.0)
+    trials = [
+        known(shared(0.9), {"container_bytes": low}, {"container_bytes": low / (2 + at / 10)})
+        for at, low in enumerate(lows)
+    ]
+    low = {"container_bytes": 30000.0}
+    found = Forecast(trials).figures(features_of(SPACE, shared(0.9), low), low)
+    assert 30000 / 2.6 < found["container_bytes"] < 30000 / 1.8

@@ -101,3 +101,14 @@ def test_fidelities_do_not_mix():
     assert promotion.goes_on(1, 1)
     promotion.add(1, 1, 0.0, (8, 8))
     assert promotion.goes_on(1, 1), "a trial that runs again is not counted twice"
+
+
+def test_by_what_is_expected_those_who_meet_the_budget_come_first():
+    promotion = Promotion(2, 0.5)
+    expected = {0: (0.0, (1.0, 9.0)), 1: (0.2, (2.0, 1.0)), 2: (0.0, (1.1, 9.5)), 4: (0.0, (1, 8))}
+    for trial in range(4):
+        promotion.add(trial, 0, 0.0, (1.0, 10.0 - trial))
+    assert [promotion.goes_on(trial, 0, expected) for trial in (0, 1, 2)] == [True, False, True]
+    assert promotion.goes_on(3, 0, expected) == promotion.goes_on(3, 0), "nothing is known of it"
+    promotion.add(4, 0, 0.0, (9.0, 99.0))
+    assert promotion.goes_on(4, 0, expected), "whatever it gave here"
