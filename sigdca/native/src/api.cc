@@ -23,48 +23,16 @@ struct sigdca_session {
 namespace sigdca {
 namespace {
 
-struct StatusName {
-  sigdca_status status;
-  const char *name;
-};
-
-constexpr StatusName kStatusNames[] = {
-    {SIGDCA_OK, "ok"},
-    {SIGDCA_INVALID_ARGUMENT, "invalid-argument"},
-    {SIGDCA_OUT_OF_MEMORY, "out-of-memory"},
-    {SIGDCA_IO, "io"},
-    {SIGDCA_UNSUPPORTED, "unsupported"},
-    {SIGDCA_NOT_FINITE, "not-finite"},
-    {SIGDCA_MAGIC, "magic"},
-    {SIGDCA_VERSION, "version"},
-    {SIGDCA_FILE_LENGTH, "file-length"},
-    {SIGDCA_HEADER_CHECKSUM, "header-checksum"},
-    {SIGDCA_SECTION_TABLE, "section-table"},
-    {SIGDCA_SECTION_KIND, "section-kind"},
-    {SIGDCA_SECTION_ORDER, "section-order"},
-    {SIGDCA_SECTION_LENGTH, "section-length"},
-    {SIGDCA_SECTION_MISSING, "section-missing"},
-    {SIGDCA_SECTION_OWNER, "section-owner"},
-    {SIGDCA_SECTION_CHECKSUM, "section-checksum"},
-    {SIGDCA_VARINT, "varint"},
-    {SIGDCA_GRAPH_BYTES, "graph-bytes"},
-    {SIGDCA_OPERATOR, "operator"},
-    {SIGDCA_SHAPE, "shape"},
-    {SIGDCA_LIMIT, "limit"},
-    {SIGDCA_METADATA, "metadata"},
-    {SIGDCA_CODEBOOK, "codebook"},
-    {SIGDCA_VALUE_RANGE, "value-range"},
-    {SIGDCA_CODE_TABLE, "code-table"},
-    {SIGDCA_STREAM_END, "stream-end"},
-    {SIGDCA_TRAILING_BITS, "trailing-bits"},
-    {SIGDCA_SYMBOL_COUNT, "symbol-count"},
-    {SIGDCA_GAP_BITS, "gap-bits"},
-    {SIGDCA_GAP_OVERRUN, "gap-overrun"},
-    {SIGDCA_GAP_END, "gap-end"},
-    {SIGDCA_LEVEL, "level"},
-    {SIGDCA_FREQUENCY, "frequency"},
-    {SIGDCA_RANS_STATE, "rans-state"},
-};
+// What statuses are called, by their numbers: those before SIGDCA_MAGIC, then the containers'. As one
+// text, of which no address must be mended when the library is loaded.
+constexpr char kNames[] =
+    "ok\0invalid-argument\0out-of-memory\0io\0unsupported\0not-finite\0";
+constexpr char kContainerNames[] =
+    "magic\0version\0file-length\0header-checksum\0section-table\0section-kind\0"
+    "section-order\0section-length\0section-missing\0section-owner\0section-checksum\0"
+    "varint\0graph-bytes\0operator\0shape\0limit\0metadata\0codebook\0value-range\0"
+    "code-table\0stream-end\0trailing-bits\0symbol-count\0gap-bits\0gap-overrun\0gap-end\0"
+    "level\0frequency\0rans-state\0";
 
 Context start(const sigdca_allocator *allocator, sigdca_error *error) {
   if (error != nullptr) {
@@ -148,9 +116,12 @@ sigdca_status open_session(const sigdca_model *model, const sigdca_session_optio
 extern "C" {
 
 const char *sigdca_status_name(sigdca_status status) {
-  for (const sigdca::StatusName &entry : sigdca::kStatusNames)
-    if (entry.status == status) return entry.name;
-  return "unknown";
+  const uint32_t number = static_cast<uint32_t>(status);
+  const bool of_container = number >= SIGDCA_MAGIC;
+  const char *name = of_container ? sigdca::kContainerNames : sigdca::kNames;
+  uint32_t left = of_container ? number - SIGDCA_MAGIC : number;
+  for (; left > 0 && *name != '\0'; --left) name += strlen(name) + 1;
+  return *name != '\0' ? name : "unknown";
 }
 
 sigdca_status sigdca_model_open_memory(const void *data, size_t bytes,

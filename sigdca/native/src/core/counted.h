@@ -10,25 +10,13 @@ namespace sigdca {
 class Counted {
  public:
   void start(const sigdca_allocator &caller) { caller_ = caller; }
-  sigdca_allocator allocator() { return {this, allocate, release}; }
+  sigdca_allocator allocator();
   size_t bytes() const { return bytes_; }
   size_t peak_bytes() const { return peak_bytes_; }
 
  private:
-  static void *allocate(void *context, size_t bytes, size_t alignment) {
-    Counted &self = *static_cast<Counted *>(context);
-    void *memory = self.caller_.allocate(self.caller_.context, bytes, alignment);
-    if (memory == nullptr) return nullptr;
-    self.bytes_ += bytes;
-    if (self.bytes_ > self.peak_bytes_) self.peak_bytes_ = self.bytes_;
-    return memory;
-  }
-
-  static void release(void *context, void *memory, size_t bytes) {
-    Counted &self = *static_cast<Counted *>(context);
-    self.caller_.release(self.caller_.context, memory, bytes);
-    self.bytes_ -= bytes;
-  }
+  static void *allocate(void *context, size_t bytes, size_t alignment);
+  static void release(void *context, void *memory, size_t bytes);
 
   sigdca_allocator caller_{};
   size_t bytes_ = 0, peak_bytes_ = 0;
