@@ -284,8 +284,9 @@ class Boards:
             return True
         if not self._needs_energy(asked) or told["latency_us"] is None:
             return False
-        has_energy = told["energy_mj"] is not None and "power_mw" in told
-        return not has_energy and (told["energy_mj"] is not None or not told["energy_note"])
+        if told["energy_mj"] is None:
+            return not told["energy_note"]  # else it says why not
+        return f"power_mw@{asked.name}" in self._counts and "power_mw" not in told
 
     def _needs_no_proof(self, asked: _Ask) -> bool:
         """Whether a board itself has said what an emulation is asked for."""

@@ -131,7 +131,7 @@ def test_what_is_predicted_is_marked_and_leaves_the_budget_unverified(study, cap
     assert _show(asked, asked.save("done"), asked.folder.store, as_json=False) == 0
     said = capsys.readouterr().out
     (row,) = [line for line in said.splitlines() if "->" in line]
-    assert "1e+04 (predicted)" in row
+    assert "10,000 (predicted)" in row
     assert "unverified" in row
     assert f"unverified: fps@{at}: met by prediction alone; only the device can tell" in said
     assert _show(asked, asked.save("done"), asked.folder.store, as_json=True) == 0
